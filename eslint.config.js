@@ -1,0 +1,45 @@
+import { builtinRules } from 'eslint/use-at-your-own-risk';
+import globals from 'globals';
+
+// ESLint's own recommended set, read from the rules: the package that lists it is one more dependency.
+const recommended = Object.fromEntries(
+  [...builtinRules].filter(([, rule]) => rule.meta.docs.recommended).map(([name]) => [name, 'error']),
+);
+
+export default [
+  { ignores: ['static/vendor/', 'target/', 'node_modules/', 'loadtest/'] },
+  {
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    languageOptions: { ecmaVersion: 2024, sourceType: 'module' },
+    rules: {
+      ...recommended,
+      'array-callback-return': 'error',
+      'default-case-last': 'error',
+      eqeqeq: 'error',
+      'no-constructor-return': 'error',
+      'no-eval': 'error',
+      'no-implicit-coercion': 'error',
+      'no-implied-eval': 'error',
+      'no-new-func': 'error',
+      'no-self-compare': 'error',
+      'no-shadow': 'error',
+      'no-template-curly-in-string': 'error',
+      'no-throw-literal': 'error',
+      'no-unmodified-loop-condition': 'error',
+      'no-unused-expressions': 'error',
+      'no-use-before-define': ['error', { functions: false, classes: false, variables: false }],
+      'no-useless-rename': 'error',
+      'no-var': 'error',
+      'object-shorthand': 'error',
+      'prefer-const': 'error',
+      'prefer-template': 'error',
+      'require-atomic-updates': 'error',
+    },
+  },
+  { files: ['static/**/*.js'], languageOptions: { globals: globals.browser } },
+  // Others copy it into programs of every kind: only what both browsers and Node have.
+  { files: ['static/feed.js'], languageOptions: { globals: globals['shared-node-browser'] } },
+  { files: ['tests/**/*.mjs', '*.js'], languageOptions: { globals: globals.nodeBuiltin } },
+  // These hand functions to the page.
+  { files: ['tests/browser/**/*.mjs'], languageOptions: { globals: globals.browser } },
+];

@@ -1,0 +1,201 @@
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::fanout::{self, Fanout};
+use crate::http;
+use crate::market::{Keep, Market};
+use crate::metrics::Metrics;
+use crate::net::{self, Listener};
+use crate::sockets::{self, Edge};
+use crate::sources::{self, Simulator};
+
+/// The most ticks of history a symbol may hold, however long `HISTORY_SECONDS` is.
+const HISTORY_TICKS: usize = 10_000;
+
+/// The feed counts as down when no tick has come for this long, or for this many intervals, whichever is longer.
+const SILENT_AFTER: Duration = Duration::from_secs(10);
+const SILENT_INTERVALS: u32 = 5;
+
+/// The share of the shutdown's deadline that clients may use; the rest is for the tasks.
+const CLIENTS_SHARE: f64 = 0.8;
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everybody was told and went, within the deadline.
+    Clean,
+    /// The deadline came first: what was left was cut.
+    Cut,
+}
+
+/// A server that listens, and does not serve yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    clock: Clock,
+    listener: Listener,
+}
+
+impl App {
+    /// Binds the port.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let address = SocketAddr::new(config.host, config.port);
+        let listener = Listener::bind(&net::Settings { address })
+            .await
+            .with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
+        Ok(Self { config, clock, listener })
+    }
+
+    /// Where it listens, with the port that it got.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Serves until `shutdown`, then ends within `DRAIN_DEADLINE`.
+    ///
+    /// # Errors
+    /// A part that should have run to the end ended by itself; the rest was shut down.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<Outcome> {
+        let Self { config, clock, listener } = self;
+        let address = listener.address();
+        let metrics = Arc::<Metrics>::default();
+        let interval = Duration::from_millis(config.update_interval_ms);
+
+        // Channels.
+        let (bus, batches) = Bus::local(&clock);
+        let bus = Arc::new(bus);
+        let (handle, inbox) = fanout::channel();
+
+        // Parts, in the order of a tick's way.
+        let simulator = Simulator::new(
+            config.symbols.0.clone(),
+            interval,
+            config.simulator_seed,
+            clock.clone(),
+            metrics.clone(),
+        );
+        let keep = Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS };
+        let market = Arc::new(Market::new(config.symbols.0.clone(), keep, metrics.clone()));
+        let edge = Edge::new(&socket_settings(&config), handle, metrics.clone(), clock.clone());
+        let fanout = Fanout::new(
+            fanout_settings(&config, &bus),
+            market.clone(),
+            metrics.clone(),
+            clock.clone(),
+            edge.outlet(),
+        );
+        let state = Arc::new(http::State {
+            id: config.app_id.clone(),
+            started: Instant::now(),
+            market,
+            bus: bus.clone(),
+            metrics: metrics.clone(),
+            silent_after: SILENT_AFTER.max(interval * SILENT_INTERVALS),
+            draining: false.into(),
+        });
+        let router = http::router(&config, state.clone(), edge.router());
+
+        // Tasks. One that ends before its token is cancelled begins the shutdown.
+        let accepting = CancellationToken::new();
+        let running = CancellationToken::new();
+        let connections = TaskTracker::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn({
+            let (running, metrics) = (running.clone(), metrics.clone());
+            async move {
+                let ended = sources::supervise(simulator, &bus, &metrics, &running).await;
+                ("source", ended.map_err(anyhow::Error::from))
+            }
+        });
+        tasks.spawn({
+            let running = running.clone();
+            async move {
+                fanout.run(batches, inbox, running).await;
+                ("fan-out", Ok(()))
+            }
+        });
+        tasks.spawn({
+            let (accepting, connections) = (accepting.clone(), connections.clone());
+            async move {
+                listener.serve(router, connections, metrics, accepting).await;
+                ("listener", Ok(()))
+            }
+        });
+
+        let url = format!("http://{address}{}", config.base_path);
+        tracing::info!(url, id = config.app_id, "listening");
+        let failure = tokio::select! {
+            () = shutdown => None,
+            Some(ended) = tasks.join_next() => Some(match ended {
+                Ok((task, Ok(()))) => anyhow::anyhow!("the {task} ended by itself"),
+                Ok((task, Err(error))) => error.context(format!("the {task} failed")),
+                Err(panic) => anyhow::Error::from(panic).context("a task panicked"),
+            }),
+        };
+        if let Some(error) = &failure {
+            tracing::error!(error = format!("{error:#}"), "shutting down after a failure");
+        } else {
+            tracing::info!(deadline_ms = config.drain_deadline_ms, "shutting down");
+        }
+
+        // Not ready and nobody new; then the clients; ticks go on until they are gone.
+        let deadline = Duration::from_millis(config.drain_deadline_ms);
+        let end = tokio::time::Instant::now() + deadline;
+        state.drain();
+        accepting.cancel();
+        connections.close();
+        let goodbye = async {
+            edge.close().await;
+            connections.wait().await;
+        };
+        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), goodbye).await.is_ok();
+        running.cancel();
+        let join = async { while tasks.join_next().await.is_some() {} };
+        let tasks_joined = tokio::time::timeout_at(end, join).await.is_ok();
+        tasks.abort_all();
+
+        match (failure, clients_gone && tasks_joined) {
+            (Some(error), _) => Err(error),
+            (None, true) => Ok(Outcome::Clean),
+            (None, false) => {
+                tracing::warn!(
+                    connections = state.metrics.connections_active.get(),
+                    "the deadline came before every client had gone: cutting what is left"
+                );
+                Ok(Outcome::Cut)
+            }
+        }
+    }
+}
+
+fn socket_settings(config: &Config) -> sockets::Settings {
+    sockets::Settings {
+        path: config.full_socket_path(),
+        ping_interval: Duration::from_millis(config.ping_interval_ms),
+        ping_timeout: Duration::from_millis(config.ping_timeout_ms),
+        max_payload_bytes: config.max_payload_bytes,
+    }
+}
+
+fn fanout_settings(config: &Config, bus: &Bus) -> fanout::Settings {
+    fanout::Settings {
+        tick_event: config.tick_event.clone(),
+        batch_event: config.batch_event.clone(),
+        default_mode: config.default_mode,
+        server_id: config.app_id.clone(),
+        state: bus.state().as_str(),
+    }
+}

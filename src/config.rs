@@ -1,0 +1,589 @@
+use std::collections::HashSet;
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::price::Symbol;
+use crate::wire::{self, Mode};
+
+/// A Socket.IO-compatible real-time price feed server.
+///
+/// Every setting is an environment variable and a flag; a flag wins. Variables may also stand in a file `.env` in the
+/// working directory; the environment wins over it.
+#[derive(Debug, Parser)]
+#[command(name = "tickcast", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    config: Config,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the server (the default).
+    #[default]
+    Serve,
+    /// Print the effective settings, or the mistake in them, and exit: 0 if the server would start, 2 if not.
+    CheckConfig,
+}
+
+/// Every setting. Parsing validates: a `Config` that exists is one that the server can run with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// The address to listen on. Read from the `HOST` environment variable.
+    #[arg(long, env = "HOST", global = true, default_value = "0.0.0.0", value_parser = host)]
+    pub host: IpAddr,
+
+    /// The port to listen on; 0 takes any free one. Read from the `PORT` environment variable.
+    #[arg(long, env = "PORT", global = true, default_value = "3000", value_parser = port)]
+    pub port: u16,
+
+    /// The symbols that the simulator makes, with commas between. Read from the `SYMBOLS` environment variable.
+    #[arg(long, env = "SYMBOLS", global = true, default_value = DEFAULT_SYMBOLS, value_parser = symbols)]
+    pub symbols: SymbolList,
+
+    /// One tick per symbol each so many ms, 1 to 3600000. Read from the `UPDATE_INTERVAL` environment variable.
+    #[arg(long = "update-interval", env = "UPDATE_INTERVAL", global = true, default_value = "500",
+          value_parser = range(1, 3_600_000), value_name = "MS")]
+    pub update_interval_ms: u64,
+
+    /// Makes the simulator's walk the same on each start: 0 to 2^64 - 1. Read from the `SIMULATOR_SEED` environment
+    /// variable.
+    #[arg(long, env = "SIMULATOR_SEED", global = true, value_parser = seed)]
+    pub simulator_seed: Option<u64>,
+
+    /// How much of each symbol's past is held, in seconds, 0 to 86400, and never more than 10,000 ticks a symbol.
+    /// Read from the `HISTORY_SECONDS` environment variable.
+    #[arg(long, env = "HISTORY_SECONDS", global = true, default_value = "60", value_parser = range(0, 86_400),
+          value_name = "S")]
+    pub history_seconds: u64,
+
+    /// Names this replica in answers and in the log; 1 to 64 letters, digits, or . _ : -. Default: the host's name
+    /// and a random part. Read from the `APP_ID` environment variable.
+    #[arg(long, env = "APP_ID", global = true, default_value_t = default_app_id(), value_parser = app_id,
+          hide_default_value = true)]
+    pub app_id: String,
+
+    /// Which web origins may connect: `*`, or a list such as `https://a.example,https://b.example` (only then with
+    /// credentials). Read from the `CORS_ORIGIN` environment variable.
+    #[arg(long, env = "CORS_ORIGIN", global = true, default_value = "*", value_parser = origins)]
+    pub cors_origin: Origins,
+
+    /// Where everything is, for a proxy that passes a prefix on: `/feed` puts the page at `/feed/` and the socket at
+    /// `/feed/socket.io/`. Read from the `BASE_PATH` environment variable.
+    #[arg(long, env = "BASE_PATH", global = true, default_value = "", value_parser = base_path)]
+    pub base_path: String,
+
+    /// Where the Socket.IO endpoint is, below the base path. Read from the `SOCKET_PATH` environment variable.
+    #[arg(long, env = "SOCKET_PATH", global = true, default_value = "/socket.io", value_parser = socket_path)]
+    pub socket_path: String,
+
+    /// How often the server pings each client, in ms, 100 to 3600000. Read from the `PING_INTERVAL` environment
+    /// variable.
+    #[arg(long = "ping-interval", env = "PING_INTERVAL", global = true, default_value = "25000",
+          value_parser = range(100, 3_600_000), value_name = "MS")]
+    pub ping_interval_ms: u64,
+
+    /// How long a client may take to answer a ping before it is given up, in ms, 100 to 3600000. Read from the
+    /// `PING_TIMEOUT` environment variable.
+    #[arg(long = "ping-timeout", env = "PING_TIMEOUT", global = true, default_value = "60000",
+          value_parser = range(100, 3_600_000), value_name = "MS")]
+    pub ping_timeout_ms: u64,
+
+    /// The largest message, frame or polling body that a client may send, in bytes, 1000 to 100000000. Read from the
+    /// `MAX_PAYLOAD` environment variable.
+    #[arg(long = "max-payload", env = "MAX_PAYLOAD", global = true, default_value = "1000000",
+          value_parser = range(1_000, 100_000_000), value_name = "BYTES")]
+    pub max_payload_bytes: u64,
+
+    /// The name of the event that carries one tick. Read from the `TICK_EVENT` environment variable.
+    #[arg(long, env = "TICK_EVENT", global = true, default_value = "tick", value_parser = event_name)]
+    pub tick_event: String,
+
+    /// The name of the event that carries an array of ticks. Read from the `BATCH_EVENT` environment variable.
+    #[arg(long, env = "BATCH_EVENT", global = true, default_value = "ticks", value_parser = event_name)]
+    pub batch_event: String,
+
+    /// In which shape a client gets ticks that does not say: tick, batch or both. Read from the `DEFAULT_MODE`
+    /// environment variable.
+    #[arg(long, env = "DEFAULT_MODE", global = true, default_value = "tick", value_parser = mode)]
+    pub default_mode: Mode,
+
+    /// How long a shutdown may take, in ms, 100 to 600000. Read from the `DRAIN_DEADLINE` environment variable.
+    #[arg(long = "drain-deadline", env = "DRAIN_DEADLINE", global = true, default_value = "10000",
+          value_parser = range(100, 600_000), value_name = "MS")]
+    pub drain_deadline_ms: u64,
+
+    /// The least important lines that are logged: error, warn, info, debug or trace. Read from the `LOG_LEVEL`
+    /// environment variable.
+    #[arg(long, env = "LOG_LEVEL", global = true, default_value = "info", value_parser = log_level)]
+    pub log_level: tracing::Level,
+
+    /// How lines are logged, to standard error: text or json. Read from the `LOG_FORMAT` environment variable.
+    #[arg(long, env = "LOG_FORMAT", global = true, default_value = "text", value_parser = log_format)]
+    pub log_format: LogFormat,
+
+    /// Threads that do the work, 1 to 1024. Default: as many as there are cores. Read from the `WORKERS` environment
+    /// variable.
+    #[arg(long, env = "WORKERS", global = true, default_value_t = default_workers(), value_parser = workers)]
+    pub workers: NonZeroUsize,
+
+    /// Accepted for those who come from a Node.js cluster, without effect: one process uses every core. Read from
+    /// the `CLUSTER_ENABLED` environment variable.
+    #[arg(long, env = "CLUSTER_ENABLED", global = true, value_parser = boolean, value_name = "BOOL")]
+    pub cluster_enabled: Option<bool>,
+
+    /// Accepted for those who come from Node.js, without effect: there is one way to run. Read from the `NODE_ENV`
+    /// environment variable.
+    #[arg(long, env = "NODE_ENV", global = true)]
+    pub node_env: Option<String>,
+}
+
+const DEFAULT_SYMBOLS: &str = "BTC,ETH,SOL,ADA,XRP,BNB,DOGE,DOT,AVAX,LINK,LTC,TRX";
+
+/// The most symbols that a server starts with.
+const MAX_SYMBOLS: usize = 10_000;
+
+/// How lines are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// Symbols in the order given, without repeats; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymbolList(pub Vec<Symbol>);
+
+/// Which web origins may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// `*`: every one, without credentials.
+    Any,
+    /// Only these, with credentials.
+    Listed(Vec<String>),
+}
+
+/// A mistake in the settings, or an answer to `--help` and `--version`.
+#[derive(Debug)]
+pub struct Stop {
+    /// What to print.
+    pub message: String,
+    /// True where the message is what was asked for.
+    pub asked_for: bool,
+}
+
+impl Config {
+    /// Reads the command line and the environment.
+    ///
+    /// # Errors
+    /// The exact mistake: the variable, the value and what is allowed.
+    pub fn load(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(Command, Self, Effective), Stop> {
+        let matches = Cli::command().try_get_matches_from(args).map_err(|error| explain(&error))?;
+        let cli = Cli::from_arg_matches(&matches).map_err(|error| explain(&error))?;
+        cli.config.validate().map_err(|message| Stop { message, asked_for: false })?;
+        let effective = Effective::of(&matches);
+        Ok((cli.command.unwrap_or_default(), cli.config, effective))
+    }
+
+    /// What cannot be seen in one value alone.
+    fn validate(&self) -> Result<(), String> {
+        if self.tick_event == self.batch_event {
+            return Err(format!(
+                "BATCH_EVENT (--batch-event): \"{}\" is TICK_EVENT too: the two need different names",
+                self.batch_event
+            ));
+        }
+        Ok(())
+    }
+
+    /// What the log should say about settings that are accepted but change nothing.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if let Some(enabled) = self.cluster_enabled {
+            remarks.push(format!(
+                "CLUSTER_ENABLED={enabled} changes nothing: one process uses every core, with WORKERS={} threads",
+                self.workers
+            ));
+        }
+        if let Some(env) = &self.node_env {
+            remarks.push(format!("NODE_ENV={env} changes nothing: there is one way to run"));
+        }
+        remarks
+    }
+
+    /// The path of the Socket.IO endpoint as clients see it, without a slash at the end.
+    pub fn full_socket_path(&self) -> String {
+        format!("{}{}", self.base_path, self.socket_path)
+    }
+}
+
+/// The settings as they came out, for people.
+#[derive(Debug)]
+pub struct Effective(Vec<(String, String, &'static str)>);
+
+impl Effective {
+    fn of(matches: &ArgMatches) -> Self {
+        let mut rows = Vec::new();
+        for arg in Cli::command().get_arguments() {
+            let Some(name) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else { continue };
+            let id = arg.get_id().as_str();
+            let origin = match matches.value_source(id) {
+                Some(ValueSource::CommandLine) => "flag",
+                Some(ValueSource::EnvVariable) => "environment",
+                Some(_) => "default",
+                None => "not set",
+            };
+            let value = matches.get_raw(id).into_iter().flatten().next_back();
+            let value = value.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+            let value = if is_secret(&name) && !value.is_empty() { "********".to_owned() } else { value };
+            rows.push((name, value, origin));
+        }
+        Self(rows)
+    }
+}
+
+impl fmt::Display for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|(name, value, _)| name.len() + value.len() + 1).max().unwrap_or(0);
+        for (name, value, origin) in &self.0 {
+            writeln!(f, "{:width$}  # {origin}", format!("{name}={value}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// True for settings whose value nobody should read over a shoulder.
+fn is_secret(name: &str) -> bool {
+    ["PASSWORD", "SECRET", "TOKEN", "API_KEY", "REDIS_URL"].iter().any(|part| name.contains(part))
+}
+
+/// Turns clap's error into one that names the variable as well as the flag.
+fn explain(error: &clap::Error) -> Stop {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Stop { message: error.to_string(), asked_for: true };
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
+        && let (Some(arg), Some(value)) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue))
+    {
+        let flag = arg.split_whitespace().next().unwrap_or(arg);
+        let name = Cli::command()
+            .get_arguments()
+            .find(|known| known.get_long().is_some_and(|long| flag == format!("--{long}")))
+            .and_then(|known| known.get_env().map(|name| name.to_string_lossy().into_owned()));
+        let mut message = name.map_or_else(|| flag.to_owned(), |name| format!("{name} ({flag})"));
+        // Writing to a String cannot fail.
+        let _ = write!(message, ": \"{}\" ", wire::short(value));
+        match std::error::Error::source(error) {
+            Some(source) => {
+                let _ = write!(message, "{source}");
+            }
+            None => message.push_str("must not be empty"),
+        }
+        return Stop { message, asked_for: false };
+    }
+    Stop { message: error.to_string().trim_end().to_owned(), asked_for: false }
+}
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+        _ => text.parse().map_err(|_| {
+            "is not an address: must be an IPv4 or IPv6 address of this machine such as 127.0.0.1, 0.0.0.0 (every \
+             one) or ::, or localhost"
+                .into()
+        }),
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "is not a port: must be a whole number from 0 to 65535".into())
+}
+
+fn range(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| {
+        text.parse()
+            .ok()
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| format!("is not allowed: must be a whole number from {least} to {most}"))
+    }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("is not a seed: must be a whole number from 0 to {}", u64::MAX))
+}
+
+fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|number: &NonZeroUsize| number.get() <= 1024)
+        .ok_or_else(|| "is not allowed: must be a whole number from 1 to 1024".into())
+}
+
+fn symbols(text: &str) -> Result<SymbolList, String> {
+    let mut seen = HashSet::new();
+    let mut list = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let symbol: Symbol =
+            name.parse().map_err(|error| format!("has \"{}\" in it: {error}, with commas between", wire::short(name)))?;
+        if !seen.insert(symbol.clone()) {
+            return Err(format!("names {symbol} twice"));
+        }
+        list.push(symbol);
+    }
+    if list.len() > MAX_SYMBOLS {
+        return Err(format!("names {} symbols: at most {MAX_SYMBOLS} are allowed", list.len()));
+    }
+    Ok(SymbolList(list))
+}
+
+fn origins(text: &str) -> Result<Origins, String> {
+    if text.trim() == "*" {
+        return Ok(Origins::Any);
+    }
+    let origin = |text: &str| {
+        let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let fits = authority.is_some_and(|authority| {
+            !authority.is_empty()
+                && authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+        });
+        if fits {
+            Ok(text.to_ascii_lowercase())
+        } else {
+            Err(format!(
+                "has \"{}\" in it: must be * or a list of origins such as https://a.example or http://b.example:8080, \
+                 without a path, with commas between",
+                wire::short(text)
+            ))
+        }
+    };
+    text.split(',').map(|text| origin(text.trim())).collect::<Result<_, _>>().map(Origins::Listed)
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let trimmed = text.strip_suffix('/').unwrap_or(text);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._~-".contains(&byte);
+    if !trimmed.starts_with('/') || trimmed.contains("//") || !trimmed.bytes().all(plain) {
+        return Err(
+            "is not a path: must begin with / and have only letters, digits and . _ ~ - between its slashes".into()
+        );
+    }
+    Ok(trimmed.to_owned())
+}
+
+fn socket_path(text: &str) -> Result<String, String> {
+    path(text)
+}
+
+fn base_path(text: &str) -> Result<String, String> {
+    if text.is_empty() || text == "/" { Ok(String::new()) } else { path(text) }
+}
+
+fn event_name(text: &str) -> Result<String, String> {
+    /// Names that socket.io-client keeps to itself, and those of ours that mean something else.
+    const TAKEN: &[&str] = &[
+        "connect",
+        "connect_error",
+        "disconnect",
+        "disconnecting",
+        "newListener",
+        "removeListener",
+        wire::to_client::SUBSCRIBED,
+        wire::to_client::UNSUBSCRIBED,
+        wire::to_client::PONG,
+        wire::to_client::LATENCY,
+        wire::to_client::ERROR,
+        wire::from_client::PING,
+        "status",
+        "stats",
+        "drain",
+    ];
+    if text.is_empty() || text.chars().count() > 64 || text.chars().any(char::is_control) {
+        return Err("is not allowed: must be 1 to 64 characters, none of them a control character".into());
+    }
+    if TAKEN.contains(&text) {
+        return Err(format!("is taken: must not be one of {}", TAKEN.join(", ")));
+    }
+    Ok(text.to_owned())
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    text.parse().map_err(|()| format!("is not a mode: must be {}", Mode::ALLOWED))
+}
+
+fn app_id(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
+        return Err("is not allowed: must be 1 to 64 letters, digits, or . _ : -".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn log_level(text: &str) -> Result<tracing::Level, String> {
+    // Not the parser of tracing itself, which takes numbers too.
+    let known = ["error", "warn", "info", "debug", "trace"].contains(&text);
+    text.parse().ok().filter(|_| known).ok_or_else(|| "is not a level: must be error, warn, info, debug or trace".into())
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is not a format: must be text or json".into()),
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("is not allowed: must be true or false".into()),
+    }
+}
+
+fn default_workers() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The host's name with a random part: replicas on one host must not share an id.
+fn default_app_id() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
+    let host = if host.is_empty() { "tickcast" } else { &host };
+    format!("{host}-{:04x}", rand::random::<u16>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(args: &[&str]) -> Result<(Command, Config, Effective), Stop> {
+        Config::load(std::iter::once("tickcast").chain(args.iter().copied()).map(Into::into))
+    }
+
+    #[test]
+    fn the_command_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_start_a_server() {
+        let (command, config, _) = load(&[]).unwrap();
+        assert_eq!(command, Command::Serve);
+        assert_eq!((config.port, config.update_interval_ms, config.default_mode), (3000, 500, Mode::Tick));
+        assert_eq!((config.ping_interval_ms, config.ping_timeout_ms), (25_000, 60_000));
+        assert_eq!(config.max_payload_bytes, 1_000_000);
+        let names: Vec<_> = config.symbols.0.iter().map(Symbol::as_str).collect();
+        assert!(names.len() == 12 && ["BTC", "ETH", "SOL", "ADA", "XRP"].iter().all(|name| names.contains(name)));
+        assert!(config.remarks().is_empty());
+    }
+
+    #[test]
+    fn flags_go_before_and_after_the_command() {
+        let (command, config, effective) = load(&["--port", "1234", "check-config", "--symbols", "A, B"]).unwrap();
+        assert_eq!((command, config.port), (Command::CheckConfig, 1234));
+        assert_eq!(config.symbols.0.len(), 2);
+        let shown = effective.to_string();
+        assert!(shown.lines().any(|line| line.starts_with("PORT=1234 ") && line.ends_with("# flag")), "{shown}");
+        assert!(shown.lines().any(|line| line.starts_with("TICK_EVENT=tick ") && line.ends_with("# default")), "{shown}");
+    }
+
+    #[test]
+    fn a_mistake_names_the_variable_the_value_and_what_is_allowed() {
+        for (flag, value, message) in [
+            ("port", "70000", "PORT (--port): \"70000\" is not a port: must be a whole number from 0 to 65535"),
+            ("port", "", "PORT (--port): \"\" is not a port: must be a whole number from 0 to 65535"),
+            (
+                "update-interval",
+                "0",
+                "UPDATE_INTERVAL (--update-interval): \"0\" is not allowed: must be a whole number from 1 to 3600000",
+            ),
+            (
+                "symbols",
+                "BTC,,ETH",
+                "SYMBOLS (--symbols): \"BTC,,ETH\" has \"\" in it: a symbol is 1 to 32 ASCII letters, digits, or . _ : \
+                 / -, with commas between",
+            ),
+            ("symbols", "BTC,BTC", "SYMBOLS (--symbols): \"BTC,BTC\" names BTC twice"),
+            (
+                "cors-origin",
+                "https://a.example/",
+                "CORS_ORIGIN (--cors-origin): \"https://a.example/\" has \"https://a.example/\" in it: must be * or a \
+                 list of origins such as https://a.example or http://b.example:8080, without a path, with commas \
+                 between",
+            ),
+            ("default-mode", "fast", "DEFAULT_MODE (--default-mode): \"fast\" is not a mode: must be tick, batch or both"),
+            ("log-format", "xml", "LOG_FORMAT (--log-format): \"xml\" is not a format: must be text or json"),
+            (
+                "log-level",
+                "3",
+                "LOG_LEVEL (--log-level): \"3\" is not a level: must be error, warn, info, debug or trace",
+            ),
+            ("workers", "0", "WORKERS (--workers): \"0\" is not allowed: must be a whole number from 1 to 1024"),
+            ("cluster-enabled", "maybe", "CLUSTER_ENABLED (--cluster-enabled): \"maybe\" is not allowed: must be true or false"),
+        ] {
+            let stop = load(&[&format!("--{flag}={value}")]).unwrap_err();
+            assert_eq!(stop.message, message);
+            assert!(!stop.asked_for);
+        }
+        for (flag, value) in [
+            ("host", "nowhere"),
+            ("socket-path", "socket.io"),
+            ("socket-path", "/"),
+            ("base-path", "/a b"),
+            ("base-path", "/a//b"),
+            ("tick-event", "connect"),
+            ("tick-event", "ticks"),
+            ("batch-event", "error"),
+            ("app-id", "a b"),
+            ("ping-interval", "-1"),
+            ("ping-timeout", "1e9"),
+            ("max-payload", "1"),
+            ("drain-deadline", "soon"),
+            ("history-seconds", "x"),
+            ("simulator-seed", "-5"),
+        ] {
+            let message = load(&[&format!("--{flag}={value}")]).unwrap_err().message;
+            let name = flag.to_uppercase().replace('-', "_");
+            assert!(message.starts_with(&format!("{name} (--{flag}): \"{value}\" ")), "{message}");
+            assert!(message.contains("must") || message.contains("different"), "{message}");
+        }
+    }
+
+    #[test]
+    fn reads_what_the_forms_allow() {
+        let (_, config, _) = load(&["--base-path=/feed/", "--socket-path=/ws/", "--host=::1"]).unwrap();
+        assert_eq!(config.full_socket_path(), "/feed/ws");
+        let (_, config, _) = load(&["--cors-origin=https://A.example, http://[::1]:80", "--base-path=/"]).unwrap();
+        let listed = vec!["https://a.example".to_owned(), "http://[::1]:80".to_owned()];
+        assert_eq!(config.cors_origin, Origins::Listed(listed));
+        assert_eq!(config.full_socket_path(), "/socket.io");
+    }
+
+    #[test]
+    fn explains_what_changes_nothing() {
+        let (_, config, _) = load(&["--cluster-enabled=true", "--workers=4", "--node-env=production"]).unwrap();
+        let remarks = config.remarks();
+        assert!(remarks[0].contains("WORKERS=4 threads") && remarks[1].contains("NODE_ENV=production"));
+    }
+
+    #[test]
+    fn hides_secrets() {
+        for (name, secret) in [("REDIS_PASSWORD", true), ("JWT_SECRET", true), ("PORT", false), ("APP_ID", false)] {
+            assert_eq!(is_secret(name), secret, "{name}");
+        }
+    }
+}

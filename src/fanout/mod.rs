@@ -1,0 +1,441 @@
+mod cohort;
+mod session;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::market::Market;
+use crate::metrics::Metrics;
+use crate::price::{Batch, Symbol};
+use crate::wire::{
+    Answer, ErrorCode, Failure, Mode, Rejected, Server, Subscribe, Subscribed, Symbols, Unsubscribe, Unsubscribed,
+    encode_tick, encode_ticks, short,
+};
+use cohort::Cohorts;
+use session::Session;
+
+/// Requests of clients that may wait for the fan-out. One that finds no room is answered with `unavailable`.
+const COMMANDS_IN_FLIGHT: usize = 16_384;
+
+/// Names one connection of one client; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientId(pub u64);
+
+/// The way to everybody in a room.
+pub trait Outlet: Send + 'static {
+    /// Queues an event for every client in a room, and returns how many had no room for it.
+    fn emit(&self, room: &str, event: &str, body: &RawValue) -> usize;
+}
+
+/// The way to one client. Nothing here waits.
+pub trait Link: Send + Sync + 'static {
+    /// Adds the client to rooms.
+    fn join(&self, rooms: Vec<String>);
+    /// Takes it out of rooms.
+    fn leave(&self, rooms: Vec<String>);
+    /// Takes it out of all rooms.
+    fn leave_all(&self);
+    /// Queues an event for it; false if there is no room.
+    fn emit(&self, event: &str, body: &RawValue) -> bool;
+    /// Ends its connection: it missed something that it cannot do without.
+    fn close(&self);
+}
+
+/// The way back to whoever sent one request.
+pub trait Reply: Send + 'static {
+    /// True where the client gave a callback.
+    fn by_callback(&self) -> bool;
+    /// Queues the answer, by callback or as an event; false if there is no room.
+    fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> bool;
+}
+
+/// What a client asks of the fan-out.
+pub enum Request {
+    /// More ticks.
+    Subscribe(Subscribe),
+    /// Fewer ticks.
+    Unsubscribe(Unsubscribe),
+}
+
+enum Command {
+    Join(ClientId, Arc<dyn Link>),
+    Request(ClientId, Request, Box<dyn Reply>),
+    Leave(ClientId),
+}
+
+/// How the edge tells the fan-out about clients. What one client sends through it takes effect in that order.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// Room for a [`Handle::place`]'d client to join without waiting.
+pub struct Place<'a>(mpsc::Permit<'a, Command>);
+
+impl Place<'_> {
+    /// A client has connected.
+    pub fn join(self, client: ClientId, link: Arc<dyn Link>) {
+        self.0.send(Command::Join(client, link));
+    }
+}
+
+impl Handle {
+    /// Waits until there is room for a client to join; none once the fan-out has ended.
+    pub async fn place(&self) -> Option<Place<'_>> {
+        self.commands.reserve().await.ok().map(Place)
+    }
+
+    /// Hands on a request. Gives the way back if the fan-out is too far behind, or has ended.
+    ///
+    /// # Errors
+    /// The reply, for the caller to say so.
+    pub fn request(&self, client: ClientId, request: Request, reply: Box<dyn Reply>) -> Result<(), Box<dyn Reply>> {
+        self.commands.try_send(Command::Request(client, request, reply)).map_err(|error| match error.into_inner() {
+            Command::Request(_, _, reply) => reply,
+            Command::Join(..) | Command::Leave(_) => unreachable!("it was a request that was sent"),
+        })
+    }
+
+    /// A client has gone. Waits while the fan-out is behind; must come after everything else of that client.
+    pub async fn leave(&self, client: ClientId) {
+        // An error means that the fan-out has ended, and with it the session.
+        self.commands.send(Command::Leave(client)).await.ok();
+    }
+}
+
+/// What the fan-out is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The event of one tick.
+    pub tick_event: String,
+    /// The event of an array of ticks.
+    pub batch_event: String,
+    /// The mode of those who do not say.
+    pub default_mode: Mode,
+    /// The replica's id.
+    pub server_id: String,
+    /// How the feed is, for answers.
+    pub state: &'static str,
+}
+
+/// Decides who gets which tick: one task that owns every session.
+///
+/// A subscription and a flush never happen at once, so a snapshot and the first live tick after it have no hole
+/// between them.
+pub struct Fanout<O> {
+    settings: Settings,
+    market: Arc<Market>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    outlet: O,
+    sessions: HashMap<ClientId, Session>,
+    cohorts: Cohorts,
+    subscribers: BTreeMap<Symbol, Subscribers>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Subscribers {
+    /// Clients that get the symbol.
+    any: usize,
+    /// Clients that get its `tick` events.
+    tick: usize,
+}
+
+/// The fan-out's end of the channel behind a [`Handle`].
+pub struct Inbox(mpsc::Receiver<Command>);
+
+/// The channel between the edge and the fan-out.
+pub fn channel() -> (Handle, Inbox) {
+    let (commands, inbox) = mpsc::channel(COMMANDS_IN_FLIGHT);
+    (Handle { commands }, Inbox(inbox))
+}
+
+impl<O: Outlet> Fanout<O> {
+    /// A fan-out without clients.
+    pub fn new(settings: Settings, market: Arc<Market>, metrics: Arc<Metrics>, clock: Clock, outlet: O) -> Self {
+        Self {
+            settings,
+            market,
+            metrics,
+            clock,
+            outlet,
+            sessions: HashMap::new(),
+            cohorts: Cohorts::default(),
+            subscribers: BTreeMap::new(),
+        }
+    }
+
+    /// Applies batches to the market and sends them on, and serves clients in between, until there are no more batches
+    /// or `stop`.
+    pub async fn run(
+        mut self,
+        mut batches: impl Stream<Item = Batch> + Unpin,
+        mut inbox: Inbox,
+        stop: CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                batch = batches.next() => match batch {
+                    Some(batch) => self.flush(batch),
+                    None => return,
+                },
+                Some(command) = inbox.0.recv() => self.obey(command),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Join(client, link) => {
+                self.sessions.insert(client, Session::new(link));
+            }
+            Command::Request(client, request, reply) => match request {
+                Request::Subscribe(request) => self.subscribe(client, &request, reply),
+                Request::Unsubscribe(request) => self.unsubscribe(client, &request, reply),
+            },
+            Command::Leave(client) => self.leave(client),
+        }
+    }
+
+    /// Takes the ticks in and hands each to whom it concerns: encoded once, whoever gets it.
+    fn flush(&mut self, batch: Batch) {
+        let epoch = batch.epoch.clone();
+        let fresh = self.market.apply(batch);
+        for unknown in fresh.iter().filter(|fresh| fresh.unknown) {
+            self.greet(&unknown.tick.update.symbol);
+        }
+        let encoded: Vec<(Symbol, Box<RawValue>)> = fresh
+            .into_iter()
+            .map(|fresh| (encode_tick(&fresh.tick, fresh.first.then_some(&epoch)), fresh))
+            .map(|(json, fresh)| (fresh.tick.update.symbol, json))
+            .collect();
+
+        for (symbol, json) in &encoded {
+            let members = self.subscribers.get(symbol).map_or(0, |subscribers| subscribers.tick);
+            if members > 0 {
+                let dropped = self.outlet.emit(&tick_room(symbol), &self.settings.tick_event, json);
+                self.count(1, members, dropped);
+            }
+        }
+        for (id, cohort) in self.cohorts.iter() {
+            let theirs: Vec<&RawValue> =
+                encoded.iter().filter(|(symbol, _)| cohort.has(symbol)).map(|(_, json)| &**json).collect();
+            if !theirs.is_empty() {
+                let ticks = theirs.len();
+                let dropped = self.outlet.emit(&id.room(), &self.settings.batch_event, &encode_ticks(theirs));
+                self.count(ticks, cohort.members, dropped);
+            }
+        }
+    }
+
+    /// Counts an event with so many ticks that went to so many clients, but for those who had no room.
+    fn count(&self, ticks: usize, members: usize, dropped: usize) {
+        self.metrics.deliveries.add((ticks * members.saturating_sub(dropped)) as u64);
+        self.metrics.drops_queue_full.add((ticks * dropped) as u64);
+    }
+
+    fn subscribe(&mut self, client: ClientId, request: &Subscribe, reply: Box<dyn Reply>) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        let mode = request.mode.unwrap_or(self.settings.default_mode);
+        let mut rejected = Vec::new();
+        let symbols = match &request.symbols {
+            Symbols::All => {
+                session.wants.add_all(mode);
+                self.market.symbols()
+            }
+            Symbols::Named(names) => {
+                let mut symbols = Vec::with_capacity(names.len());
+                for name in names {
+                    match self.market.symbol(name) {
+                        Some(symbol) => {
+                            session.wants.add(symbol.clone(), mode);
+                            symbols.push(symbol);
+                        }
+                        None => rejected.push(unknown_symbol(name)),
+                    }
+                }
+                symbols
+            }
+        };
+        // Join first, then take the snapshot: what comes in between is repeated, never missed.
+        self.rearrange(client);
+        let epoch = self.market.epoch();
+        let snapshot: Vec<Box<RawValue>> =
+            self.market.latest(&symbols).iter().map(|tick| encode_tick(tick, epoch.as_ref())).collect();
+        let by_callback = reply.by_callback();
+        let events = if by_callback { Vec::new() } else { self.as_events(mode, &snapshot) };
+        let server = Server { id: self.settings.server_id.clone(), time: self.clock.millis() };
+        let answer = Subscribed {
+            symbols,
+            rejected,
+            mode,
+            epoch,
+            state: self.settings.state,
+            snapshot,
+            replay: Vec::new(),
+            resumed: BTreeMap::new(),
+            server,
+        };
+        let mut sent = reply.send(Ok(Answer::encode(Ok(answer))));
+        let Some(session) = self.sessions.get(&client) else { return };
+        for (event, body) in events {
+            sent = sent && session.link.emit(event, &body);
+        }
+        if !sent {
+            self.give_up(client);
+        }
+    }
+
+    /// A snapshot in the shape of live ticks, for those who only listen.
+    fn as_events(&self, mode: Mode, snapshot: &[Box<RawValue>]) -> Vec<(&str, Box<RawValue>)> {
+        let mut events = Vec::new();
+        if mode.has_tick() {
+            events.extend(snapshot.iter().map(|tick| (self.settings.tick_event.as_str(), tick.clone())));
+        }
+        if mode.has_batch() && !snapshot.is_empty() {
+            let ticks = encode_ticks(snapshot.iter().map(|tick| &**tick));
+            events.push((self.settings.batch_event.as_str(), ticks));
+        }
+        // Told to this client: as much a delivery as a live tick.
+        let shapes = usize::from(mode.has_tick()) + usize::from(mode.has_batch());
+        self.metrics.deliveries.add((snapshot.len() * shapes) as u64);
+        events
+    }
+
+    fn unsubscribe(&mut self, client: ClientId, request: &Unsubscribe, reply: Box<dyn Reply>) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        let mut rejected = Vec::new();
+        let mut symbols = Vec::new();
+        match &request.symbols {
+            Symbols::All => {
+                symbols.extend(session.symbols.iter().cloned());
+                session.wants.remove_all();
+            }
+            Symbols::Named(names) => {
+                for name in names {
+                    match self.market.symbol(name) {
+                        Some(symbol) if session.wants.mode(&symbol).is_some() => {
+                            session.wants.remove(&symbol);
+                            symbols.push(symbol);
+                        }
+                        Some(symbol) => rejected.push(Rejected {
+                            symbol: symbol.to_string(),
+                            code: ErrorCode::NotSubscribed,
+                            message: format!("{symbol} is not subscribed: nothing to end"),
+                        }),
+                        None => rejected.push(unknown_symbol(name)),
+                    }
+                }
+            }
+        }
+        self.rearrange(client);
+        if !reply.send(Ok(Answer::encode(Ok(Unsubscribed { symbols, rejected })))) {
+            self.give_up(client);
+        }
+    }
+
+    /// Brings a client's rooms in line with what it wants.
+    fn rearrange(&mut self, client: ClientId) {
+        let every = self.market.symbols();
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        let mut symbols = BTreeSet::new();
+        let mut ticks = BTreeSet::new();
+        let mut batch = Vec::new();
+        for (symbol, mode) in session.wants.among(&every) {
+            symbols.insert(symbol.clone());
+            if mode.has_tick() {
+                ticks.insert(symbol.clone());
+            }
+            if mode.has_batch() {
+                batch.push(symbol.clone());
+            }
+        }
+        batch.sort_unstable();
+
+        let mut join: Vec<String> = ticks.difference(&session.ticks).map(tick_room).collect();
+        let mut leave: Vec<String> = session.ticks.difference(&ticks).map(tick_room).collect();
+        // Entered before the old one is left: a cohort that stays the same is not rebuilt.
+        let cohort = (!batch.is_empty()).then(|| self.cohorts.enter(batch.into()));
+        if let Some(left) = session.cohort {
+            self.cohorts.exit(left);
+        }
+        if cohort != session.cohort {
+            join.extend(cohort.map(cohort::CohortId::room));
+            leave.extend(session.cohort.map(cohort::CohortId::room));
+        }
+        if !leave.is_empty() {
+            session.link.leave(leave);
+        }
+        if !join.is_empty() {
+            session.link.join(join);
+        }
+
+        session.cohort = cohort;
+        let before = (std::mem::replace(&mut session.symbols, symbols), std::mem::replace(&mut session.ticks, ticks));
+        let after = (session.symbols.clone(), session.ticks.clone());
+        self.recount(&before, &after);
+    }
+
+    /// Keeps the number of subscribers by symbol, as a client's sets (any shape, `tick`) go from one to the other.
+    fn recount(&mut self, before: &(BTreeSet<Symbol>, BTreeSet<Symbol>), after: &(BTreeSet<Symbol>, BTreeSet<Symbol>)) {
+        for symbol in before.0.union(&after.0) {
+            let subscribers = self.subscribers.entry(symbol.clone()).or_default();
+            let moved = |count: usize, was: bool, is: bool| count + usize::from(is) - usize::from(was);
+            subscribers.any = moved(subscribers.any, before.0.contains(symbol), after.0.contains(symbol));
+            subscribers.tick = moved(subscribers.tick, before.1.contains(symbol), after.1.contains(symbol));
+            let any = i64::try_from(subscribers.any).unwrap_or(i64::MAX);
+            self.metrics.subscriptions.set(symbol.as_str(), any);
+        }
+    }
+
+    /// A symbol that nobody knew goes to those who want every one.
+    fn greet(&mut self, symbol: &Symbol) {
+        let wanting: Vec<ClientId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.wants.mode(symbol).is_some())
+            .map(|(&client, _)| client)
+            .collect();
+        for client in wanting {
+            self.rearrange(client);
+        }
+    }
+
+    fn leave(&mut self, client: ClientId) {
+        let Some(session) = self.sessions.remove(&client) else { return };
+        if let Some(cohort) = session.cohort {
+            self.cohorts.exit(cohort);
+        }
+        // What it asked for may have been carried out after the engine had let go of it.
+        session.link.leave_all();
+        self.recount(&(session.symbols, session.ticks), &Default::default());
+    }
+
+    /// Ends a client that missed its answer: it could not know what it gets.
+    fn give_up(&self, client: ClientId) {
+        self.metrics.messages_dropped.inc();
+        if let Some(session) = self.sessions.get(&client) {
+            session.link.close();
+        }
+    }
+}
+
+fn tick_room(symbol: &Symbol) -> String {
+    format!("tick:{symbol}")
+}
+
+fn unknown_symbol(name: &str) -> Rejected {
+    let name = short(name);
+    let message = format!("there is no symbol \"{name}\" (subscribe to \"*\" for all, or see /stats)");
+    Rejected { symbol: name, code: ErrorCode::UnknownSymbol, message }
+}
+
+#[cfg(test)]
+mod tests;

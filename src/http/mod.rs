@@ -1,0 +1,126 @@
+mod assets;
+mod status;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{Method, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::bus::Bus;
+use crate::config::{Config, Origins};
+use crate::market::Market;
+use crate::metrics::Metrics;
+
+/// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
+const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
+                           script-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
+/// What the HTTP edge answers from.
+#[derive(Debug)]
+pub struct State {
+    /// This replica's id.
+    pub id: String,
+    /// When it started.
+    pub started: Instant,
+    /// What is true now.
+    pub market: Arc<Market>,
+    /// How the bus is.
+    pub bus: Arc<Bus>,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    /// Without a tick for this long, the feed counts as down.
+    pub silent_after: Duration,
+    /// Set when a shutdown begins.
+    pub draining: AtomicBool,
+}
+
+impl State {
+    /// From now on this replica is not ready for new clients.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
+/// below the base path already.
+pub fn router(config: &Config, state: Arc<State>, sockets: Router) -> Router {
+    let pages = status::router(state).merge(assets::router(config)).fallback(not_found);
+    let pages = match config.base_path.as_str() {
+        "" => pages,
+        base => Router::new().nest(base, pages).route(base, axum::routing::get(redirect_to_slash)).fallback(not_found),
+    };
+    // Not for the socket: what it sends is small, and often.
+    let pages = pages.layer(CompressionLayer::new());
+    // The client libraries lie below the socket's path, and are more exact routes than its own.
+    let libraries = assets::libraries(&config.full_socket_path()).layer(CompressionLayer::new());
+
+    let id = HeaderName::from_static("x-request-id");
+    // Read from the bottom: the last layer is the outermost.
+    libraries
+        .merge(sockets)
+        .merge(pages)
+        .layer(cors(&config.cors_origin))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(PAGE_POLICY),
+        ))
+        .layer(SetResponseHeaderLayer::if_not_present(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            REFERRER_POLICY,
+            HeaderValue::from_static("strict-origin-when-cross-origin"),
+        ))
+        .layer(PropagateRequestIdLayer::new(id.clone()))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(SetRequestIdLayer::new(id, NewRequestId))
+}
+
+fn span<B>(request: &Request<B>) -> tracing::Span {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+    tracing::debug_span!("request", id, method = %request.method(), path = request.uri().path())
+}
+
+#[derive(Clone, Copy)]
+struct NewRequestId;
+
+impl MakeRequestId for NewRequestId {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
+        HeaderValue::from_str(&format!("{:016x}", rand::random::<u64>())).ok().map(RequestId::new)
+    }
+}
+
+fn cors(origins: &Origins) -> CorsLayer {
+    let layer = CorsLayer::new().allow_methods([Method::GET, Method::POST]);
+    let content_type = axum::http::header::CONTENT_TYPE;
+    match origins {
+        // Browsers refuse credentials together with `*`, and so does tower-http.
+        Origins::Any => layer.allow_origin(AllowOrigin::any()).allow_headers([content_type]),
+        Origins::Listed(listed) => {
+            let listed = listed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+            layer.allow_origin(AllowOrigin::list(listed)).allow_headers([content_type]).allow_credentials(true)
+        }
+    }
+}
+
+async fn redirect_to_slash(request: axum::extract::Request) -> Response {
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    axum::response::Redirect::permanent(&format!("{}/{query}", request.uri().path())).into_response()
+}
+
+async fn not_found() -> Response {
+    missing()
+}
+
+fn missing() -> Response {
+    (StatusCode::NOT_FOUND, "not found\n").into_response()
+}

@@ -1,0 +1,52 @@
+//! tickcast: a Socket.IO-compatible real-time price feed server.
+//!
+//! Reading this file downward is following a tick:
+//!
+//! ```text
+//! sources ──> bus ──> market ──> fanout ──> sockets ──> browser
+//! (where       (one     (what is    (who gets   (Socket.IO:
+//!  prices       ordered  true now)   what, when) connect, subscribe)
+//!  come from)   log)
+//! ```
+//!
+//! Calls follow the data; nothing flows back. Which module may import which is a table in ARCHITECTURE.md that a
+//! test keeps true.
+
+/// The words that everybody uses: symbols, prices, updates, ticks, epochs.
+pub mod price;
+
+/// Where time comes from, so that a test can turn the clock back.
+pub mod clock;
+
+/// What the process counts about itself.
+pub mod metrics;
+
+/// Every setting, its default and its limits.
+pub mod config;
+
+/// Where prices come from.
+pub mod sources;
+
+/// The one ordered log of ticks.
+pub mod bus;
+
+/// What is true now: the latest tick of each symbol, and its recent history.
+pub mod market;
+
+/// The contract with clients: event names, payloads, answers, error codes.
+pub mod wire;
+
+/// Who gets which tick, and when.
+pub mod fanout;
+
+/// Accepted connections.
+pub mod net;
+
+/// The Socket.IO edge.
+pub mod sockets;
+
+/// The HTTP edge.
+pub mod http;
+
+/// The wiring: every channel, every task, the order of shutdown.
+pub mod app;

@@ -1,0 +1,108 @@
+//! The shell: settings, log, signals, exit code. Nothing else.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tickcast::app::{App, Outcome};
+use tickcast::clock::Clock;
+use tickcast::config::{Command, Config, LogFormat, Stop};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Something that should have run to the end failed.
+const FAILED: u8 = 1;
+/// The settings are wrong: nothing was started.
+const MISTAKEN: u8 = 2;
+/// The shutdown's deadline came before every client had gone.
+const CUT: u8 = 3;
+
+/// How long the threads may take to notice that everything has ended.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+fn main() -> ExitCode {
+    let dotenv = match dotenvy::dotenv() {
+        Ok(path) => Some(path),
+        Err(error) if error.not_found() => None,
+        Err(error) => {
+            complain(&format!("error: .env: {error}"));
+            return MISTAKEN.into();
+        }
+    };
+    let (command, config, effective) = match Config::load(std::env::args_os()) {
+        Ok(loaded) => loaded,
+        Err(Stop { message, asked_for: true }) => {
+            print(&message);
+            return ExitCode::SUCCESS;
+        }
+        Err(Stop { message, .. }) => {
+            complain(&format!("error: {}", message.trim_start_matches("error: ")));
+            return MISTAKEN.into();
+        }
+    };
+    if command == Command::CheckConfig {
+        print(&effective.to_string());
+        return ExitCode::SUCCESS;
+    }
+
+    log(&config);
+    if let Some(path) = dotenv {
+        tracing::info!(path = %path.display(), "settings read from a file");
+    }
+    for remark in config.remarks() {
+        tracing::warn!("{remark}");
+    }
+    match serve(config) {
+        Ok(Outcome::Clean) => ExitCode::SUCCESS,
+        Ok(Outcome::Cut) => CUT.into(),
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "failed");
+            FAILED.into()
+        }
+    }
+}
+
+fn serve(config: Config) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.workers.get())
+        .enable_all()
+        .build()
+        .context("cannot start the threads")?;
+    let outcome = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
+        let app = App::bind(config, Clock::system()).await?;
+        app.run(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+        .await
+    });
+    runtime.shutdown_timeout(LAST_MOMENT);
+    outcome
+}
+
+fn log(config: &Config) {
+    // The engine says at `debug` what each client does.
+    let level = LevelFilter::from_level(config.log_level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(level);
+    match config.log_format {
+        LogFormat::Text => registry.with(lines.with_target(false)).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
+    }
+}
+
+fn print(text: &str) {
+    // Who closed our output does not want to read it.
+    std::io::stdout().write_all(text.as_bytes()).ok();
+}
+
+fn complain(text: &str) {
+    writeln!(std::io::stderr(), "{text}").ok();
+}

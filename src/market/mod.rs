@@ -1,0 +1,227 @@
+mod history;
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use crate::metrics::Metrics;
+use crate::price::{Batch, Epoch, Symbol, Tick};
+pub use history::{History, Keep};
+
+/// What is true now, for every symbol.
+///
+/// One task writes (it applies the bus's batches in order); anybody reads. A std lock, because both hold it for a few
+/// map look-ups and never across an `.await`.
+#[derive(Debug)]
+pub struct Market {
+    state: RwLock<State>,
+    keep: Keep,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// None until the first batch.
+    epoch: Option<Epoch>,
+    symbols: HashMap<Symbol, Entry>,
+    /// In the order in which they became known: the order of the settings, then of their first tick.
+    order: Vec<Symbol>,
+    /// When the last batch came; at first, when the market began.
+    heard: Instant,
+}
+
+#[derive(Debug)]
+struct Entry {
+    last: Option<Tick>,
+    /// True while `last` is of an epoch that has ended.
+    outdated: bool,
+    history: History,
+}
+
+/// A tick that the market did not have yet.
+#[derive(Debug)]
+pub struct Fresh {
+    /// The tick.
+    pub tick: Tick,
+    /// True for the first tick of its symbol in this epoch.
+    pub first: bool,
+    /// True for the first tick of a symbol that nobody knew.
+    pub unknown: bool,
+}
+
+impl Market {
+    /// A market that knows these symbols, and no price yet.
+    pub fn new(symbols: impl IntoIterator<Item = Symbol>, keep: Keep, metrics: Arc<Metrics>) -> Self {
+        let market = Self {
+            state: RwLock::new(State {
+                epoch: None,
+                symbols: HashMap::new(),
+                order: Vec::new(),
+                heard: Instant::now(),
+            }),
+            keep,
+            metrics,
+        };
+        let mut state = market.write();
+        for symbol in symbols {
+            state.add(symbol, keep);
+        }
+        drop(state);
+        market
+    }
+
+    /// Takes the ticks of a batch, in order, and returns those that are news. One with a `seq` that the symbol has
+    /// reached already in this epoch is a repeat: counted and dropped.
+    pub fn apply(&self, batch: Batch) -> Vec<Fresh> {
+        let mut state = self.write();
+        state.heard = Instant::now();
+        if state.epoch.as_ref() != Some(&batch.epoch) {
+            state.begin(batch.epoch);
+        }
+        let mut fresh = Vec::with_capacity(batch.ticks.len());
+        for tick in batch.ticks {
+            let unknown = !state.symbols.contains_key(&tick.update.symbol);
+            if unknown {
+                state.add(tick.update.symbol.clone(), self.keep);
+            }
+            let Some(entry) = state.symbols.get_mut(&tick.update.symbol) else { continue };
+            let known = entry.last.as_ref().filter(|_| !entry.outdated);
+            if known.is_some_and(|last| tick.seq <= last.seq) {
+                self.metrics.ticks_repeated.inc();
+                continue;
+            }
+            let first = known.is_none();
+            entry.outdated = false;
+            entry.last = Some(tick.clone());
+            entry.history.push(tick.clone());
+            fresh.push(Fresh { tick, first, unknown });
+        }
+        self.metrics.ticks_in.add(fresh.len() as u64);
+        fresh
+    }
+
+    /// The numbering that is in force; none before the first batch.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.read().epoch.clone()
+    }
+
+    /// Every symbol, in a stable order.
+    pub fn symbols(&self) -> Vec<Symbol> {
+        self.read().order.clone()
+    }
+
+    /// The symbol of this name.
+    pub fn symbol(&self, name: &str) -> Option<Symbol> {
+        self.read().symbols.get_key_value(name).map(|(symbol, _)| symbol.clone())
+    }
+
+    /// The latest tick of each of these symbols that has one in the epoch in force, in the order asked for.
+    pub fn latest<'a>(&self, symbols: impl IntoIterator<Item = &'a Symbol>) -> Vec<Tick> {
+        let state = self.read();
+        let last = |symbol| state.symbols.get(symbol).filter(|entry| !entry.outdated)?.last.clone();
+        symbols.into_iter().filter_map(last).collect()
+    }
+
+    /// How long ago the last batch came.
+    pub fn silence(&self) -> Duration {
+        self.read().heard.elapsed()
+    }
+
+    /// How many ticks of the past are held, over all symbols.
+    pub fn history_ticks(&self) -> usize {
+        self.read().symbols.values().map(|entry| entry.history.iter().len()).sum()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl State {
+    fn add(&mut self, symbol: Symbol, keep: Keep) {
+        let entry = Entry { last: None, outdated: false, history: History::new(keep) };
+        if self.symbols.insert(symbol.clone(), entry).is_none() {
+            self.order.push(symbol);
+        }
+    }
+
+    /// A new numbering: the old ticks say nothing about it, and their history does not join up with it.
+    fn begin(&mut self, epoch: Epoch) {
+        self.epoch = Some(epoch);
+        for entry in self.symbols.values_mut() {
+            entry.outdated = true;
+            entry.history.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::price::{Price, Update};
+
+    fn tick(symbol: &str, seq: u64, price: u32) -> Tick {
+        let update = Update {
+            symbol: symbol.parse().unwrap(),
+            price: Price::from(price),
+            ts_ms: seq,
+            bid: None,
+            ask: None,
+            size: None,
+        };
+        Tick { seq, update }
+    }
+
+    fn market(symbols: &[&str]) -> Market {
+        let symbols = symbols.iter().map(|name| name.parse().unwrap());
+        Market::new(symbols, Keep { age_ms: 60_000, ticks: 100 }, Arc::default())
+    }
+
+    fn batch(epoch: &str, ticks: Vec<Tick>) -> Batch {
+        Batch { epoch: Epoch::new(epoch), ticks }
+    }
+
+    fn names(symbols: &[Symbol]) -> Vec<&str> {
+        symbols.iter().map(Symbol::as_str).collect()
+    }
+
+    #[test]
+    fn keeps_the_latest_and_drops_repeats() {
+        let market = market(&["BTC", "ETH"]);
+        assert!(market.latest(&market.symbols()).is_empty());
+
+        let fresh = market.apply(batch("a", vec![tick("BTC", 10, 1), tick("BTC", 11, 2), tick("ETH", 7, 3)]));
+        let said: Vec<_> = fresh.iter().map(|fresh| (fresh.tick.seq, fresh.first, fresh.unknown)).collect();
+        assert_eq!(said, [(10, true, false), (11, false, false), (7, true, false)]);
+
+        let fresh = market.apply(batch("a", vec![tick("BTC", 11, 9), tick("BTC", 10, 9), tick("BTC", 12, 4)]));
+        assert_eq!(fresh.len(), 1, "a repeat is harmless");
+        assert_eq!(market.latest(&market.symbols()), [tick("BTC", 12, 4), tick("ETH", 7, 3)]);
+        assert_eq!(market.history_ticks(), 4);
+        assert_eq!((market.metrics.ticks_in.get(), market.metrics.ticks_repeated.get()), (4, 2));
+    }
+
+    #[test]
+    fn a_new_epoch_starts_over_whatever_its_numbers() {
+        let market = market(&["BTC", "ETH"]);
+        market.apply(batch("a", vec![tick("BTC", 100, 1), tick("ETH", 100, 1)]));
+        let fresh = market.apply(batch("b", vec![tick("BTC", 5, 2)]));
+        assert!(fresh[0].first);
+        assert_eq!(market.epoch(), Some(Epoch::new("b")));
+        assert_eq!(market.latest(&market.symbols()), [tick("BTC", 5, 2)], "ETH has no tick in this epoch yet");
+        assert_eq!(market.history_ticks(), 1);
+    }
+
+    #[test]
+    fn learns_symbols_from_their_ticks() {
+        let market = market(&["ETH"]);
+        let fresh = market.apply(batch("a", vec![tick("BTC", 1, 1), tick("BTC", 2, 1)]));
+        assert_eq!(fresh.iter().map(|fresh| fresh.unknown).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(names(&market.symbols()), ["ETH", "BTC"]);
+        assert!(market.symbol("BTC").is_some() && market.symbol("XRP").is_none());
+    }
+}

@@ -1,0 +1,95 @@
+use std::collections::BTreeMap;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// A count that only rises.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Counts `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that rises and falls.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Adds `n`, which may be negative.
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One [`Gauge`]-like number per label. The caller bounds the set of labels.
+#[derive(Debug, Default)]
+pub struct LabelledGauge(RwLock<BTreeMap<String, i64>>);
+
+impl LabelledGauge {
+    /// Sets the number of one label.
+    pub fn set(&self, label: &str, value: i64) {
+        let mut values = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match values.get_mut(label) {
+            Some(known) => *known = value,
+            None => {
+                values.insert(label.to_owned(), value);
+            }
+        }
+    }
+
+    /// Every label with its number.
+    pub fn all(&self) -> BTreeMap<String, i64> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}
+
+/// What the process counts. One per server; shared by reference.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Socket.IO connections to the default namespace, now.
+    pub connections_active: Gauge,
+    /// Socket.IO connections to the default namespace, ever.
+    pub connections_total: Counter,
+    /// Connected clients that get a symbol's ticks, by symbol.
+    pub subscriptions: LabelledGauge,
+    /// Ticks that the market took from the bus.
+    pub ticks_in: Counter,
+    /// Ticks that the market had already: dropped.
+    pub ticks_repeated: Counter,
+    /// Ticks that a source could not produce in time (the process was stopped or starved): never made.
+    pub ticks_skipped: Counter,
+    /// Times that a source failed and was started again.
+    pub source_restarts: Counter,
+    /// Ticks handed to a client's queue; a tick in a `ticks` array counts once for each client.
+    pub deliveries: Counter,
+    /// Ticks dropped because a client's queue was full: that client has a gap in `seq`.
+    pub drops_queue_full: Counter,
+    /// Answers and other messages that could not be queued for their client.
+    pub messages_dropped: Counter,
+    /// Events received from clients.
+    pub messages_received: Counter,
+    /// Requests of clients that were answered with an error.
+    pub request_errors: Counter,
+    /// Connections ended because the client broke the protocol.
+    pub protocol_errors: Counter,
+    /// Connections refused or lost by the accept loop (out of descriptors, reset before they began).
+    pub accept_errors: Counter,
+}

@@ -1,0 +1,5 @@
+mod connection;
+mod listener;
+
+pub use connection::{Closer, Upgrades};
+pub use listener::{Listener, Settings};

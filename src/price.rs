@@ -1,0 +1,138 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// A price or a size: a decimal number with exactly the digits that its source gave.
+pub type Price = rust_decimal::Decimal;
+
+/// The name of what is traded, such as `BTC` or `BTC-USD`. Cheap to clone.
+///
+/// 1 to [`Symbol::MAX_BYTES`] ASCII letters, digits and `. _ : / -`; case matters. Nothing in it needs an escape in
+/// JSON, in a room name or in a URL path segment other than `/`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Symbol(Arc<str>);
+
+/// Why a text is not a [`Symbol`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a symbol is 1 to {max} ASCII letters, digits, or . _ : / -", max = Symbol::MAX_BYTES)]
+pub struct SymbolError;
+
+impl Symbol {
+    /// The longest name, in bytes.
+    pub const MAX_BYTES: usize = 32;
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Symbol {
+    type Err = SymbolError;
+
+    fn from_str(text: &str) -> Result<Self, SymbolError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
+        if text.is_empty() || text.len() > Self::MAX_BYTES || !text.bytes().all(allowed) {
+            return Err(SymbolError);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl Borrow<str> for Symbol {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A price as a source gives it, not yet numbered: numbering is the bus's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// What is traded.
+    pub symbol: Symbol,
+    /// The last price.
+    pub price: Price,
+    /// The source's time, in ms since the Unix epoch.
+    pub ts_ms: u64,
+    /// The best bid, where the source has it.
+    pub bid: Option<Price>,
+    /// The best ask, where the source has it.
+    pub ask: Option<Price>,
+    /// The size of the last trade, where the source has it.
+    pub size: Option<Price>,
+}
+
+/// A numbered update.
+///
+/// Within one [`Epoch`] a symbol's ticks are numbered one after the other, and one number has one price everywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Its number; below 2^53, so that JavaScript keeps it whole.
+    pub seq: u64,
+    /// What it says.
+    pub update: Update,
+}
+
+/// Names one unbroken run of the bus's numbering: an opaque text. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Epoch(Arc<str>);
+
+impl Epoch {
+    /// An epoch of this name: letters, digits and `-` only, since it goes into JSON as it is.
+    pub fn new(name: &str) -> Self {
+        debug_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// Ticks that the bus hands on together, in order.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The numbering that the ticks belong to.
+    pub epoch: Epoch,
+    /// The ticks; one symbol may stand in it several times.
+    pub ticks: Vec<Tick>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_are_short_and_plain() {
+        for good in ["BTC", "BTC-USD", "BTC/USD", "btc", "BRK.B", "a_b:c", &"X".repeat(32)] {
+            assert_eq!(good.parse::<Symbol>().unwrap().as_str(), good);
+        }
+        for bad in ["", " BTC", "BTC ", "B\"C", "B\\C", "B\0C", "Ƀ", "*", "B,C", "__proto__\n", &"X".repeat(33)] {
+            assert_eq!(bad.parse::<Symbol>(), Err(SymbolError), "{bad:?}");
+        }
+    }
+}

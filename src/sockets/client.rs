@@ -1,0 +1,179 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::value::RawValue;
+use socketioxide::adapter::Adapter;
+use socketioxide::extract::SocketRef;
+use socketioxide::socket::DisconnectReason;
+
+use super::Shared;
+use super::event::{Body, Event, Responder};
+use crate::fanout::{ClientId, Link, Reply, Request};
+use crate::wire::{
+    Answer, ErrorCode, Failure, Pong, Subscribe, Unsubscribe, from_client as from, short, to_client as to,
+};
+
+/// Events that may come before the connection stands: the packet that says so is on its way already, and a quick client
+/// answers it.
+const EARLY_EVENTS: usize = 64;
+
+/// One client's connection to the namespace, as its handlers see it.
+///
+/// Whatever it sends to the fan-out goes through `phase`, so that it comes after the client has joined, before it has
+/// left, and in order. A std lock: one client's events come one after the other.
+pub(super) struct Client<A: Adapter> {
+    id: ClientId,
+    shared: Arc<Shared>,
+    phase: Mutex<Phase<A>>,
+}
+
+enum Phase<A: Adapter> {
+    /// The handlers are there, the connection does not stand yet: what has come so far.
+    Connecting(Vec<Event<A>>),
+    Open,
+    Gone,
+}
+
+impl<A: Adapter> Client<A> {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let id = ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+        Self { id, shared, phase: Mutex::new(Phase::Connecting(Vec::new())) }
+    }
+
+    /// The connection stands: the client joins, then what it sent meanwhile takes effect.
+    pub(super) async fn open(&self, socket: SocketRef<A>) {
+        let Some(place) = self.shared.fanout.place().await else { return };
+        let mut phase = self.lock();
+        let Phase::Connecting(early) = &mut *phase else { return };
+        let early = std::mem::take(early);
+        *phase = Phase::Open;
+        self.shared.metrics.connections_total.inc();
+        self.shared.metrics.connections_active.add(1);
+        place.join(self.id, Arc::new(SocketLink { socket, shared: self.shared.clone() }));
+        for event in early {
+            self.carry_out(event);
+        }
+    }
+
+    /// An event has come.
+    pub(super) fn receive(&self, event: Event<A>) {
+        self.shared.metrics.messages_received.inc();
+        match &mut *self.lock() {
+            Phase::Connecting(early) if early.len() < EARLY_EVENTS => early.push(event),
+            Phase::Connecting(_) => {
+                let name = event.body.map(|body| body.name).unwrap_or_default();
+                self.refuse(event.responder, &name, Failure::new(ErrorCode::Unavailable, "not connected yet: try again"));
+            }
+            Phase::Open => self.carry_out(event),
+            Phase::Gone => {}
+        }
+    }
+
+    /// Counts a connection that ended because the client broke the protocol.
+    pub(super) fn count(&self, reason: DisconnectReason) {
+        if matches!(reason, DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError) {
+            self.shared.metrics.protocol_errors.inc();
+        }
+    }
+
+    /// The client has gone. True if it had joined: then [`Client::left`] is due.
+    pub(super) fn gone(&self) -> bool {
+        let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
+        matches!(was, Phase::Open)
+    }
+
+    /// Tells the fan-out that the client has gone.
+    pub(super) async fn left(&self) {
+        self.shared.metrics.connections_active.add(-1);
+        self.shared.fanout.leave(self.id).await;
+    }
+
+    fn carry_out(&self, event: Event<A>) {
+        let Event { body, responder } = event;
+        let Some(Body { name, payload, binary }) = body else {
+            // Not JSON, which is not a request that could be answered but the end of understanding.
+            self.shared.metrics.protocol_errors.inc();
+            self.shared.close(&responder.socket);
+            return;
+        };
+        let request = match name.as_str() {
+            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY if binary => {
+                Err(Failure::invalid("the payload has binary attachments: must be JSON alone"))
+            }
+            from::SUBSCRIBE => {
+                Subscribe::parse(payload.as_deref()).map(|request| (Request::Subscribe(request), to::SUBSCRIBED))
+            }
+            from::UNSUBSCRIBE => {
+                Unsubscribe::parse(payload.as_deref()).map(|request| (Request::Unsubscribe(request), to::UNSUBSCRIBED))
+            }
+            from::PING => return self.pong(responder.answer_to(&name, to::PONG), payload.as_deref()),
+            from::LATENCY => return self.pong(responder.answer_to(&name, to::LATENCY), payload.as_deref()),
+            _ => Err(unknown_event(&name)),
+        };
+        match request {
+            Ok((request, answered_by)) => {
+                let reply = Box::new(responder.answer_to(&name, answered_by));
+                if let Err(reply) = self.shared.fanout.request(self.id, request, reply) {
+                    self.shared.metrics.request_errors.inc();
+                    let failure = Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
+                    self.sent(reply.send(Err(failure)));
+                }
+            }
+            Err(failure) => self.refuse(responder, &name, failure),
+        }
+    }
+
+    fn pong(&self, reply: impl Reply, echo: Option<&RawValue>) {
+        let answer = Answer::encode(Ok(Pong { echo, time: self.shared.clock.millis() }));
+        self.sent(Box::new(reply).send(Ok(answer)));
+    }
+
+    fn refuse(&self, responder: Responder<A>, name: &str, failure: Failure) {
+        self.shared.metrics.request_errors.inc();
+        self.sent(responder.fail(name, failure));
+    }
+
+    fn sent(&self, queued: bool) {
+        if !queued {
+            self.shared.metrics.messages_dropped.inc();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Phase<A>> {
+        self.phase.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn unknown_event(name: &str) -> Failure {
+    let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY].join(", ");
+    Failure::new(ErrorCode::UnknownEvent, format!("there is no event \"{}\": must be one of {known}", short(name)))
+}
+
+/// The fan-out's way to a client.
+struct SocketLink<A: Adapter> {
+    socket: SocketRef<A>,
+    shared: Arc<Shared>,
+}
+
+impl<A: Adapter> Link for SocketLink<A> {
+    fn join(&self, rooms: Vec<String>) {
+        self.socket.join(rooms);
+    }
+
+    fn leave(&self, rooms: Vec<String>) {
+        self.socket.leave(rooms);
+    }
+
+    fn leave_all(&self) {
+        self.socket.leave_all();
+    }
+
+    fn emit(&self, event: &str, body: &RawValue) -> bool {
+        self.socket.emit(event, body).is_ok()
+    }
+
+    fn close(&self) {
+        self.shared.close(&self.socket);
+    }
+}

@@ -1,0 +1,125 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use socketioxide::adapter::Adapter;
+use socketioxide::extract::{AckSender, SocketRef};
+use socketioxide::handler::{FromMessage, FromMessageParts, Value};
+use socketioxide::socket::Socket;
+
+use crate::fanout::Reply;
+use crate::wire::{Answer, Failure, to_client};
+
+/// One event of a client, as it came.
+pub(super) struct Event<A: Adapter> {
+    /// What it says; none where its JSON is broken.
+    pub(super) body: Option<Body>,
+    /// The way back.
+    pub(super) responder: Responder<A>,
+}
+
+/// The content of an event: its name and its first argument; more arguments are ignored.
+pub(super) struct Body {
+    pub(super) name: String,
+    pub(super) payload: Option<Box<RawValue>>,
+    /// True where binary attachments came with it.
+    pub(super) binary: bool,
+}
+
+impl<A: Adapter> FromMessage<A> for Event<A> {
+    type Error = Infallible;
+
+    fn from_message(socket: Arc<Socket<A>>, mut value: Value, ack_id: Option<i64>) -> Result<Self, Infallible> {
+        let body = match &value {
+            Value::Str(text, attachments) => serde_json::from_str::<Parts>(text).ok().map(|parts| Body {
+                name: parts.name,
+                payload: parts.payload,
+                binary: attachments.as_ref().is_some_and(|attachments| !attachments.is_empty()),
+            }),
+            // Only a binary parser makes these, and there is none here.
+            Value::Bytes(_) => None,
+        };
+        let ack = match ack_id {
+            Some(_) => Some(AckSender::from_message_parts(&socket, &mut value, &ack_id)?),
+            None => None,
+        };
+        Ok(Self { body, responder: Responder { socket: SocketRef::from(socket), ack } })
+    }
+}
+
+/// `["name", payload, ...]`
+struct Parts {
+    name: String,
+    payload: Option<Box<RawValue>>,
+}
+
+impl<'de> Deserialize<'de> for Parts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Expected;
+
+        impl<'de> Visitor<'de> for Expected {
+            type Value = Parts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array that begins with the name of an event")
+            }
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Parts, S::Error> {
+                let name = seq.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
+                let payload = seq.next_element()?;
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Parts { name, payload })
+            }
+        }
+
+        deserializer.deserialize_seq(Expected)
+    }
+}
+
+/// The way back to the client that sent an event.
+pub(super) struct Responder<A: Adapter> {
+    pub(super) socket: SocketRef<A>,
+    /// None where the client gave no callback.
+    ack: Option<AckSender<A>>,
+}
+
+impl<A: Adapter> Responder<A> {
+    /// Makes it answer `request`: on success without a callback by the event `answered_by`.
+    pub(super) fn answer_to(self, request: &str, answered_by: &'static str) -> Answerer<A> {
+        Answerer { responder: self, request: request.to_owned(), answered_by }
+    }
+
+    /// Says that `request` failed; false if there was no room for it.
+    pub(super) fn fail(self, request: &str, failure: Failure) -> bool {
+        match self.ack {
+            Some(ack) => ack.send(&*Answer::<()>::encode(Err(failure))).is_ok(),
+            None => self.socket.emit(to_client::ERROR, &*failure.encode_event(request)).is_ok(),
+        }
+    }
+}
+
+/// The way back for the answer to one request.
+pub(super) struct Answerer<A: Adapter> {
+    responder: Responder<A>,
+    request: String,
+    answered_by: &'static str,
+}
+
+impl<A: Adapter> Reply for Answerer<A> {
+    fn by_callback(&self) -> bool {
+        self.responder.ack.is_some()
+    }
+
+    fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> bool {
+        match answer {
+            Err(failure) => self.responder.fail(&self.request, failure),
+            Ok(body) => match self.responder.ack {
+                Some(ack) => ack.send(&*body).is_ok(),
+                None => self.responder.socket.emit(self.answered_by, &*body).is_ok(),
+            },
+        }
+    }
+}

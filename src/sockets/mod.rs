@@ -1,0 +1,204 @@
+mod client;
+mod event;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use futures_util::FutureExt;
+use serde_json::value::RawValue;
+use socketioxide::adapter::Adapter;
+use socketioxide::extract::SocketRef;
+use socketioxide::handler::ConnectHandler;
+use socketioxide::socket::DisconnectReason;
+use socketioxide::{BroadcastError, ParserConfig, SocketIo, TransportType};
+
+use crate::clock::Clock;
+use crate::fanout::{Handle, Outlet};
+use crate::metrics::Metrics;
+use crate::net::{Closer, Upgrades};
+use client::Client;
+use event::Event;
+
+/// Packets that may wait for one client; then ticks are dropped for it, and counted.
+const QUEUE_PACKETS: usize = 1024;
+
+/// How long the attachments of a binary packet may take.
+const ATTACHMENTS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Attachments that one packet may announce. Nothing here takes any: this only lets a client be told so.
+const MAX_ATTACHMENTS: usize = 16;
+
+/// What the Socket.IO edge is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The path of the endpoint, such as `/socket.io`.
+    pub path: String,
+    /// How often each client is pinged.
+    pub ping_interval: Duration,
+    /// How long a client may take to answer.
+    pub ping_timeout: Duration,
+    /// The largest message, frame or polling body, in bytes.
+    pub max_payload_bytes: u64,
+}
+
+/// The Socket.IO server.
+pub struct Edge {
+    io: SocketIo,
+    router: Router,
+}
+
+/// What every client's handlers share.
+struct Shared {
+    fanout: Handle,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    upgrades: Upgrades,
+}
+
+impl Edge {
+    /// A server that hands what clients ask for to the fan-out.
+    pub fn new(settings: &Settings, fanout: Handle, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        let max_payload = usize::try_from(settings.max_payload_bytes).unwrap_or(usize::MAX);
+        let parser = ParserConfig::common()
+            .max_incoming_binaries(MAX_ATTACHMENTS)
+            .max_incoming_binary_buf_size(max_payload)
+            .packet_completion_timeout(ATTACHMENTS_TIMEOUT);
+        let (service, io) = SocketIo::builder()
+            .req_path(settings.path.clone())
+            .ping_interval(settings.ping_interval)
+            .ping_timeout(settings.ping_timeout)
+            .max_payload(settings.max_payload_bytes)
+            .ws_max_message_size(max_payload)
+            .ws_max_frame_size(max_payload)
+            .max_buffer_size(QUEUE_PACKETS)
+            .with_parser(parser)
+            .build_svc();
+        let upgrades = Upgrades::default();
+        let shared = Arc::new(Shared { fanout, metrics, clock, upgrades: upgrades.clone() });
+        serve_namespace(&io, &shared);
+
+        let path = &settings.path;
+        let router = Router::new()
+            .route_service(path, service.clone())
+            .route_service(&format!("{path}/"), service.clone())
+            .route_service(&format!("{path}/{{*rest}}"), service)
+            .layer(middleware::from_fn(move |request, next| note_upgrade(upgrades.clone(), request, next)));
+        Self { io, router }
+    }
+
+    /// The routes of the endpoint.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// The way to every client in a room, for the fan-out.
+    pub fn outlet(&self) -> impl Outlet + use<> {
+        Rooms { io: self.io.clone() }
+    }
+
+    /// Closes every client's transport, so that clients come back by themselves. Does not end while one is stuck.
+    pub async fn close(&self) {
+        self.io.close().await;
+    }
+}
+
+/// The handlers of the default namespace.
+///
+/// They are registered before the connection stands (in the middleware), not after (in the connect handler): a client
+/// may send its first event as soon as it has read that it is connected, and one that finds no handler is lost.
+fn serve_namespace(io: &SocketIo, shared: &Arc<Shared>) {
+    let prepare = {
+        let shared = shared.clone();
+        async move |socket: SocketRef| {
+            let client = Arc::new(Client::new(shared.clone()));
+            socket.extensions.insert(client.clone());
+            socket.on_fallback({
+                let client = client.clone();
+                // Not an async block's business: events are carried out here, in the order in which they came.
+                move |event: Event<_>| {
+                    client.receive(event);
+                    std::future::ready(())
+                }
+            });
+            socket.on_disconnect(move |reason: DisconnectReason| {
+                client.count(reason);
+                let joined = client.gone();
+                async move {
+                    if joined {
+                        client.left().await;
+                    }
+                }
+            });
+            Ok::<(), Infallible>(())
+        }
+    };
+    let connected = async |socket: SocketRef| {
+        if let Some(client) = socket.extensions.get::<Arc<Client<_>>>() {
+            client.open(socket).await;
+        }
+    };
+    io.ns("/", connected.with(prepare));
+}
+
+/// Notes which connection is to carry the WebSocket of a session that began with polling: the session itself only
+/// knows the connection of its handshake.
+async fn note_upgrade(upgrades: Upgrades, request: Request, next: Next) -> Response {
+    if let Some(closer) = request.extensions().get::<Closer>() {
+        let mut session = None;
+        let mut websocket = false;
+        for pair in request.uri().query().unwrap_or_default().split('&') {
+            match pair.split_once('=') {
+                Some(("sid", value)) => session = Some(value),
+                Some(("transport", "websocket")) => websocket = true,
+                _ => {}
+            }
+        }
+        if let (true, Some(session)) = (websocket, session) {
+            upgrades.register(session, closer);
+        }
+    }
+    next.run(request).await
+}
+
+impl Shared {
+    /// Ends a client's connection, whatever it does: its transport, so that an honest client comes back by itself.
+    fn close<A: Adapter>(&self, socket: &SocketRef<A>) {
+        let closer = if socket.transport_type() == TransportType::Websocket {
+            let upgraded = self.upgrades.find(&socket.id.to_string());
+            upgraded.or_else(|| socket.req_parts().extensions.get::<Closer>().cloned())
+        } else {
+            None
+        };
+        match closer {
+            Some(closer) => closer.close(),
+            // A polling client has no connection of its own. It is told, and its session ends with its next event.
+            None => drop(socket.clone().disconnect()),
+        }
+    }
+}
+
+/// The way to every client in a room.
+struct Rooms<A: Adapter> {
+    io: SocketIo<A>,
+}
+
+impl<A: Adapter> Outlet for Rooms<A> {
+    fn emit(&self, room: &str, event: &str, body: &RawValue) -> usize {
+        // None once the server is closing.
+        let Some(namespace) = self.io.of("/") else { return 0 };
+        // Local delivery is done when the call returns: every replica reads the bus itself.
+        match namespace.local().within(room.to_owned()).emit(event, body).now_or_never() {
+            Some(Err(BroadcastError::Socket(full))) => full.len(),
+            Some(Err(error)) => {
+                tracing::error!(%error, event, "cannot emit");
+                0
+            }
+            Some(Ok(())) | None => 0,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+mod answer;
+mod request;
+mod tick;
+
+pub use answer::{Answer, Failure, Pong, Rejected, Server, Subscribed, Unsubscribed};
+pub use request::{MAX_SYMBOLS_PER_REQUEST, Subscribe, Symbols, Unsubscribe, short};
+pub use tick::{encode_tick, encode_ticks};
+
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// Names of the events that clients send.
+pub mod from_client {
+    /// Asks for ticks.
+    pub const SUBSCRIBE: &str = "subscribe";
+    /// Asks for no more ticks.
+    pub const UNSUBSCRIBE: &str = "unsubscribe";
+    /// Measures the round trip.
+    pub const PING: &str = "ping";
+    /// The same under a name that JS 2.x clients can send: they keep `ping` to themselves.
+    pub const LATENCY: &str = "latency";
+}
+
+/// Names of the events that clients get, but for those of ticks, which are settings.
+pub mod to_client {
+    /// Answers `subscribe` where there is no callback.
+    pub const SUBSCRIBED: &str = "subscribed";
+    /// Answers `unsubscribe` where there is no callback.
+    pub const UNSUBSCRIBED: &str = "unsubscribed";
+    /// Answers `ping` where there is no callback.
+    pub const PONG: &str = "pong";
+    /// Answers `latency` where there is no callback.
+    pub const LATENCY: &str = "latency";
+    /// Says what failed where there is no callback.
+    pub const ERROR: &str = "error";
+}
+
+/// Why a request failed, as clients see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// Well-formed, but not what is allowed.
+    InvalidPayload,
+    /// No event of this name.
+    UnknownEvent,
+    /// No symbol of this name.
+    UnknownSymbol,
+    /// More symbols than one request may name.
+    TooManySymbols,
+    /// The client does not get this symbol's ticks.
+    NotSubscribed,
+    /// The server cannot do it now; later it may.
+    Unavailable,
+}
+
+/// In which shape a client gets ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One `tick` event per update and symbol.
+    #[default]
+    Tick,
+    /// One `ticks` event per flush: an array of what changed.
+    Batch,
+    /// Each update in both shapes.
+    Both,
+}
+
+impl Mode {
+    /// What is allowed, for messages.
+    pub const ALLOWED: &str = "tick, batch or both";
+
+    /// True where `tick` events are due.
+    pub fn has_tick(self) -> bool {
+        self != Self::Batch
+    }
+
+    /// True where `ticks` events are due.
+    pub fn has_batch(self) -> bool {
+        self != Self::Tick
+    }
+
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tick => "tick",
+            Self::Batch => "batch",
+            Self::Both => "both",
+        }
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Tick, Self::Batch, Self::Both].into_iter().find(|mode| mode.as_str() == text).ok_or(())
+    }
+}

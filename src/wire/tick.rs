@@ -1,0 +1,101 @@
+use std::fmt::Write;
+
+use serde_json::value::RawValue;
+
+use crate::price::{Epoch, Tick};
+
+/// Room for one encoded tick, in bytes: the longest symbol and the longest numbers of a simple one.
+const TICK_BYTES: usize = 160;
+
+/// A tick as JSON. With an `epoch` in a snapshot, and in a symbol's first tick under it.
+///
+/// Written by hand: prices keep their exact decimal digits as JSON numbers, and nothing in a symbol or an epoch needs
+/// an escape.
+pub fn encode_tick(tick: &Tick, epoch: Option<&Epoch>) -> Box<RawValue> {
+    let update = &tick.update;
+    let mut json = String::with_capacity(TICK_BYTES);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        json,
+        r#"{{"symbol":"{}","price":{},"ts":{},"seq":{}"#,
+        update.symbol, update.price, update.ts_ms, tick.seq
+    );
+    for (name, value) in [("bid", update.bid), ("ask", update.ask), ("size", update.size)] {
+        if let Some(value) = value {
+            let _ = write!(json, r#","{name}":{value}"#);
+        }
+    }
+    if let Some(epoch) = epoch {
+        let _ = write!(json, r#","epoch":"{}""#, epoch.as_str());
+    }
+    json.push('}');
+    raw(json)
+}
+
+/// The `ticks` array of ticks that are encoded already.
+pub fn encode_ticks<'a>(ticks: impl IntoIterator<Item = &'a RawValue>) -> Box<RawValue> {
+    let mut json = String::from("[");
+    for tick in ticks {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str(tick.get());
+    }
+    json.push(']');
+    raw(json)
+}
+
+fn raw(json: String) -> Box<RawValue> {
+    // What is written above is JSON; checking it again is the price of a type that says so.
+    RawValue::from_string(json).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::price::{Price, Update};
+
+    fn tick(price: Price) -> Tick {
+        let symbol = "BTC-USD/x.y_z:1".parse().unwrap();
+        let update = Update { symbol, price, ts_ms: 1_732_252_800_123, bid: None, ask: None, size: None };
+        Tick { seq: 1_732_252_800_123_000, update }
+    }
+
+    #[test]
+    fn ticks_have_the_shape_of_the_contract() {
+        let mut tick = tick("64210.50".parse().unwrap());
+        let plain = concat!(
+            r#"{"symbol":"BTC-USD/x.y_z:1","price":64210.50,"ts":1732252800123,"seq":1732252800123000}"#
+        );
+        assert_eq!(encode_tick(&tick, None).get(), plain);
+        tick.update.bid = Some("64210.4".parse().unwrap());
+        tick.update.ask = Some("64210.6".parse().unwrap());
+        tick.update.size = Some("0.00000001".parse().unwrap());
+        assert_eq!(
+            encode_tick(&tick, Some(&Epoch::new("e-1"))).get(),
+            plain.replace('}', r#","bid":64210.4,"ask":64210.6,"size":0.00000001,"epoch":"e-1"}"#)
+        );
+    }
+
+    #[test]
+    fn arrays_of_any_length() {
+        let one = encode_tick(&tick(Price::ONE), None);
+        assert_eq!(encode_ticks([]).get(), "[]");
+        assert_eq!(encode_ticks([&*one]).get(), format!("[{one}]"));
+        assert_eq!(encode_ticks([&*one, &*one]).get(), format!("[{one},{one}]"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_price_keeps_its_digits_and_is_json(units in any::<i64>(), scale in 0u32..=28) {
+            let price = Price::new(units, scale);
+            let json = encode_tick(&tick(price), None);
+            let digits = json.get().split("\"price\":").nth(1).unwrap().split(',').next().unwrap();
+            prop_assert_eq!(digits.parse::<Price>().unwrap(), price);
+            prop_assert_eq!(digits.parse::<Price>().unwrap().scale(), price.scale());
+            prop_assert!(serde_json::from_str::<serde_json::Value>(json.get()).unwrap()["price"].is_number());
+        }
+    }
+}

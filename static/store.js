@@ -1,0 +1,293 @@
+/**
+ * What the page knows: a row per symbol, and the connection. Takes what the feed says and marks what changed;
+ * the marks of everything that happened since the last frame merge into one mask, which is painted once.
+ */
+import { digitsOf } from './format.js';
+
+/** What changed in a row; bits of a mask. */
+export const ROW = { ADDED: 1, PRICE: 2, CHART: 4, AGE: 8, STALE: 16 };
+/** What changed beside the rows; bits of a mask. */
+export const PANEL = { CONNECTION: 1, COUNTERS: 2 };
+
+/** The chart shows the last minute: so many points, each standing for so long. */
+export const CHART_POINTS = 120;
+export const CHART_POINT_MS = 500;
+/** Above it a symbol is not shown: a page with more rows is of no use to anybody. */
+export const MAX_ROWS = 2_000;
+
+/** @typedef {import('./feed.js').Tick} Tick */
+/** @typedef {{at: number, low: number, high: number, last: number, joined: boolean}} Point */
+/** @typedef {{rows: Map<Row, number>, panels: number}} Changes */
+
+/** The newest points, at most `CHART_POINTS`. */
+export class Ring {
+  constructor(capacity = CHART_POINTS) {
+    this.capacity = capacity;
+    /** @type {Point[]} */
+    this.slots = [];
+    this.next = 0;
+  }
+
+  get length() {
+    return this.slots.length;
+  }
+
+  /** The i-th, oldest first. @param {number} i */
+  at(i) {
+    const start = this.slots.length < this.capacity ? 0 : this.next;
+    return this.slots[(start + i) % this.capacity];
+  }
+
+  newest() {
+    return this.at(this.length - 1);
+  }
+
+  /** @param {Point} point */
+  push(point) {
+    this.slots[this.next] = point;
+    this.next = (this.next + 1) % this.capacity;
+  }
+}
+
+/** One symbol. */
+export class Row {
+  /** @param {Tick} tick */
+  constructor(tick) {
+    this.symbol = tick.symbol;
+    this.price = tick.price;
+    /** Its first price since the page was loaded. */
+    this.first = tick.price;
+    /** Of the last move: -1, 0 or 1. */
+    this.moved = 0;
+    this.digits = digitsOf(tick.price);
+    this.seq = tick.seq;
+    /** The source's time, ms. */
+    this.ts = tick.ts;
+    this.stale = tick.stale === true;
+    this.points = new Ring();
+  }
+
+  /**
+   * @param {Tick} tick
+   * @param {boolean} joined
+   * @param {number} at ms, on a clock that does not go back
+   */
+  plot(tick, joined, at) {
+    const low = Math.min(tick.price, tick.low ?? tick.price);
+    const high = Math.max(tick.price, tick.high ?? tick.price);
+    const newest = this.points.newest();
+    if (newest && joined && at - newest.at < CHART_POINT_MS) {
+      newest.low = Math.min(newest.low, low);
+      newest.high = Math.max(newest.high, high);
+      newest.last = tick.price;
+    } else {
+      this.points.push({ at, low, high, last: tick.price, joined: joined && newest !== undefined });
+    }
+  }
+}
+
+/** @typedef {ReturnType<typeof emptyConnection>} Connection */
+
+function emptyConnection() {
+  return {
+    phase: /** @type {import('./feed.js').FeedState['phase'] | 'failed'} */ ('connecting'),
+    attempt: 0,
+    reason: '',
+    transport: '',
+    server: '',
+    epoch: '',
+    /** Round trip; null while unknown. @type {number | null} */
+    latencyMs: null,
+    /** The server's clock minus ours. */
+    offsetMs: 0,
+    market: { state: 'live', reason: '', symbols: /** @type {string[]} */ ([]) },
+  };
+}
+
+function emptyCounters() {
+  return {
+    updates: 0,
+    perSecond: 0,
+    /** Updates that came as part of another: their high and low are known, their order is not. */
+    merged: 0,
+    gaps: 0,
+    missedInGaps: 0,
+    missedAway: 0,
+    /** Changes of the numbering: what was missed across one cannot be known. */
+    restarts: 0,
+  };
+}
+
+export class Store {
+  /** @param {{now?: () => number, wallClock?: () => number}} [clocks] ms */
+  constructor({ now = () => performance.now(), wallClock = () => Date.now() } = {}) {
+    this.now = now;
+    this.wallClock = wallClock;
+    /** @type {Map<string, Row>} */
+    this.rows = new Map();
+    /** What came when the rows were full; bounded by the feed. @type {Set<string>} */
+    this.notShown = new Set();
+    this.connection = emptyConnection();
+    this.counters = emptyCounters();
+    /** @type {Changes} */
+    this.dirty = { rows: new Map(), panels: PANEL.CONNECTION | PANEL.COUNTERS };
+    this.rateFrom = { at: now(), updates: 0 };
+    /** Called when there is something to paint; set by the painter. */
+    this.onDirty = () => {};
+  }
+
+  // --- what the feed says
+
+  /** @param {Tick} tick @param {{how: 'live' | 'snapshot', joined: boolean}} info */
+  tick(tick, { how, joined }) {
+    const row = this.rows.get(tick.symbol);
+    if (how === 'live') {
+      this.counters.updates += 1;
+      this.counters.merged += (tick.n ?? 1) - 1;
+    }
+    this.markPanel(PANEL.COUNTERS);
+    if (!row) return this.add(tick);
+    let mask = ROW.CHART | ROW.AGE;
+    if (tick.price !== row.price) {
+      row.moved = Math.sign(tick.price - row.price);
+      row.price = tick.price;
+      mask |= ROW.PRICE;
+    }
+    const digits = digitsOf(tick.price);
+    if (digits > row.digits) {
+      row.digits = digits;
+      mask |= ROW.PRICE;
+    }
+    row.seq = tick.seq;
+    row.ts = tick.ts;
+    row.plot(tick, joined, this.now());
+    mask |= this.setStale(row, tick.stale === true);
+    this.mark(row, mask);
+  }
+
+  /** @param {Tick} tick */
+  add(tick) {
+    if (this.rows.size >= MAX_ROWS) {
+      this.notShown.add(tick.symbol);
+      return;
+    }
+    const row = new Row(tick);
+    row.plot(tick, false, this.now());
+    this.rows.set(tick.symbol, row);
+    this.mark(row, ROW.ADDED | ROW.PRICE | ROW.CHART | ROW.AGE | ROW.STALE);
+  }
+
+  /** @param {import('./feed.js').FeedState} state */
+  state(state) {
+    this.setConnection(state.phase === 'live' ? state : { ...state, latencyMs: null });
+  }
+
+  /** @param {Partial<Connection>} change */
+  setConnection(change) {
+    Object.assign(this.connection, change);
+    this.markPanel(PANEL.CONNECTION);
+  }
+
+  /** @param {{ms: number | null, offsetMs: number | null}} latency */
+  latency({ ms, offsetMs }) {
+    this.setConnection({ latencyMs: ms, ...(offsetMs !== null && { offsetMs }) });
+  }
+
+  /** @param {{state: string, reason: string, symbols: string[] | null}} status */
+  status({ state, reason, symbols }) {
+    this.setConnection({ market: { state, reason, symbols: symbols ?? [] } });
+    const rows = symbols === null ? [...this.rows.values()] : symbols.flatMap((name) => this.rows.get(name) ?? []);
+    for (const row of rows) {
+      const mask = this.setStale(row, state === 'stale');
+      if (mask) this.mark(row, mask);
+    }
+  }
+
+  /** @param {import('./feed.js').Gap} gap */
+  gap({ missed, cause }) {
+    if (cause === 'stream') {
+      this.counters.gaps += 1;
+      this.counters.missedInGaps += missed;
+    } else {
+      this.counters.missedAway += missed;
+    }
+    this.markPanel(PANEL.COUNTERS);
+  }
+
+  /** @param {{epoch: string, previous: string}} change */
+  epoch({ epoch, previous }) {
+    this.setConnection({ epoch });
+    if (previous) this.counters.restarts += 1;
+    this.markPanel(PANEL.COUNTERS);
+  }
+
+  /** Once a second: ages grow and the rate changes though nothing arrives. */
+  clockTick() {
+    const at = this.now();
+    const seconds = (at - this.rateFrom.at) / 1000;
+    if (seconds > 0) {
+      this.counters.perSecond = (this.counters.updates - this.rateFrom.updates) / seconds;
+      this.rateFrom = { at, updates: this.counters.updates };
+    }
+    for (const row of this.rows.values()) this.mark(row, ROW.AGE);
+    this.markPanel(PANEL.COUNTERS);
+  }
+
+  // --- what the views ask
+
+  /** How long ago the source made this price, ms. @param {Row} row */
+  age(row) {
+    return Math.max(0, this.wallClock() + this.connection.offsetMs - row.ts);
+  }
+
+  // --- what is to be painted
+
+  /** @param {Row} row @param {boolean} stale */
+  setStale(row, stale) {
+    if (row.stale === stale) return 0;
+    row.stale = stale;
+    return ROW.STALE;
+  }
+
+  /** @param {Row} row @param {number} mask */
+  mark(row, mask) {
+    this.dirty.rows.set(row, (this.dirty.rows.get(row) ?? 0) | mask);
+    this.onDirty();
+  }
+
+  /** @param {number} mask */
+  markPanel(mask) {
+    this.dirty.panels |= mask;
+    this.onDirty();
+  }
+
+  /** Everything that changed since the last call. @returns {Changes} */
+  takeDirty() {
+    const taken = this.dirty;
+    this.dirty = { rows: new Map(), panels: 0 };
+    return taken;
+  }
+}
+
+/**
+ * Paints the views once per animation frame, and only if something changed. A hidden page gets no frames: the marks
+ * merge until it is shown again, bounded by the number of rows.
+ *
+ * @param {Store} store
+ * @param {{paint: (changes: Changes) => void}[]} views
+ * @param {(paint: () => void) => unknown} [nextFrame]
+ */
+export function startPainting(store, views, nextFrame = (paint) => requestAnimationFrame(paint)) {
+  let scheduled = false;
+  const paint = () => {
+    scheduled = false;
+    const changes = store.takeDirty();
+    for (const view of views) view.paint(changes);
+  };
+  store.onDirty = () => {
+    if (scheduled) return;
+    scheduled = true;
+    nextFrame(paint);
+  };
+  store.onDirty();
+}

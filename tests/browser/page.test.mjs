@@ -1,0 +1,220 @@
+// What a person sees, on a running server.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startServer } from '../support/server.mjs';
+import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase } from './open.mjs';
+
+let server;
+let browser;
+
+before(async () => {
+  [server, browser] = await Promise.all([startServer({ SERVER_ID: 'desk-7' }), openBrowser()]);
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+test('prices move, and the page says where they come from', TEST, async () => {
+  const { page, faults } = await newPage(browser);
+  const response = await page.goto(server.url);
+  assert.match(response.headers()['content-security-policy'] ?? '', /script-src 'self'/);
+  await untilPhase(page, 'live');
+  await untilAllMoved(page);
+  for (const [symbol, price] of Object.entries(await prices(page))) {
+    assert.match(price, /^\d{1,3}(,\d{3})*(\.\d+)?$/, symbol);
+  }
+  await page.locator('#transport', { hasText: 'WebSocket' }).waitFor();
+  await page.locator('#latency', { hasText: /^\d+ ms$/ }).waitFor();
+  await page.locator('#updates', { hasText: /^[1-9]\d*\/s$/ }).waitFor();
+  assert.equal(await page.locator('#server').innerText(), 'desk-7');
+  assert.equal(await page.locator('#phase').innerText(), 'Live');
+  assert.equal(await page.locator('#missed').innerText(), '0');
+  assert.match(await page.locator('#prices tbody .age').first().innerText(), /^(now|\d+ s)$/);
+  assert.deepEqual(faults, []);
+});
+
+test('every price of a symbol has the same number of decimals', TEST, async () => {
+  const { page } = await newPage(browser);
+  await page.goto(server.url);
+  await untilAllMoved(page);
+  const decimals = (text) => text.split('.')[1]?.length ?? 0;
+  let most = {};
+  for (let i = 0; i < 20; i += 1) {
+    const now = Object.entries(await prices(page)).map(([symbol, price]) => [symbol, decimals(price)]);
+    for (const [symbol, count] of now) assert.ok(count >= (most[symbol] ?? 0), `${symbol} lost a digit`);
+    most = Object.fromEntries(now);
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
+  }
+});
+
+test('each row says up or down with a sign and an arrow', TEST, async () => {
+  const { page } = await newPage(browser);
+  await page.goto(server.url);
+  const rows = page.locator('#prices tbody tr');
+  await rows.first().waitFor();
+  // Read in one go: between two calls a price may cross its start.
+  const seen = await page.waitForFunction(() => {
+    const all = [...document.querySelectorAll('#prices tbody tr')].map((row) => ({
+      symbol: row.dataset.symbol,
+      direction: row.querySelector('.change').dataset.direction,
+      text: row.querySelector('.change').innerText.replace(/\s+/g, ' '),
+    }));
+    return all.some(({ direction }) => direction !== 'flat') && all;
+  });
+  for (const { symbol, direction, text } of await seen.jsonValue()) {
+    const wanted = { up: /^▲ \+[\d.,]+% \+[\d.,]+$/, down: /^▼ −[\d.,]+% −[\d.,]+$/, flat: /^• 0\.00% 0[.0]*$/ };
+    assert.match(text, wanted[direction], `${symbol}: ${text}`);
+  }
+});
+
+test('each row has a chart, sharp on a dense screen', TEST, async () => {
+  const { page } = await newPage(browser, { deviceScaleFactor: 2 });
+  await page.goto(server.url);
+  await untilAllMoved(page);
+  const charts = () => page.$$eval('#prices canvas', (canvases) => canvases.map((canvas) => ({
+    ratio: canvas.width / canvas.clientWidth,
+    painted: canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte > 0),
+    label: canvas.ariaLabel,
+  })));
+  for (const { ratio, painted, label } of await charts()) {
+    assert.ok(Math.abs(ratio - 2) < 0.05, `${ratio} pixels per CSS pixel`);
+    assert.ok(painted);
+    assert.match(label, /^Between [\d.,]+ and [\d.,]+$/);
+  }
+});
+
+for (const width of [360, 320]) {
+  test(`a phone ${width} px wide does not scroll sideways, nor cut anything off`, TEST, async () => {
+    const { page } = await newPage(browser, { viewport: { width, height: 740 }, isMobile: true, hasTouch: true });
+    await page.goto(server.url);
+    await untilAllMoved(page);
+    const wide = await page.evaluate(() => {
+      const edge = document.documentElement.clientWidth;
+      const cells = [...document.querySelectorAll('#prices tbody :is(th, td), .pill, .fact')];
+      return {
+        page: document.documentElement.scrollWidth - edge,
+        outside: cells.filter((cell) => cell.getBoundingClientRect().right > edge + 0.5 || cell.getBoundingClientRect().left < 0)
+          .map((cell) => cell.className),
+        cut: cells.filter((cell) => cell.scrollWidth > cell.clientWidth + 8).map((cell) => cell.className),
+        columns: new Set([...document.querySelectorAll('#prices canvas')].map((canvas) => canvas.getBoundingClientRect().left)).size,
+      };
+    });
+    assert.deepEqual(wide, { page: 0, outside: [], cut: [], columns: 1 });
+  });
+}
+
+for (const [device, viewport] of [['laptop', { width: 1280, height: 800 }], ['phone', { width: 390, height: 844 }]]) {
+  test(`on a ${device} a screen reader finds a table`, TEST, async () => {
+    const { page } = await newPage(browser, { viewport });
+    await page.goto(server.url);
+    await untilAllMoved(page);
+    const { nodes } = await (await page.context().newCDPSession(page)).send('Accessibility.getFullAXTree');
+    const names = (role) => nodes.filter((node) => !node.ignored && node.role?.value === role).map((node) => node.name?.value);
+    assert.match(names('table')[0], /^Prices/);
+    assert.deepEqual(names('columnheader'), ['Symbol', 'Last', 'Since load', 'Last minute', 'Age']);
+    assert.deepEqual(names('rowheader'), Object.keys(await prices(page)));
+  });
+}
+
+test('nothing but the connection is read out unasked', TEST, async () => {
+  const { page } = await newPage(browser);
+  await page.goto(server.url);
+  await untilPhase(page, 'live');
+  const regions = page.locator('[aria-live]:not([aria-live="off"]), [role="status"], [role="alert"], [role="log"]');
+  assert.equal(await regions.count(), 1);
+  assert.equal(await regions.innerText(), 'Live');
+  await regions.evaluate((region) => {
+    globalThis.saidAgain = 0;
+    new MutationObserver(() => (globalThis.saidAgain += 1)).observe(region, { childList: true, characterData: true, subtree: true });
+  });
+  await untilAllMoved(page);
+  assert.equal(await page.evaluate(() => globalThis.saidAgain), 0);
+});
+
+test('everything that can be done can be done from the keyboard', TEST, async () => {
+  const { page } = await newPage(browser);
+  await page.goto(server.url);
+  await untilPhase(page, 'live');
+  const stops = [];
+  for (let i = 0; i < 4; i += 1) {
+    await page.keyboard.press('Tab');
+    stops.push(await page.evaluate(() => document.activeElement.id || document.activeElement.className || document.activeElement.localName));
+  }
+  assert.deepEqual(stops, ['skip', 'a', 'copy', 'pre']);
+});
+
+/** Notes every flash: on which row, and when (ms). */
+function noteFlashes() {
+  globalThis.flashes = [];
+  globalThis.changes = 0;
+  const { animate } = Element.prototype;
+  Element.prototype.animate = function (...args) {
+    globalThis.flashes.push([this.closest('tr')?.dataset.symbol, performance.now()]);
+    return animate.apply(this, args);
+  };
+  document.addEventListener('DOMContentLoaded', () => {
+    new MutationObserver((records) => {
+      globalThis.changes += records.filter(({ target }) => target.parentElement?.closest('.price') || target.closest?.('.price')).length;
+      globalThis.moving = (globalThis.moving ?? 0) + document.getAnimations().length;
+    }).observe(document.querySelector('#prices tbody'), { childList: true, characterData: true, subtree: true });
+  });
+}
+
+test('a changed price flashes, but not more often than the eye can bear', TEST, async () => {
+  const { page } = await newPage(browser, { reducedMotion: 'no-preference' });
+  await page.addInitScript(noteFlashes);
+  await page.goto(server.url);
+  await page.waitForFunction(() => globalThis.flashes.length >= 30);
+  const last = new Map();
+  for (const [symbol, at] of await page.evaluate(() => globalThis.flashes)) {
+    const since = at - (last.get(symbol) ?? -Infinity);
+    // The page takes its time a moment before it flashes.
+    assert.ok(since > 290, `${symbol} flashed again after ${since} ms`);
+    last.set(symbol, at);
+  }
+});
+
+test('who asked for less motion sees none', TEST, async () => {
+  const { page } = await newPage(browser, { reducedMotion: 'reduce' });
+  await page.addInitScript(noteFlashes);
+  await page.goto(server.url);
+  await page.waitForFunction(() => globalThis.changes >= 60);
+  assert.deepEqual(await page.evaluate(() => [globalThis.flashes.length, globalThis.moving]), [0, 0]);
+});
+
+test('polling alone is enough, when the reader asks for it', TEST, async () => {
+  const { page, faults } = await newPage(browser);
+  const sockets = [];
+  page.on('websocket', (socket) => sockets.push(socket.url()));
+  await page.goto(`${server.url}/?transport=polling`);
+  await untilAllMoved(page);
+  assert.equal(await page.locator('#transport').innerText(), 'Polling');
+  assert.deepEqual(sockets, []);
+  assert.deepEqual(faults, []);
+});
+
+test('polling alone is enough, when WebSockets do not get through', TEST, async () => {
+  const { page, faults } = await newPage(browser);
+  let tried = 0;
+  await page.routeWebSocket(/.*/, (socket) => {
+    tried += 1;
+    socket.close({ code: 1001 });
+  });
+  await page.goto(server.url);
+  await untilAllMoved(page);
+  await page.waitForFunction(() => globalThis.document.querySelector('#latency').innerText.endsWith('ms'));
+  assert.ok(tried > 0, 'the upgrade was tried');
+  assert.equal(await page.locator('#transport').innerText(), 'Polling');
+  assert.deepEqual(faults, []);
+});
+
+test('a page without the Socket.IO client says so', TEST, async () => {
+  const { page, faults } = await newPage(browser);
+  await page.route('**/socket.io.esm.min.js', (route) => route.abort());
+  await page.goto(server.url);
+  await untilPhase(page, 'failed');
+  await page.getByText(/could not be loaded from .*socket\.io\.esm\.min\.js/).waitFor();
+  assert.equal(await page.locator('#phase').innerText(), 'Not connected');
+  assert.deepEqual(faults, []);
+});

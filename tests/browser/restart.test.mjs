@@ -1,0 +1,79 @@
+// The page outlives the server.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startServer } from '../support/server.mjs';
+import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase } from './open.mjs';
+
+let browser;
+
+before(async () => {
+  browser = await openBrowser();
+});
+after(() => browser?.close());
+
+for (const signal of ['SIGTERM', 'SIGKILL']) {
+  test(`a restart after ${signal} is shown, survived and owned up to`, TEST, async () => {
+    let server = await startServer();
+    const { url, port } = server;
+    try {
+      const { page, faults } = await newPage(browser);
+      await page.goto(url);
+      await untilPhase(page, 'live');
+      await untilAllMoved(page);
+      const epoch = await page.locator('body').getAttribute('data-epoch');
+      assert.ok(epoch);
+
+      await server.stop(signal);
+      await untilPhase(page, 'reconnecting');
+      await page.locator('#phase', { hasText: 'Reconnecting' }).waitFor();
+      await page.getByText('The prices below are the last that arrived').waitFor();
+      assert.match(await page.locator('#announce').innerText(), /reconnecting/);
+      const shown = await prices(page);
+      assert.ok(Object.keys(shown).length > 0, 'the last prices stay');
+
+      server = await startServer({ PORT: port });
+      assert.equal(server.port, port);
+      await untilPhase(page, 'live');
+      await untilAllMoved(page);
+      assert.deepEqual(Object.keys(await prices(page)), Object.keys(shown), 'no row twice');
+      assert.notEqual(await page.locator('body').getAttribute('data-epoch'), epoch);
+      assert.equal(await page.locator('#missed-detail').innerText(), 'unknown across 1 restart');
+      assert.equal(await page.locator('#announce').innerText(), 'Live');
+      assert.equal(await page.locator('#notice').isVisible(), false);
+      assert.deepEqual(faults, []);
+    } finally {
+      await server.stop();
+    }
+  });
+}
+
+test('without a network for a while, it counts what it missed', TEST, async () => {
+  const server = await startServer();
+  try {
+    const { page, faults } = await newPage(browser);
+    // In front of the real socket, so that the test can cut it and hold the way back shut.
+    let shut = false;
+    const open = new Set();
+    await page.routeWebSocket(/.*/, (socket) => {
+      if (shut) return socket.close({ code: 1001 });
+      socket.connectToServer();
+      open.add(socket);
+    });
+    await page.goto(`${server.url}/?transport=websocket`);
+    await untilPhase(page, 'live');
+    await untilAllMoved(page);
+    const shown = await prices(page);
+    shut = true;
+    for (const socket of open) await socket.close({ code: 1001 });
+    await untilPhase(page, 'reconnecting');
+    shut = false;
+    await untilPhase(page, 'live');
+    await untilAllMoved(page);
+    assert.deepEqual(Object.keys(await prices(page)), Object.keys(shown));
+    assert.equal(await page.locator('#missed-detail').innerText(), 'while away');
+    assert.ok(Number((await page.locator('#missed').innerText()).replaceAll(',', '')) > 0);
+    assert.deepEqual(faults, []);
+  } finally {
+    await server.stop();
+  }
+});

@@ -1,0 +1,150 @@
+// One client's requests take effect in the order in which it sent them, however fast they come.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { closeAfter, connect, request, serve, transports, until, within } from '../support/clients.mjs';
+import { isSubscribed } from '../support/contract.mjs';
+import { Feed } from '../support/feed.mjs';
+import { RawPolling, RawWebSocket } from '../support/raw.mjs';
+
+/** Requests of one burst. */
+const BURST = 400;
+
+describe('order', { concurrency: true }, () => {
+  /** @type {import('../support/server.mjs').Server} */
+  let server;
+  /** @type {any} */
+  let watcher;
+  /** @type {Feed} */
+  let witness;
+  /** @type {(() => Promise<void>)[]} */
+  const undo = [];
+
+  before(async () => {
+    const env = { SYMBOLS: 'BTC,ETH,SOL', UPDATE_INTERVAL: '2' };
+    server = await serve({ after: (each) => undo.push(each) }, env);
+    watcher = await connect(server.url);
+    witness = new Feed(watcher, { gaps: false });
+    await witness.subscribe(['SOL']);
+  });
+  after(async () => {
+    watcher.close();
+    await Promise.all(undo.map((each) => each()));
+  });
+
+  for (const [name, list] of Object.entries(transports)) {
+    for (const last of ['subscribe', 'unsubscribe']) {
+      it(`${name}: a burst that ends with ${last}`, async (test) => {
+        const socket = await connect(server.url, { transports: list });
+        closeAfter(test, socket);
+        // Five hundred ticks a second and hundreds of answers at once: who polls may fall behind, and gets newer ticks.
+        const feed = new Feed(socket, { gaps: name === 'websocket' });
+        /** The order in which answers came. @type {number[]} */
+        const answered = [];
+        const answers = [];
+        for (let turn = 0; turn < BURST; turn += 1) {
+          const subscribes = (BURST - turn) % 2 === (last === 'subscribe' ? 1 : 0);
+          // The feed follows each answer: a tick after the answer to unsubscribe, or before the one to subscribe,
+          // is a fault wherever in the burst it is.
+          const answer = subscribes ? feed.subscribe(['BTC']) : feed.unsubscribe(['BTC']);
+          answers.push(answer.then(() => answered.push(turn)));
+        }
+        await Promise.all(answers);
+        assert.deepEqual(answered, [...answered].sort((a, b) => a - b));
+        assert.equal(feed.symbols.has('BTC'), last === 'subscribe');
+        if (last === 'subscribe') await feed.ticks(20);
+        // The end of a subscription shows in what no longer comes.
+        await feed.settle(witness);
+      });
+    }
+
+    it(`${name}: bursts without callbacks`, async (test) => {
+      const socket = await connect(server.url, { transports: list });
+      closeAfter(test, socket);
+      /** Ticks by symbol. @type {Map<string, number>} */
+      const ticks = new Map();
+      socket.on('tick', (/** @type {any} */ { symbol }) => ticks.set(symbol, (ticks.get(symbol) ?? 0) + 1));
+      for (let turn = 0; turn < BURST / 4; turn += 1) {
+        socket.emit('subscribe', ['BTC', 'ETH']);
+        socket.emit('unsubscribe', ['ETH']);
+        socket.emit('subscribe', { symbols: '*', mode: 'batch' });
+        socket.emit('unsubscribe', '*');
+      }
+      socket.emit('subscribe', 'BTC');
+      // The answer to a later request: all of the burst has taken effect, and its ticks were sent.
+      await request(socket, 'latency', null);
+      ticks.clear();
+      await until(() => (ticks.get('BTC') ?? 0) >= 20, 'ticks of the last subscription');
+      assert.deepEqual([...ticks.keys()], ['BTC']);
+    });
+
+    it(`${name}: modes in a burst`, async (test) => {
+      const socket = await connect(server.url, { transports: list });
+      closeAfter(test, socket);
+      const feed = new Feed(socket, { gaps: name === 'websocket' });
+      const modes = ['tick', 'batch', 'both'];
+      const answers = [];
+      for (let turn = 0; turn < BURST / 4; turn += 1) {
+        answers.push(feed.subscribe({ symbols: turn % 2 ? ['BTC', 'ETH'] : '*', mode: modes[turn % modes.length] }));
+      }
+      await Promise.all(answers);
+      await feed.ticks(5);
+      await feed.settle(witness);
+    });
+  }
+
+  for (const eio of [4, 3]) {
+    it(`EIO=${eio}: a request in the very moment of the connection is answered`, async () => {
+      /** Connections at once, and how often. */
+      const [clients, rounds] = [100, 4];
+      for (let round = 0; round < rounds; round += 1) {
+        await Promise.all(Array.from({ length: clients }, async () => {
+          const client = await RawWebSocket.open(server.url, { eio });
+          try {
+            // EIO=3 is connected to the default namespace without asking.
+            if (eio === 4) client.send('40');
+            const answer = await new Promise((resolve, reject) => {
+              client.ws.on('message', (/** @type {Buffer} */ data) => {
+                // Within the very call that takes in the server's CONNECT.
+                if (/^40($|{)/.test(data.toString())) resolve(client.request('subscribe', '["BTC","ETH"]'));
+              });
+              client.closed.then(() => reject(new Error('the server ended the connection')));
+              if (eio === 3 && client.received.includes('40')) resolve(client.request('subscribe', '["BTC","ETH"]'));
+            });
+            isSubscribed(answer, { symbols: ['BTC', 'ETH'] });
+            await client.take('42["tick",');
+          } finally {
+            client.close();
+          }
+        }));
+      }
+    });
+  }
+
+  it('polling: a request in the same moment as the connection is answered', async () => {
+    await Promise.all(Array.from({ length: 40 }, async () => {
+      const client = await RawPolling.open(server.url);
+      await client.join();
+      isSubscribed(await client.request('subscribe', '["BTC"]'), { symbols: ['BTC'] });
+      await client.take('42["tick",');
+      client.close();
+      await within(client.closed, 'the end');
+    }));
+  });
+
+  it('polling: hundreds of requests in one payload', async () => {
+    const client = await RawPolling.open(server.url);
+    await client.join();
+    const packets = Array.from({ length: BURST }, (_, index) => (
+      index % 2 ? `42${1000 + index}["unsubscribe",["BTC"]]` : `42${1000 + index}["subscribe",["BTC"]]`
+    ));
+    client.send(...packets);
+    for (const index of packets.keys()) {
+      const answer = await client.answer(1000 + index, `request ${index}`);
+      assert.equal(answer?.ok, true, `request ${index} of the payload: ${JSON.stringify(answer)}`);
+    }
+    assert.ok(await client.works());
+    assert.deepEqual(new Set(client.posts), new Set([200]));
+    client.close();
+    await within(client.closed, 'the end');
+  });
+});
