@@ -56,7 +56,11 @@ impl App {
         let listener = Listener::bind(&net::Settings { address })
             .await
             .with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
-        Ok(Self { config, clock, listener })
+        Ok(Self {
+            config,
+            clock,
+            listener,
+        })
     }
 
     /// Where it listens, with the port that it got.
@@ -69,7 +73,11 @@ impl App {
     /// # Errors
     /// A part that should have run to the end ended by itself; the rest was shut down.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<Outcome> {
-        let Self { config, clock, listener } = self;
+        let Self {
+            config,
+            clock,
+            listener,
+        } = self;
         let address = listener.address();
         let metrics = Arc::<Metrics>::default();
         let interval = Duration::from_millis(config.update_interval_ms);
@@ -87,9 +95,17 @@ impl App {
             clock.clone(),
             metrics.clone(),
         );
-        let keep = Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS };
+        let keep = Keep {
+            age_ms: config.history_seconds * 1000,
+            ticks: HISTORY_TICKS,
+        };
         let market = Arc::new(Market::new(config.symbols.0.clone(), keep, metrics.clone()));
-        let edge = Edge::new(&socket_settings(&config), handle, metrics.clone(), clock.clone());
+        let edge = Edge::new(
+            &socket_settings(&config),
+            handle,
+            metrics.clone(),
+            clock.clone(),
+        );
         let fanout = Fanout::new(
             fanout_settings(&config, &bus),
             market.clone(),
@@ -130,12 +146,23 @@ impl App {
         tasks.spawn({
             let (accepting, connections) = (accepting.clone(), connections.clone());
             async move {
-                listener.serve(router, connections, metrics, accepting).await;
+                listener
+                    .serve(router, connections, metrics, accepting)
+                    .await;
                 ("listener", Ok(()))
             }
         });
 
-        let url = format!("http://{address}{}", config.base_path);
+        // An address that stands for all of them is none that a browser can open.
+        let host = if address.ip().is_unspecified() {
+            "localhost".to_owned()
+        } else {
+            SocketAddr::new(address.ip(), 0)
+                .to_string()
+                .trim_end_matches(":0")
+                .to_owned()
+        };
+        let url = format!("http://{host}:{}{}", address.port(), config.base_path);
         tracing::info!(url, id = config.app_id, "listening");
         let failure = tokio::select! {
             () = shutdown => None,
@@ -146,7 +173,10 @@ impl App {
             }),
         };
         if let Some(error) = &failure {
-            tracing::error!(error = format!("{error:#}"), "shutting down after a failure");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "shutting down after a failure"
+            );
         } else {
             tracing::info!(deadline_ms = config.drain_deadline_ms, "shutting down");
         }
@@ -161,7 +191,9 @@ impl App {
             edge.close().await;
             connections.wait().await;
         };
-        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), goodbye).await.is_ok();
+        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), goodbye)
+            .await
+            .is_ok();
         running.cancel();
         let join = async { while tasks.join_next().await.is_some() {} };
         let tasks_joined = tokio::time::timeout_at(end, join).await.is_ok();

@@ -439,7 +439,7 @@ export function createFeed(options) {
     if (closed) return;
     newSession();
     setState({ phase: 'reconnecting', reason: text(reason), transport: '' });
-    
+    if (socket.active === false || reason === 'io server disconnect') connectLater();
   });
 
   socket.on('connect_error', (error) => {

@@ -51,13 +51,21 @@ impl Cohorts {
         self.last += 1;
         let id = CohortId(self.last);
         self.by_symbols.insert(symbols.clone(), id);
-        self.by_id.insert(id, Cohort { symbols, members: 1 });
+        self.by_id.insert(
+            id,
+            Cohort {
+                symbols,
+                members: 1,
+            },
+        );
         id
     }
 
     /// Takes a member out of a cohort; the last one ends it.
     pub fn exit(&mut self, id: CohortId) {
-        let Some(cohort) = self.by_id.get_mut(&id) else { return };
+        let Some(cohort) = self.by_id.get_mut(&id) else {
+            return;
+        };
         cohort.members -= 1;
         if cohort.members == 0
             && let Some(cohort) = self.by_id.remove(&id)
@@ -87,7 +95,13 @@ mod tests {
         assert_eq!(cohorts.enter(set(&["BTC", "ETH"])), a);
         let b = cohorts.enter(set(&["BTC"]));
         assert_ne!(a, b);
-        assert_eq!(cohorts.iter().map(|(_, cohort)| cohort.members).sum::<usize>(), 3);
+        assert_eq!(
+            cohorts
+                .iter()
+                .map(|(_, cohort)| cohort.members)
+                .sum::<usize>(),
+            3
+        );
 
         cohorts.exit(a);
         assert_eq!(cohorts.enter(set(&["BTC", "ETH"])), a, "still there");

@@ -45,7 +45,11 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// Whatever keeps it from going on; see [`Error::worth_retrying`].
-    fn run(&mut self, bus: &Bus, stop: &CancellationToken) -> impl Future<Output = Result<(), Error>> + Send;
+    fn run(
+        &mut self,
+        bus: &Bus,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Runs a source until `stop`, and starts it again when it fails, after a pause that grows.
@@ -61,7 +65,9 @@ pub async fn supervise(
     let mut pause = FIRST_PAUSE;
     loop {
         let started = tokio::time::Instant::now();
-        let Err(error) = source.run(bus, stop).await else { return Ok(()) };
+        let Err(error) = source.run(bus, stop).await else {
+            return Ok(());
+        };
         if stop.is_cancelled() {
             return Ok(());
         }

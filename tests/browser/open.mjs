@@ -2,7 +2,7 @@
 import { chromium } from 'playwright-core';
 
 /** Every wait on the page (ms); generous, for a busy machine. */
-export const DEADLINE_MS = 8_000;
+export const DEADLINE_MS = 45_000;
 /** For `test`: above every wait in it. */
 export const TEST = { timeout: 180_000 };
 

@@ -1,0 +1,118 @@
+//! A clock that steps back must not take the numbering with it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use tickcast::app::{App, Outcome};
+use tickcast::clock::Clock;
+use tickcast::config::Config;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::Client;
+
+const HOUR_US: u64 = 3_600_000_000;
+
+struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<anyhow::Result<Outcome>>,
+}
+
+async fn start(clock: &Clock) -> Server {
+    let args = [
+        "tickcast",
+        "--host=127.0.0.1",
+        "--port=0",
+        "--symbols=BTC",
+        "--update-interval=5",
+    ];
+    let (_, config, _) = Config::load(args.map(Into::into)).unwrap();
+    let app = App::bind(config, clock.clone()).await.unwrap();
+    let address = app.address();
+    let (stop, stopped) = oneshot::channel();
+    #[allow(clippy::disallowed_methods, reason = "awaited by `Server::stop`")]
+    let running = tokio::spawn(app.run(async {
+        stopped.await.ok();
+    }));
+    Server {
+        address,
+        stop,
+        running,
+    }
+}
+
+impl Server {
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        assert_eq!(self.running.await.unwrap().unwrap(), Outcome::Clean);
+    }
+}
+
+fn seq(tick: &Value) -> u64 {
+    tick["seq"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_clock_stepped_back_an_hour_never_sends_a_seq_back_and_a_restart_is_a_new_epoch() {
+    let now = Arc::new(AtomicU64::new(1_732_252_800_000_000));
+    let clock = Clock::from_fn({
+        let now = now.clone();
+        // Every look at it is a millisecond later.
+        move || now.fetch_add(1000, Ordering::Relaxed)
+    });
+
+    let server = start(&clock).await;
+    let mut client = Client::connect(server.address).await;
+    let answer = client.ask("subscribe", json!(["BTC"])).await;
+    let mut last = answer["snapshot"].get(0).map(seq);
+    let mut stepped_back = false;
+    let mut last_ts = 0;
+    for n in 0..200 {
+        if n == 100 {
+            now.fetch_sub(HOUR_US, Ordering::Relaxed);
+        }
+        let (event, tick) = client.event().await;
+        assert_eq!(event, "tick");
+        assert_eq!(
+            seq(&tick),
+            last.map_or(seq(&tick), |last| last + 1),
+            "tick {n}"
+        );
+        last = Some(seq(&tick));
+        let ts = tick["ts"].as_u64().unwrap();
+        stepped_back |= ts < last_ts;
+        last_ts = ts;
+    }
+    assert!(
+        stepped_back,
+        "the source's time went back, or this test shows nothing"
+    );
+
+    // Who subscribes now gets on at the same number.
+    let mut late = Client::connect(server.address).await;
+    let again = late.ask("subscribe", json!(["BTC"])).await;
+    assert!(seq(&again["snapshot"][0]) >= last.unwrap());
+    assert_eq!(again["epoch"], answer["epoch"]);
+    server.stop().await;
+
+    // The clock is still an hour behind: only the epoch tells that the numbers start over.
+    let server = start(&clock).await;
+    let mut client = Client::connect(server.address).await;
+    let after = client.ask("subscribe", json!(["BTC"])).await;
+    assert_ne!(after["epoch"], answer["epoch"]);
+    let first = match after["snapshot"].get(0) {
+        Some(tick) => tick.clone(),
+        None => client.event().await.1,
+    };
+    assert_eq!(
+        first["epoch"],
+        after["epoch"]
+            .as_str()
+            .map_or(first["epoch"].clone(), Value::from)
+    );
+    assert!(seq(&first) < last.unwrap(), "or this test shows nothing");
+    server.stop().await;
+}

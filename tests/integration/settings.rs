@@ -1,0 +1,154 @@
+//! The binary's settings, from the environment, flags and `.env`.
+
+use std::process::{Command, Output};
+
+fn run(args: &[&str], env: &[(&str, &str)], folder: &std::path::Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tickcast"))
+        .args(args)
+        .env_clear()
+        .envs(env.iter().copied())
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn check_config_prints_the_settings_and_where_they_come_from() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join(".env"),
+        "PORT=4000\nUPDATE_INTERVAL=100\n",
+    )
+    .unwrap();
+    let env = [
+        ("UPDATE_INTERVAL", "250"),
+        ("CORS_ORIGIN", "https://a.example"),
+    ];
+    let output = run(&["check-config", "--app-id", "app1"], &env, folder.path());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines: Vec<Vec<&str>> = text(&output.stdout)
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    for (setting, origin) in [
+        ("PORT=4000", "environment"),
+        ("UPDATE_INTERVAL=250", "environment"),
+        ("CORS_ORIGIN=https://a.example", "environment"),
+        ("APP_ID=app1", "flag"),
+        ("TICK_EVENT=tick", "default"),
+        ("SIMULATOR_SEED=", "not set"),
+    ] {
+        let mut expected = vec![setting, "#"];
+        expected.extend(origin.split(' '));
+        assert!(
+            lines.contains(&expected),
+            "{setting} # {origin} is not in\n{}",
+            text(&output.stdout)
+        );
+    }
+}
+
+#[test]
+fn a_wrong_value_names_itself_and_never_starts_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value, allowed) in [
+        ("PORT", "http", "must be a whole number from 0 to 65535"),
+        ("HOST", "example.com", "must be an IPv4 or IPv6 address"),
+        ("SYMBOLS", "BTC;ETH", "1 to 32 ASCII letters"),
+        ("UPDATE_INTERVAL", "0", "from 1 to 3600000"),
+        ("CORS_ORIGIN", "a.example", "must be * or a list of origins"),
+        ("APP_ID", "", "1 to 64 letters"),
+        (
+            "LOG_LEVEL",
+            "loud",
+            "must be error, warn, info, debug or trace",
+        ),
+        ("LOG_FORMAT", "xml", "must be text or json"),
+        ("WORKERS", "-1", "from 1 to 1024"),
+        ("CLUSTER_ENABLED", "perhaps", "must be true or false"),
+        ("TICK_EVENT", "disconnect", "must not be one of"),
+        ("BATCH_EVENT", "tick", "different names"),
+        ("DEFAULT_MODE", "all", "must be tick, batch or both"),
+        ("PING_INTERVAL", "25s", "from 100 to 3600000"),
+        ("PING_TIMEOUT", "", "from 100 to 3600000"),
+        ("MAX_PAYLOAD", "1MB", "from 1000 to 100000000"),
+        ("SOCKET_PATH", "ws", "must begin with /"),
+        ("BASE_PATH", "feed", "must begin with /"),
+        ("HISTORY_SECONDS", "1e3", "from 0 to 86400"),
+        ("DRAIN_DEADLINE", "0", "from 100 to 600000"),
+        ("SIMULATOR_SEED", "lucky", "must be a whole number"),
+    ] {
+        for command in ["check-config", "serve"] {
+            let output = run(&[command], &[(name, value)], folder.path());
+            let said = text(&output.stderr);
+            assert_eq!(
+                output.status.code(),
+                Some(2),
+                "{command} {name}={value}: {said}"
+            );
+            let begin = format!(
+                "error: {name} (--{}): \"{value}\" ",
+                name.to_lowercase().replace('_', "-")
+            );
+            assert!(
+                said.starts_with(&begin) && said.contains(allowed),
+                "{name}={value}: {said}"
+            );
+            assert!(said.lines().count() == 1 && output.stdout.is_empty());
+        }
+    }
+    let output = run(&["--colour"], &[], folder.path());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--colour"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_said() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(
+        &[],
+        &[("HOST", "127.0.0.1"), ("PORT", &port)],
+        folder.path(),
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("cannot listen on 127.0.0.1:{port} (HOST, PORT)")),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_example_is_what_the_server_starts_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example");
+    std::fs::copy(example, folder.path().join(".env")).unwrap();
+    let of_example = run(&["check-config"], &[], folder.path());
+    assert!(of_example.status.success(), "{}", text(&of_example.stderr));
+    let values = |output: &Output| -> Vec<String> {
+        let lines = text(&output.stdout)
+            .lines()
+            .map(|line| line.split("  #").next().unwrap().trim_end().to_owned());
+        lines.filter(|line| !line.starts_with("APP_ID=")).collect()
+    };
+    let empty = tempfile::tempdir().unwrap();
+    assert_eq!(
+        values(&of_example),
+        values(&run(&["check-config"], &[], empty.path()))
+    );
+    // And it names every setting there is.
+    let text = std::fs::read_to_string(example).unwrap();
+    for line in values(&of_example) {
+        let name = line.split('=').next().unwrap();
+        assert!(
+            text.contains(&format!("{name}=")),
+            "{name} is not in .env.example"
+        );
+    }
+}
