@@ -56,11 +56,7 @@ impl App {
         let listener = Listener::bind(&net::Settings { address })
             .await
             .with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
-        Ok(Self {
-            config,
-            clock,
-            listener,
-        })
+        Ok(Self { config, clock, listener })
     }
 
     /// Where it listens, with the port that it got.
@@ -73,11 +69,7 @@ impl App {
     /// # Errors
     /// A part that should have run to the end ended by itself; the rest was shut down.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<Outcome> {
-        let Self {
-            config,
-            clock,
-            listener,
-        } = self;
+        let Self { config, clock, listener } = self;
         let address = listener.address();
         let metrics = Arc::<Metrics>::default();
         let interval = Duration::from_millis(config.update_interval_ms);
@@ -88,31 +80,13 @@ impl App {
         let (handle, inbox) = fanout::channel();
 
         // Parts, in the order of a tick's way.
-        let simulator = Simulator::new(
-            config.symbols.0.clone(),
-            interval,
-            config.simulator_seed,
-            clock.clone(),
-            metrics.clone(),
-        );
-        let keep = Keep {
-            age_ms: config.history_seconds * 1000,
-            ticks: HISTORY_TICKS,
-        };
+        let simulator =
+            Simulator::new(config.symbols.0.clone(), interval, config.simulator_seed, clock.clone(), metrics.clone());
+        let keep = Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS };
         let market = Arc::new(Market::new(config.symbols.0.clone(), keep, metrics.clone()));
-        let edge = Edge::new(
-            &socket_settings(&config),
-            handle,
-            metrics.clone(),
-            clock.clone(),
-        );
-        let fanout = Fanout::new(
-            fanout_settings(&config, &bus),
-            market.clone(),
-            metrics.clone(),
-            clock.clone(),
-            edge.outlet(),
-        );
+        let edge = Edge::new(&socket_settings(&config), handle, metrics.clone(), clock.clone());
+        let fanout =
+            Fanout::new(fanout_settings(&config, &bus), market.clone(), metrics.clone(), clock.clone(), edge.outlet());
         let state = Arc::new(http::State {
             id: config.app_id.clone(),
             started: Instant::now(),
@@ -146,9 +120,7 @@ impl App {
         tasks.spawn({
             let (accepting, connections) = (accepting.clone(), connections.clone());
             async move {
-                listener
-                    .serve(router, connections, metrics, accepting)
-                    .await;
+                listener.serve(router, connections, metrics, accepting).await;
                 ("listener", Ok(()))
             }
         });
@@ -157,10 +129,7 @@ impl App {
         let host = if address.ip().is_unspecified() {
             "localhost".to_owned()
         } else {
-            SocketAddr::new(address.ip(), 0)
-                .to_string()
-                .trim_end_matches(":0")
-                .to_owned()
+            SocketAddr::new(address.ip(), 0).to_string().trim_end_matches(":0").to_owned()
         };
         let url = format!("http://{host}:{}{}", address.port(), config.base_path);
         tracing::info!(url, id = config.app_id, "listening");
@@ -173,10 +142,7 @@ impl App {
             }),
         };
         if let Some(error) = &failure {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "shutting down after a failure"
-            );
+            tracing::error!(error = format!("{error:#}"), "shutting down after a failure");
         } else {
             tracing::info!(deadline_ms = config.drain_deadline_ms, "shutting down");
         }
@@ -191,9 +157,7 @@ impl App {
             edge.close().await;
             connections.wait().await;
         };
-        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), goodbye)
-            .await
-            .is_ok();
+        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), goodbye).await.is_ok();
         running.cancel();
         let join = async { while tasks.join_next().await.is_some() {} };
         let tasks_joined = tokio::time::timeout_at(end, join).await.is_ok();

@@ -10,17 +10,12 @@ pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Clock {
     /// The machine's clock.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the machine's clock"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     pub fn system() -> Self {
         Self::from_fn(|| {
             SystemTime::now()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| {
-                    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-                })
+                .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
         })
     }
 

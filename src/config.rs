@@ -187,17 +187,10 @@ impl Config {
     ///
     /// # Errors
     /// The exact mistake: the variable, the value and what is allowed.
-    pub fn load(
-        args: impl IntoIterator<Item = std::ffi::OsString>,
-    ) -> Result<(Command, Self, Effective), Stop> {
-        let matches = Cli::command()
-            .try_get_matches_from(args)
-            .map_err(|error| explain(&error))?;
+    pub fn load(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(Command, Self, Effective), Stop> {
+        let matches = Cli::command().try_get_matches_from(args).map_err(|error| explain(&error))?;
         let cli = Cli::from_arg_matches(&matches).map_err(|error| explain(&error))?;
-        cli.config.validate().map_err(|message| Stop {
-            message,
-            asked_for: false,
-        })?;
+        cli.config.validate().map_err(|message| Stop { message, asked_for: false })?;
         let effective = Effective::of(&matches);
         Ok((cli.command.unwrap_or_default(), cli.config, effective))
     }
@@ -223,9 +216,7 @@ impl Config {
             ));
         }
         if let Some(env) = &self.node_env {
-            remarks.push(format!(
-                "NODE_ENV={env} changes nothing: there is one way to run"
-            ));
+            remarks.push(format!("NODE_ENV={env} changes nothing: there is one way to run"));
         }
         remarks
     }
@@ -244,10 +235,7 @@ impl Effective {
     fn of(matches: &ArgMatches) -> Self {
         let mut rows = Vec::new();
         for arg in Cli::command().get_arguments() {
-            let Some(name) = arg
-                .get_env()
-                .map(|name| name.to_string_lossy().into_owned())
-            else {
+            let Some(name) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else {
                 continue;
             };
             let id = arg.get_id().as_str();
@@ -258,14 +246,8 @@ impl Effective {
                 None => "not set",
             };
             let value = matches.get_raw(id).into_iter().flatten().next_back();
-            let value = value
-                .map(|value| value.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            let value = if is_secret(&name) && !value.is_empty() {
-                "********".to_owned()
-            } else {
-                value
-            };
+            let value = value.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+            let value = if is_secret(&name) && !value.is_empty() { "********".to_owned() } else { value };
             rows.push((name, value, origin));
         }
         Self(rows)
@@ -274,12 +256,7 @@ impl Effective {
 
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self
-            .0
-            .iter()
-            .map(|(name, value, _)| name.len() + value.len() + 1)
-            .max()
-            .unwrap_or(0);
+        let width = self.0.iter().map(|(name, value, _)| name.len() + value.len() + 1).max().unwrap_or(0);
         for (name, value, origin) in &self.0 {
             writeln!(f, "{:width$}  # {origin}", format!("{name}={value}"))?;
         }
@@ -289,46 +266,26 @@ impl fmt::Display for Effective {
 
 /// True for settings whose value nobody should read over a shoulder.
 fn is_secret(name: &str) -> bool {
-    ["PASSWORD", "SECRET", "TOKEN", "API_KEY", "REDIS_URL"]
-        .iter()
-        .any(|part| name.contains(part))
+    ["PASSWORD", "SECRET", "TOKEN", "API_KEY", "REDIS_URL"].iter().any(|part| name.contains(part))
 }
 
 /// Turns clap's error into one that names the variable as well as the flag.
 fn explain(error: &clap::Error) -> Stop {
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
-        return Stop {
-            message: error.to_string(),
-            asked_for: true,
-        };
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Stop { message: error.to_string(), asked_for: true };
     }
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    if matches!(
-        error.kind(),
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue
-    ) && let (Some(arg), Some(value)) = (
-        text(ContextKind::InvalidArg),
-        text(ContextKind::InvalidValue),
-    ) {
+    if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
+        && let (Some(arg), Some(value)) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue))
+    {
         let flag = arg.split_whitespace().next().unwrap_or(arg);
         let name = Cli::command()
             .get_arguments()
-            .find(|known| {
-                known
-                    .get_long()
-                    .is_some_and(|long| flag == format!("--{long}"))
-            })
-            .and_then(|known| {
-                known
-                    .get_env()
-                    .map(|name| name.to_string_lossy().into_owned())
-            });
+            .find(|known| known.get_long().is_some_and(|long| flag == format!("--{long}")))
+            .and_then(|known| known.get_env().map(|name| name.to_string_lossy().into_owned()));
         let mut message = name.map_or_else(|| flag.to_owned(), |name| format!("{name} ({flag})"));
         // Writing to a String cannot fail.
         let _ = write!(message, ": \"{}\" ", wire::short(value));
@@ -338,15 +295,9 @@ fn explain(error: &clap::Error) -> Stop {
             }
             None => message.push_str("must not be empty"),
         }
-        return Stop {
-            message,
-            asked_for: false,
-        };
+        return Stop { message, asked_for: false };
     }
-    Stop {
-        message: error.to_string().trim_end().to_owned(),
-        asked_for: false,
-    }
+    Stop { message: error.to_string().trim_end().to_owned(), asked_for: false }
 }
 
 fn host(text: &str) -> Result<IpAddr, String> {
@@ -361,8 +312,7 @@ fn host(text: &str) -> Result<IpAddr, String> {
 }
 
 fn port(text: &str) -> Result<u16, String> {
-    text.parse()
-        .map_err(|_| "is not a port: must be a whole number from 0 to 65535".into())
+    text.parse().map_err(|_| "is not a port: must be a whole number from 0 to 65535".into())
 }
 
 fn range(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
@@ -375,12 +325,7 @@ fn range(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone 
 }
 
 fn seed(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| {
-        format!(
-            "is not a seed: must be a whole number from 0 to {}",
-            u64::MAX
-        )
-    })
+    text.parse().map_err(|_| format!("is not a seed: must be a whole number from 0 to {}", u64::MAX))
 }
 
 fn workers(text: &str) -> Result<NonZeroUsize, String> {
@@ -394,22 +339,16 @@ fn symbols(text: &str) -> Result<SymbolList, String> {
     let mut seen = HashSet::new();
     let mut list = Vec::new();
     for name in text.split(',').map(str::trim) {
-        let symbol: Symbol = name.parse().map_err(|error| {
-            format!(
-                "has \"{}\" in it: {error}, with commas between",
-                wire::short(name)
-            )
-        })?;
+        let symbol: Symbol = name
+            .parse()
+            .map_err(|error| format!("has \"{}\" in it: {error}, with commas between", wire::short(name)))?;
         if !seen.insert(symbol.clone()) {
             return Err(format!("names {symbol} twice"));
         }
         list.push(symbol);
     }
     if list.len() > MAX_SYMBOLS {
-        return Err(format!(
-            "names {} symbols: at most {MAX_SYMBOLS} are allowed",
-            list.len()
-        ));
+        return Err(format!("names {} symbols: at most {MAX_SYMBOLS} are allowed", list.len()));
     }
     Ok(SymbolList(list))
 }
@@ -419,14 +358,10 @@ fn origins(text: &str) -> Result<Origins, String> {
         return Ok(Origins::Any);
     }
     let origin = |text: &str| {
-        let authority = text
-            .strip_prefix("https://")
-            .or_else(|| text.strip_prefix("http://"));
+        let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let fits = authority.is_some_and(|authority| {
             !authority.is_empty()
-                && authority
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+                && authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
         });
         if fits {
             Ok(text.to_ascii_lowercase())
@@ -438,10 +373,7 @@ fn origins(text: &str) -> Result<Origins, String> {
             ))
         }
     };
-    text.split(',')
-        .map(|text| origin(text.trim()))
-        .collect::<Result<_, _>>()
-        .map(Origins::Listed)
+    text.split(',').map(|text| origin(text.trim())).collect::<Result<_, _>>().map(Origins::Listed)
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -460,11 +392,7 @@ fn socket_path(text: &str) -> Result<String, String> {
 }
 
 fn base_path(text: &str) -> Result<String, String> {
-    if text.is_empty() || text == "/" {
-        Ok(String::new())
-    } else {
-        path(text)
-    }
+    if text.is_empty() || text == "/" { Ok(String::new()) } else { path(text) }
 }
 
 fn event_name(text: &str) -> Result<String, String> {
@@ -487,9 +415,7 @@ fn event_name(text: &str) -> Result<String, String> {
         "drain",
     ];
     if text.is_empty() || text.chars().count() > 64 || text.chars().any(char::is_control) {
-        return Err(
-            "is not allowed: must be 1 to 64 characters, none of them a control character".into(),
-        );
+        return Err("is not allowed: must be 1 to 64 characters, none of them a control character".into());
     }
     if TAKEN.contains(&text) {
         return Err(format!("is taken: must not be one of {}", TAKEN.join(", ")));
@@ -498,8 +424,7 @@ fn event_name(text: &str) -> Result<String, String> {
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
-    text.parse()
-        .map_err(|()| format!("is not a mode: must be {}", Mode::ALLOWED))
+    text.parse().map_err(|()| format!("is not a mode: must be {}", Mode::ALLOWED))
 }
 
 fn app_id(text: &str) -> Result<String, String> {
@@ -542,12 +467,8 @@ fn default_workers() -> NonZeroUsize {
 /// The host's name with a random part: replicas on one host must not share an id.
 fn default_app_id() -> String {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let host: String = host
-        .trim()
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c))
-        .take(40)
-        .collect();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
     let host = if host.is_empty() { "tickcast" } else { &host };
     format!("{host}-{:04x}", rand::random::<u16>())
 }
@@ -557,11 +478,7 @@ mod tests {
     use super::*;
 
     fn load(args: &[&str]) -> Result<(Command, Config, Effective), Stop> {
-        Config::load(
-            std::iter::once("tickcast")
-                .chain(args.iter().copied())
-                .map(Into::into),
-        )
+        Config::load(std::iter::once("tickcast").chain(args.iter().copied()).map(Into::into))
     }
 
     #[test]
@@ -573,42 +490,23 @@ mod tests {
     fn defaults_start_a_server() {
         let (command, config, _) = load(&[]).unwrap();
         assert_eq!(command, Command::Serve);
-        assert_eq!(
-            (config.port, config.update_interval_ms, config.default_mode),
-            (3000, 500, Mode::Tick)
-        );
-        assert_eq!(
-            (config.ping_interval_ms, config.ping_timeout_ms),
-            (25_000, 60_000)
-        );
+        assert_eq!((config.port, config.update_interval_ms, config.default_mode), (3000, 500, Mode::Tick));
+        assert_eq!((config.ping_interval_ms, config.ping_timeout_ms), (25_000, 60_000));
         assert_eq!(config.max_payload_bytes, 1_000_000);
         let names: Vec<_> = config.symbols.0.iter().map(Symbol::as_str).collect();
-        assert!(
-            names.len() == 12
-                && ["BTC", "ETH", "SOL", "ADA", "XRP"]
-                    .iter()
-                    .all(|name| names.contains(name))
-        );
+        assert!(names.len() == 12 && ["BTC", "ETH", "SOL", "ADA", "XRP"].iter().all(|name| names.contains(name)));
         assert!(config.remarks().is_empty());
     }
 
     #[test]
     fn flags_go_before_and_after_the_command() {
-        let (command, config, effective) =
-            load(&["--port", "1234", "check-config", "--symbols", "A, B"]).unwrap();
+        let (command, config, effective) = load(&["--port", "1234", "check-config", "--symbols", "A, B"]).unwrap();
         assert_eq!((command, config.port), (Command::CheckConfig, 1234));
         assert_eq!(config.symbols.0.len(), 2);
         let shown = effective.to_string();
+        assert!(shown.lines().any(|line| line.starts_with("PORT=1234 ") && line.ends_with("# flag")), "{shown}");
         assert!(
-            shown
-                .lines()
-                .any(|line| line.starts_with("PORT=1234 ") && line.ends_with("# flag")),
-            "{shown}"
-        );
-        assert!(
-            shown
-                .lines()
-                .any(|line| line.starts_with("TICK_EVENT=tick ") && line.ends_with("# default")),
+            shown.lines().any(|line| line.starts_with("TICK_EVENT=tick ") && line.ends_with("# default")),
             "{shown}"
         );
     }
@@ -616,16 +514,8 @@ mod tests {
     #[test]
     fn a_mistake_names_the_variable_the_value_and_what_is_allowed() {
         for (flag, value, message) in [
-            (
-                "port",
-                "70000",
-                "PORT (--port): \"70000\" is not a port: must be a whole number from 0 to 65535",
-            ),
-            (
-                "port",
-                "",
-                "PORT (--port): \"\" is not a port: must be a whole number from 0 to 65535",
-            ),
+            ("port", "70000", "PORT (--port): \"70000\" is not a port: must be a whole number from 0 to 65535"),
+            ("port", "", "PORT (--port): \"\" is not a port: must be a whole number from 0 to 65535"),
             (
                 "update-interval",
                 "0",
@@ -637,11 +527,7 @@ mod tests {
                 "SYMBOLS (--symbols): \"BTC,,ETH\" has \"\" in it: a symbol is 1 to 32 ASCII letters, digits, or . _ : \
                  / -, with commas between",
             ),
-            (
-                "symbols",
-                "BTC,BTC",
-                "SYMBOLS (--symbols): \"BTC,BTC\" names BTC twice",
-            ),
+            ("symbols", "BTC,BTC", "SYMBOLS (--symbols): \"BTC,BTC\" names BTC twice"),
             (
                 "cors-origin",
                 "https://a.example/",
@@ -654,21 +540,13 @@ mod tests {
                 "fast",
                 "DEFAULT_MODE (--default-mode): \"fast\" is not a mode: must be tick, batch or both",
             ),
-            (
-                "log-format",
-                "xml",
-                "LOG_FORMAT (--log-format): \"xml\" is not a format: must be text or json",
-            ),
+            ("log-format", "xml", "LOG_FORMAT (--log-format): \"xml\" is not a format: must be text or json"),
             (
                 "log-level",
                 "3",
                 "LOG_LEVEL (--log-level): \"3\" is not a level: must be error, warn, info, debug or trace",
             ),
-            (
-                "workers",
-                "0",
-                "WORKERS (--workers): \"0\" is not allowed: must be a whole number from 1 to 1024",
-            ),
+            ("workers", "0", "WORKERS (--workers): \"0\" is not allowed: must be a whole number from 1 to 1024"),
             (
                 "cluster-enabled",
                 "maybe",
@@ -698,27 +576,16 @@ mod tests {
         ] {
             let message = load(&[&format!("--{flag}={value}")]).unwrap_err().message;
             let name = flag.to_uppercase().replace('-', "_");
-            assert!(
-                message.starts_with(&format!("{name} (--{flag}): \"{value}\" ")),
-                "{message}"
-            );
-            assert!(
-                message.contains("must") || message.contains("different"),
-                "{message}"
-            );
+            assert!(message.starts_with(&format!("{name} (--{flag}): \"{value}\" ")), "{message}");
+            assert!(message.contains("must") || message.contains("different"), "{message}");
         }
     }
 
     #[test]
     fn reads_what_the_forms_allow() {
-        let (_, config, _) =
-            load(&["--base-path=/feed/", "--socket-path=/ws/", "--host=::1"]).unwrap();
+        let (_, config, _) = load(&["--base-path=/feed/", "--socket-path=/ws/", "--host=::1"]).unwrap();
         assert_eq!(config.full_socket_path(), "/feed/ws");
-        let (_, config, _) = load(&[
-            "--cors-origin=https://A.example, http://[::1]:80",
-            "--base-path=/",
-        ])
-        .unwrap();
+        let (_, config, _) = load(&["--cors-origin=https://A.example, http://[::1]:80", "--base-path=/"]).unwrap();
         let listed = vec!["https://a.example".to_owned(), "http://[::1]:80".to_owned()];
         assert_eq!(config.cors_origin, Origins::Listed(listed));
         assert_eq!(config.full_socket_path(), "/socket.io");
@@ -726,26 +593,14 @@ mod tests {
 
     #[test]
     fn explains_what_changes_nothing() {
-        let (_, config, _) = load(&[
-            "--cluster-enabled=true",
-            "--workers=4",
-            "--node-env=production",
-        ])
-        .unwrap();
+        let (_, config, _) = load(&["--cluster-enabled=true", "--workers=4", "--node-env=production"]).unwrap();
         let remarks = config.remarks();
-        assert!(
-            remarks[0].contains("WORKERS=4 threads") && remarks[1].contains("NODE_ENV=production")
-        );
+        assert!(remarks[0].contains("WORKERS=4 threads") && remarks[1].contains("NODE_ENV=production"));
     }
 
     #[test]
     fn hides_secrets() {
-        for (name, secret) in [
-            ("REDIS_PASSWORD", true),
-            ("JWT_SECRET", true),
-            ("PORT", false),
-            ("APP_ID", false),
-        ] {
+        for (name, secret) in [("REDIS_PASSWORD", true), ("JWT_SECRET", true), ("PORT", false), ("APP_ID", false)] {
             assert_eq!(is_secret(name), secret, "{name}");
         }
     }

@@ -34,10 +34,7 @@ fn main() -> ExitCode {
     };
     let (command, config, effective) = match Config::load(std::env::args_os()) {
         Ok(loaded) => loaded,
-        Err(Stop {
-            message,
-            asked_for: true,
-        }) => {
+        Err(Stop { message, asked_for: true }) => {
             print(&message);
             return ExitCode::SUCCESS;
         }

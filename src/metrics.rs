@@ -46,10 +46,7 @@ pub struct LabelledGauge(RwLock<BTreeMap<String, i64>>);
 impl LabelledGauge {
     /// Sets the number of one label.
     pub fn set(&self, label: &str, value: i64) {
-        let mut values = self
-            .0
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut values = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         match values.get_mut(label) {
             Some(known) => *known = value,
             None => {
@@ -60,10 +57,7 @@ impl LabelledGauge {
 
     /// Every label with its number.
     pub fn all(&self) -> BTreeMap<String, i64> {
-        self.0
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }
 

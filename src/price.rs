@@ -97,10 +97,7 @@ pub struct Epoch(Arc<str>);
 impl Epoch {
     /// An epoch of this name: letters, digits and `-` only, since it goes into JSON as it is.
     pub fn new(name: &str) -> Self {
-        debug_assert!(
-            name.bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        );
+        debug_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
         Self(name.into())
     }
 
@@ -131,30 +128,10 @@ mod tests {
 
     #[test]
     fn symbols_are_short_and_plain() {
-        for good in [
-            "BTC",
-            "BTC-USD",
-            "BTC/USD",
-            "btc",
-            "BRK.B",
-            "a_b:c",
-            &"X".repeat(32),
-        ] {
+        for good in ["BTC", "BTC-USD", "BTC/USD", "btc", "BRK.B", "a_b:c", &"X".repeat(32)] {
             assert_eq!(good.parse::<Symbol>().unwrap().as_str(), good);
         }
-        for bad in [
-            "",
-            " BTC",
-            "BTC ",
-            "B\"C",
-            "B\\C",
-            "B\0C",
-            "Ƀ",
-            "*",
-            "B,C",
-            "__proto__\n",
-            &"X".repeat(33),
-        ] {
+        for bad in ["", " BTC", "BTC ", "B\"C", "B\\C", "B\0C", "Ƀ", "*", "B,C", "__proto__\n", &"X".repeat(33)] {
             assert_eq!(bad.parse::<Symbol>(), Err(SymbolError), "{bad:?}");
         }
     }

@@ -28,15 +28,8 @@ impl LocalBus {
     /// at the clock in microseconds, above what an earlier process can have reached unless the clock went back.
     pub(super) fn new(clock: &Clock, batches: mpsc::Sender<Batch>) -> Self {
         let epoch = Epoch::new(&format!("{:016x}", rand::random::<u64>()));
-        let numbering = Numbering {
-            epoch,
-            floor: clock.micros(),
-            last: HashMap::new(),
-        };
-        Self {
-            numbering: Mutex::new(numbering),
-            batches,
-        }
+        let numbering = Numbering { epoch, floor: clock.micros(), last: HashMap::new() };
+        Self { numbering: Mutex::new(numbering), batches }
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -46,28 +39,16 @@ impl LocalBus {
     /// Numbers and appends; waits while the reader is behind. The place in the channel is taken first, so that the
     /// lock that numbers also orders the sends.
     pub(super) async fn publish(&self, updates: Vec<Update>) -> Result<Vec<u64>, PublishError> {
-        let place = self
-            .batches
-            .reserve()
-            .await
-            .map_err(|_| PublishError::Closed)?;
+        let place = self.batches.reserve().await.map_err(|_| PublishError::Closed)?;
         let mut numbering = self.lock();
-        let ticks: Vec<Tick> = updates
-            .into_iter()
-            .map(|update| numbering.number(update))
-            .collect();
+        let ticks: Vec<Tick> = updates.into_iter().map(|update| numbering.number(update)).collect();
         let seqs = ticks.iter().map(|tick| tick.seq).collect();
-        place.send(Batch {
-            epoch: numbering.epoch.clone(),
-            ticks,
-        });
+        place.send(Batch { epoch: numbering.epoch.clone(), ticks });
         Ok(seqs)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Numbering> {
-        self.numbering
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.numbering.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

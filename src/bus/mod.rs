@@ -56,12 +56,7 @@ impl Bus {
     /// A bus inside this process, and its reader.
     pub fn local(clock: &Clock) -> (Self, Reader) {
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
-        (
-            Self {
-                log: LocalBus::new(clock, sender),
-            },
-            Reader { batches },
-        )
+        (Self { log: LocalBus::new(clock, sender) }, Reader { batches })
     }
 
     /// Appends updates as one batch and returns the `seq` that each was given, in order. Waits while the log is
@@ -109,43 +104,20 @@ mod tests {
     use crate::price::Price;
 
     fn update(symbol: &str) -> Update {
-        Update {
-            symbol: symbol.parse().unwrap(),
-            price: Price::ONE,
-            ts_ms: 0,
-            bid: None,
-            ask: None,
-            size: None,
-        }
+        Update { symbol: symbol.parse().unwrap(), price: Price::ONE, ts_ms: 0, bid: None, ask: None, size: None }
     }
 
     #[tokio::test]
     async fn numbers_per_symbol_from_the_clock_in_microseconds() {
         let (bus, mut reader) = Bus::local(&Clock::from_fn(|| 1_732_252_800_123_000));
-        let seqs = bus
-            .publish(vec![update("BTC"), update("ETH"), update("BTC")])
-            .await
-            .unwrap();
-        assert_eq!(
-            seqs,
-            [
-                1_732_252_800_123_001,
-                1_732_252_800_123_001,
-                1_732_252_800_123_002
-            ]
-        );
+        let seqs = bus.publish(vec![update("BTC"), update("ETH"), update("BTC")]).await.unwrap();
+        assert_eq!(seqs, [1_732_252_800_123_001, 1_732_252_800_123_001, 1_732_252_800_123_002]);
         bus.publish(vec![update("BTC")]).await.unwrap();
 
         let batch = reader.next().await.unwrap();
-        assert_eq!(
-            batch.ticks.iter().map(|tick| tick.seq).collect::<Vec<_>>(),
-            seqs
-        );
+        assert_eq!(batch.ticks.iter().map(|tick| tick.seq).collect::<Vec<_>>(), seqs);
         assert_eq!(batch.epoch, bus.epoch());
-        assert_eq!(
-            reader.next().await.unwrap().ticks[0].seq,
-            1_732_252_800_123_003
-        );
+        assert_eq!(reader.next().await.unwrap().ticks[0].seq, 1_732_252_800_123_003);
     }
 
     #[tokio::test]
@@ -158,10 +130,7 @@ mod tests {
         let (bus, _reader) = Bus::local(&clock);
         let before = bus.publish(vec![update("BTC")]).await.unwrap();
         now.fetch_sub(3_600_000_000, Ordering::Relaxed);
-        assert_eq!(
-            bus.publish(vec![update("BTC")]).await.unwrap()[0],
-            before[0] + 1
-        );
+        assert_eq!(bus.publish(vec![update("BTC")]).await.unwrap()[0], before[0] + 1);
 
         let (again, _reader) = Bus::local(&clock);
         assert_ne!(again.epoch(), bus.epoch());
@@ -194,9 +163,6 @@ mod tests {
     async fn says_that_it_is_closed() {
         let (bus, reader) = Bus::local(&Clock::from_fn(|| 0));
         drop(reader);
-        assert!(matches!(
-            bus.publish(vec![update("BTC")]).await,
-            Err(PublishError::Closed)
-        ));
+        assert!(matches!(bus.publish(vec![update("BTC")]).await, Err(PublishError::Closed)));
     }
 }

@@ -51,13 +51,7 @@ impl Cohorts {
         self.last += 1;
         let id = CohortId(self.last);
         self.by_symbols.insert(symbols.clone(), id);
-        self.by_id.insert(
-            id,
-            Cohort {
-                symbols,
-                members: 1,
-            },
-        );
+        self.by_id.insert(id, Cohort { symbols, members: 1 });
         id
     }
 
@@ -95,13 +89,7 @@ mod tests {
         assert_eq!(cohorts.enter(set(&["BTC", "ETH"])), a);
         let b = cohorts.enter(set(&["BTC"]));
         assert_ne!(a, b);
-        assert_eq!(
-            cohorts
-                .iter()
-                .map(|(_, cohort)| cohort.members)
-                .sum::<usize>(),
-            3
-        );
+        assert_eq!(cohorts.iter().map(|(_, cohort)| cohort.members).sum::<usize>(), 3);
 
         cohorts.exit(a);
         assert_eq!(cohorts.enter(set(&["BTC", "ETH"])), a, "still there");

@@ -14,8 +14,8 @@ use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::price::{Batch, Symbol};
 use crate::wire::{
-    Answer, ErrorCode, Failure, Mode, Rejected, Server, Subscribe, Subscribed, Symbols,
-    Unsubscribe, Unsubscribed, encode_tick, encode_ticks, short,
+    Answer, ErrorCode, Failure, Mode, Rejected, Server, Subscribe, Subscribed, Symbols, Unsubscribe, Unsubscribed,
+    encode_tick, encode_ticks, short,
 };
 use cohort::Cohorts;
 use session::Session;
@@ -95,20 +95,13 @@ impl Handle {
     ///
     /// # Errors
     /// The reply, for the caller to say so.
-    pub fn request(
-        &self,
-        client: ClientId,
-        request: Request,
-        reply: Box<dyn Reply>,
-    ) -> Result<(), Box<dyn Reply>> {
-        self.commands
-            .try_send(Command::Request(client, request, reply))
-            .map_err(|error| match error.into_inner() {
-                Command::Request(_, _, reply) => reply,
-                Command::Join(..) | Command::Leave(_) => {
-                    unreachable!("it was a request that was sent")
-                }
-            })
+    pub fn request(&self, client: ClientId, request: Request, reply: Box<dyn Reply>) -> Result<(), Box<dyn Reply>> {
+        self.commands.try_send(Command::Request(client, request, reply)).map_err(|error| match error.into_inner() {
+            Command::Request(_, _, reply) => reply,
+            Command::Join(..) | Command::Leave(_) => {
+                unreachable!("it was a request that was sent")
+            }
+        })
     }
 
     /// A client has gone. Waits while the fan-out is behind; must come after everything else of that client.
@@ -167,13 +160,7 @@ pub fn channel() -> (Handle, Inbox) {
 
 impl<O: Outlet> Fanout<O> {
     /// A fan-out without clients.
-    pub fn new(
-        settings: Settings,
-        market: Arc<Market>,
-        metrics: Arc<Metrics>,
-        clock: Clock,
-        outlet: O,
-    ) -> Self {
+    pub fn new(settings: Settings, market: Arc<Market>, metrics: Arc<Metrics>, clock: Clock, outlet: O) -> Self {
         Self {
             settings,
             market,
@@ -228,40 +215,23 @@ impl<O: Outlet> Fanout<O> {
         }
         let encoded: Vec<(Symbol, Box<RawValue>)> = fresh
             .into_iter()
-            .map(|fresh| {
-                (
-                    encode_tick(&fresh.tick, fresh.first.then_some(&epoch)),
-                    fresh,
-                )
-            })
+            .map(|fresh| (encode_tick(&fresh.tick, fresh.first.then_some(&epoch)), fresh))
             .map(|(json, fresh)| (fresh.tick.update.symbol, json))
             .collect();
 
         for (symbol, json) in &encoded {
-            let members = self
-                .subscribers
-                .get(symbol)
-                .map_or(0, |subscribers| subscribers.tick);
+            let members = self.subscribers.get(symbol).map_or(0, |subscribers| subscribers.tick);
             if members > 0 {
-                let dropped = self
-                    .outlet
-                    .emit(&tick_room(symbol), &self.settings.tick_event, json);
+                let dropped = self.outlet.emit(&tick_room(symbol), &self.settings.tick_event, json);
                 self.count(1, members, dropped);
             }
         }
         for (id, cohort) in self.cohorts.iter() {
-            let theirs: Vec<&RawValue> = encoded
-                .iter()
-                .filter(|(symbol, _)| cohort.has(symbol))
-                .map(|(_, json)| &**json)
-                .collect();
+            let theirs: Vec<&RawValue> =
+                encoded.iter().filter(|(symbol, _)| cohort.has(symbol)).map(|(_, json)| &**json).collect();
             if !theirs.is_empty() {
                 let ticks = theirs.len();
-                let dropped = self.outlet.emit(
-                    &id.room(),
-                    &self.settings.batch_event,
-                    &encode_ticks(theirs),
-                );
+                let dropped = self.outlet.emit(&id.room(), &self.settings.batch_event, &encode_ticks(theirs));
                 self.count(ticks, cohort.members, dropped);
             }
         }
@@ -269,9 +239,7 @@ impl<O: Outlet> Fanout<O> {
 
     /// Counts an event with so many ticks that went to so many clients, but for those who had no room.
     fn count(&self, ticks: usize, members: usize, dropped: usize) {
-        self.metrics
-            .deliveries
-            .add((ticks * members.saturating_sub(dropped)) as u64);
+        self.metrics.deliveries.add((ticks * members.saturating_sub(dropped)) as u64);
         self.metrics.drops_queue_full.add((ticks * dropped) as u64);
     }
 
@@ -303,22 +271,11 @@ impl<O: Outlet> Fanout<O> {
         // Join first, then take the snapshot: what comes in between is repeated, never missed.
         self.rearrange(client);
         let epoch = self.market.epoch();
-        let snapshot: Vec<Box<RawValue>> = self
-            .market
-            .latest(&symbols)
-            .iter()
-            .map(|tick| encode_tick(tick, epoch.as_ref()))
-            .collect();
+        let snapshot: Vec<Box<RawValue>> =
+            self.market.latest(&symbols).iter().map(|tick| encode_tick(tick, epoch.as_ref())).collect();
         let by_callback = reply.by_callback();
-        let events = if by_callback {
-            Vec::new()
-        } else {
-            self.as_events(mode, &snapshot)
-        };
-        let server = Server {
-            id: self.settings.server_id.clone(),
-            time: self.clock.millis(),
-        };
+        let events = if by_callback { Vec::new() } else { self.as_events(mode, &snapshot) };
+        let server = Server { id: self.settings.server_id.clone(), time: self.clock.millis() };
         let answer = Subscribed {
             symbols,
             rejected,
@@ -346,11 +303,7 @@ impl<O: Outlet> Fanout<O> {
     fn as_events(&self, mode: Mode, snapshot: &[Box<RawValue>]) -> Vec<(&str, Box<RawValue>)> {
         let mut events = Vec::new();
         if mode.has_tick() {
-            events.extend(
-                snapshot
-                    .iter()
-                    .map(|tick| (self.settings.tick_event.as_str(), tick.clone())),
-            );
+            events.extend(snapshot.iter().map(|tick| (self.settings.tick_event.as_str(), tick.clone())));
         }
         if mode.has_batch() && !snapshot.is_empty() {
             let ticks = encode_ticks(snapshot.iter().map(|tick| &**tick));
@@ -358,9 +311,7 @@ impl<O: Outlet> Fanout<O> {
         }
         // Told to this client: as much a delivery as a live tick.
         let shapes = usize::from(mode.has_tick()) + usize::from(mode.has_batch());
-        self.metrics
-            .deliveries
-            .add((snapshot.len() * shapes) as u64);
+        self.metrics.deliveries.add((snapshot.len() * shapes) as u64);
         events
     }
 
@@ -437,34 +388,18 @@ impl<O: Outlet> Fanout<O> {
         }
 
         session.cohort = cohort;
-        let before = (
-            std::mem::replace(&mut session.symbols, symbols),
-            std::mem::replace(&mut session.ticks, ticks),
-        );
+        let before = (std::mem::replace(&mut session.symbols, symbols), std::mem::replace(&mut session.ticks, ticks));
         let after = (session.symbols.clone(), session.ticks.clone());
         self.recount(&before, &after);
     }
 
     /// Keeps the number of subscribers by symbol, as a client's sets (any shape, `tick`) go from one to the other.
-    fn recount(
-        &mut self,
-        before: &(BTreeSet<Symbol>, BTreeSet<Symbol>),
-        after: &(BTreeSet<Symbol>, BTreeSet<Symbol>),
-    ) {
+    fn recount(&mut self, before: &(BTreeSet<Symbol>, BTreeSet<Symbol>), after: &(BTreeSet<Symbol>, BTreeSet<Symbol>)) {
         for symbol in before.0.union(&after.0) {
             let subscribers = self.subscribers.entry(symbol.clone()).or_default();
-            let moved =
-                |count: usize, was: bool, is: bool| count + usize::from(is) - usize::from(was);
-            subscribers.any = moved(
-                subscribers.any,
-                before.0.contains(symbol),
-                after.0.contains(symbol),
-            );
-            subscribers.tick = moved(
-                subscribers.tick,
-                before.1.contains(symbol),
-                after.1.contains(symbol),
-            );
+            let moved = |count: usize, was: bool, is: bool| count + usize::from(is) - usize::from(was);
+            subscribers.any = moved(subscribers.any, before.0.contains(symbol), after.0.contains(symbol));
+            subscribers.tick = moved(subscribers.tick, before.1.contains(symbol), after.1.contains(symbol));
             let any = i64::try_from(subscribers.any).unwrap_or(i64::MAX);
             self.metrics.subscriptions.set(symbol.as_str(), any);
         }
@@ -510,13 +445,8 @@ fn tick_room(symbol: &Symbol) -> String {
 
 fn unknown_symbol(name: &str) -> Rejected {
     let name = short(name);
-    let message =
-        format!("there is no symbol \"{name}\" (subscribe to \"*\" for all, or see /stats)");
-    Rejected {
-        symbol: name,
-        code: ErrorCode::UnknownSymbol,
-        message,
-    }
+    let message = format!("there is no symbol \"{name}\" (subscribe to \"*\" for all, or see /stats)");
+    Rejected { symbol: name, code: ErrorCode::UnknownSymbol, message }
 }
 
 #[cfg(test)]

@@ -47,9 +47,7 @@ impl Wants {
 
     /// What the client wants out of `every` symbol that there is, with the mode of each.
     pub fn among<'a>(&'a self, every: &'a [Symbol]) -> impl Iterator<Item = (&'a Symbol, Mode)> {
-        every
-            .iter()
-            .filter_map(|symbol| Some((symbol, self.mode(symbol)?)))
+        every.iter().filter_map(|symbol| Some((symbol, self.mode(symbol)?)))
     }
 }
 
@@ -70,13 +68,7 @@ pub struct Session {
 impl Session {
     /// A client that gets nothing yet.
     pub fn new(link: Arc<dyn Link>) -> Self {
-        Self {
-            link,
-            wants: Wants::default(),
-            ticks: BTreeSet::new(),
-            symbols: BTreeSet::new(),
-            cohort: None,
-        }
+        Self { link, wants: Wants::default(), ticks: BTreeSet::new(), symbols: BTreeSet::new(), cohort: None }
     }
 }
 
@@ -90,10 +82,7 @@ mod tests {
 
     fn wanted(wants: &Wants) -> Vec<String> {
         let every = symbols("A B C");
-        wants
-            .among(&every)
-            .map(|(symbol, mode)| format!("{symbol}:{}", mode.as_str()))
-            .collect()
+        wants.among(&every).map(|(symbol, mode)| format!("{symbol}:{}", mode.as_str())).collect()
     }
 
     #[test]
@@ -102,11 +91,7 @@ mod tests {
         let [a, b, c] = symbols("A B C").try_into().unwrap();
         wants.add(a.clone(), Mode::Both);
         wants.add_all(Mode::Tick);
-        assert_eq!(
-            wanted(&wants),
-            ["A:tick", "B:tick", "C:tick"],
-            "replaces what was said before"
-        );
+        assert_eq!(wanted(&wants), ["A:tick", "B:tick", "C:tick"], "replaces what was said before");
         wants.remove(&b);
         wants.add(c.clone(), Mode::Batch);
         assert_eq!(wanted(&wants), ["A:tick", "C:batch"]);

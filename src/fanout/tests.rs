@@ -26,10 +26,7 @@ impl Inner {
             return false;
         }
         let body = serde_json::from_str(body.get()).unwrap();
-        self.received
-            .entry(client)
-            .or_default()
-            .push_back((event.into(), body));
+        self.received.entry(client).or_default().push_back((event.into(), body));
         true
     }
 }
@@ -38,10 +35,7 @@ impl Outlet for World {
     fn emit(&self, room: &str, event: &str, body: &RawValue) -> usize {
         let mut inner = self.0.lock().unwrap();
         let members = inner.rooms.get(room).cloned().unwrap_or_default();
-        members
-            .into_iter()
-            .filter(|&client| !inner.give(client, event, body))
-            .count()
+        members.into_iter().filter(|&client| !inner.give(client, event, body)).count()
     }
 }
 
@@ -50,44 +44,18 @@ struct Wire(World, u64);
 impl Link for Wire {
     fn join(&self, rooms: Vec<String>) {
         for room in rooms {
-            assert!(
-                self.0
-                    .0
-                    .lock()
-                    .unwrap()
-                    .rooms
-                    .entry(room)
-                    .or_default()
-                    .insert(self.1),
-                "joined twice"
-            );
+            assert!(self.0.0.lock().unwrap().rooms.entry(room).or_default().insert(self.1), "joined twice");
         }
     }
     fn leave(&self, rooms: Vec<String>) {
         for room in rooms {
-            assert!(
-                self.0
-                    .0
-                    .lock()
-                    .unwrap()
-                    .rooms
-                    .entry(room)
-                    .or_default()
-                    .remove(&self.1),
-                "left twice"
-            );
+            assert!(self.0.0.lock().unwrap().rooms.entry(room).or_default().remove(&self.1), "left twice");
         }
     }
     fn leave_all(&self) {
-        self.0
-            .0
-            .lock()
-            .unwrap()
-            .rooms
-            .values_mut()
-            .for_each(|members| {
-                members.remove(&self.1);
-            });
+        self.0.0.lock().unwrap().rooms.values_mut().for_each(|members| {
+            members.remove(&self.1);
+        });
     }
     fn emit(&self, event: &str, body: &RawValue) -> bool {
         self.0.0.lock().unwrap().give(self.1, event, body)
@@ -119,14 +87,7 @@ impl Bench {
     fn new(symbols: &str) -> Self {
         let metrics = Arc::<Metrics>::default();
         let symbols = symbols.split(' ').map(|name| name.parse().unwrap());
-        let market = Arc::new(Market::new(
-            symbols,
-            Keep {
-                age_ms: 1000,
-                ticks: 10,
-            },
-            metrics.clone(),
-        ));
+        let market = Arc::new(Market::new(symbols, Keep { age_ms: 1000, ticks: 10 }, metrics.clone()));
         let world = World::default();
         let settings = Settings {
             tick_event: "tick".into(),
@@ -135,25 +96,12 @@ impl Bench {
             server_id: "app1".into(),
             state: "live",
         };
-        let fanout = Fanout::new(
-            settings,
-            market,
-            metrics,
-            Clock::from_fn(|| 5_000_000),
-            world.clone(),
-        );
-        Self {
-            world,
-            fanout,
-            next: HashMap::new(),
-        }
+        let fanout = Fanout::new(settings, market, metrics, Clock::from_fn(|| 5_000_000), world.clone());
+        Self { world, fanout, next: HashMap::new() }
     }
 
     fn join(&mut self, client: u64) {
-        self.fanout.obey(Command::Join(
-            ClientId(client),
-            Arc::new(Wire(self.world.clone(), client)),
-        ));
+        self.fanout.obey(Command::Join(ClientId(client), Arc::new(Wire(self.world.clone(), client))));
     }
 
     fn leave(&mut self, client: u64) {
@@ -162,30 +110,16 @@ impl Bench {
 
     fn request(&mut self, client: u64, request: Request, callback: bool) {
         let reply = Box::new(Back(self.world.clone(), client, callback));
-        self.fanout
-            .obey(Command::Request(ClientId(client), request, reply));
+        self.fanout.obey(Command::Request(ClientId(client), request, reply));
     }
 
     fn subscribe(&mut self, client: u64, symbols: &str, mode: Option<Mode>) -> Value {
-        self.request(
-            client,
-            Request::Subscribe(Subscribe {
-                symbols: named(symbols),
-                mode,
-            }),
-            true,
-        );
+        self.request(client, Request::Subscribe(Subscribe { symbols: named(symbols), mode }), true);
         self.take(client).pop().unwrap().1
     }
 
     fn unsubscribe(&mut self, client: u64, symbols: &str) -> Value {
-        self.request(
-            client,
-            Request::Unsubscribe(Unsubscribe {
-                symbols: named(symbols),
-            }),
-            true,
-        );
+        self.request(client, Request::Unsubscribe(Unsubscribe { symbols: named(symbols) }), true);
         self.take(client).pop().unwrap().1
     }
 
@@ -197,32 +131,15 @@ impl Bench {
                 let seq = self.next.entry(name.into()).or_insert(100);
                 *seq += 1;
                 let symbol = name.parse().unwrap();
-                let update = Update {
-                    symbol,
-                    price: Price::from(*seq),
-                    ts_ms: 1,
-                    bid: None,
-                    ask: None,
-                    size: None,
-                };
+                let update = Update { symbol, price: Price::from(*seq), ts_ms: 1, bid: None, ask: None, size: None };
                 Tick { seq: *seq, update }
             })
             .collect();
-        self.fanout.flush(Batch {
-            epoch: Epoch::new("e"),
-            ticks,
-        });
+        self.fanout.flush(Batch { epoch: Epoch::new("e"), ticks });
     }
 
     fn take(&self, client: u64) -> Vec<(String, Value)> {
-        self.world
-            .0
-            .lock()
-            .unwrap()
-            .received
-            .remove(&client)
-            .unwrap_or_default()
-            .into()
+        self.world.0.lock().unwrap().received.remove(&client).unwrap_or_default().into()
     }
 
     /// What came, in short: `tick BTC101`, `ticks BTC101 ETH101`.
@@ -231,23 +148,14 @@ impl Bench {
         self.take(client)
             .into_iter()
             .map(|(event, body)| match body.as_array() {
-                Some(ticks) => format!(
-                    "{event} {}",
-                    ticks.iter().map(tick).collect::<Vec<_>>().join(" ")
-                ),
+                Some(ticks) => format!("{event} {}", ticks.iter().map(tick).collect::<Vec<_>>().join(" ")),
                 None => format!("{event} {}", tick(&body)),
             })
             .collect()
     }
 
     fn subscribers(&self) -> BTreeMap<String, i64> {
-        self.fanout
-            .metrics
-            .subscriptions
-            .all()
-            .into_iter()
-            .filter(|&(_, count)| count != 0)
-            .collect()
+        self.fanout.metrics.subscriptions.all().into_iter().filter(|&(_, count)| count != 0).collect()
     }
 }
 
@@ -278,19 +186,10 @@ fn a_snapshot_then_every_tick() {
     );
     bench.flush("BTC ETH");
     let came = bench.take(1);
-    assert_eq!(
-        came[0],
-        (
-            "tick".into(),
-            json!({"symbol": "BTC", "price": 102, "ts": 1, "seq": 102})
-        )
-    );
+    assert_eq!(came[0], ("tick".into(), json!({"symbol": "BTC", "price": 102, "ts": 1, "seq": 102})));
     assert_eq!(
         came[1],
-        (
-            "tick".into(),
-            json!({"symbol": "ETH", "price": 101, "ts": 1, "seq": 101, "epoch": "e"})
-        ),
+        ("tick".into(), json!({"symbol": "ETH", "price": 101, "ts": 1, "seq": 101, "epoch": "e"})),
         "the first of its symbol names the epoch"
     );
     assert_eq!(bench.fanout.metrics.deliveries.get(), 2);
@@ -306,40 +205,18 @@ fn modes_decide_the_shape_and_a_second_subscribe_replaces_them() {
     bench.subscribe(2, "BTC ETH", Some(Mode::Both));
     bench.subscribe(3, "*", Some(Mode::Tick));
     bench.flush("BTC ETH BTC");
-    assert_eq!(
-        bench.came(1),
-        ["ticks BTC101 ETH101 BTC102"],
-        "two of one symbol in a flush are both sent"
-    );
-    assert_eq!(
-        bench.came(2),
-        [
-            "tick BTC101",
-            "tick ETH101",
-            "tick BTC102",
-            "ticks BTC101 ETH101 BTC102"
-        ]
-    );
+    assert_eq!(bench.came(1), ["ticks BTC101 ETH101 BTC102"], "two of one symbol in a flush are both sent");
+    assert_eq!(bench.came(2), ["tick BTC101", "tick ETH101", "tick BTC102", "ticks BTC101 ETH101 BTC102"]);
     assert_eq!(bench.came(3), ["tick BTC101", "tick ETH101", "tick BTC102"]);
     assert_eq!(bench.fanout.metrics.deliveries.get(), 12);
-    assert_eq!(
-        bench.fanout.cohorts.iter().count(),
-        1,
-        "the same set is one cohort"
-    );
+    assert_eq!(bench.fanout.cohorts.iter().count(), 1, "the same set is one cohort");
 
     bench.subscribe(2, "ETH", Some(Mode::Tick));
     bench.subscribe(1, "BTC", Some(Mode::Tick));
     bench.flush("BTC ETH");
     assert_eq!(bench.came(1), ["tick BTC103", "ticks ETH102"]);
-    assert_eq!(
-        bench.came(2),
-        ["tick BTC103", "tick ETH102", "ticks BTC103"]
-    );
-    assert_eq!(
-        bench.subscribers(),
-        BTreeMap::from([("BTC".into(), 3), ("ETH".into(), 3)])
-    );
+    assert_eq!(bench.came(2), ["tick BTC103", "tick ETH102", "ticks BTC103"]);
+    assert_eq!(bench.subscribers(), BTreeMap::from([("BTC".into(), 3), ("ETH".into(), 3)]));
 }
 
 #[test]
@@ -348,25 +225,15 @@ fn unsubscribing_ends_what_was_there_and_says_what_was_not() {
     bench.join(1);
     bench.subscribe(1, "*", None);
     let answer = bench.unsubscribe(1, "ETH");
-    assert_eq!(
-        answer,
-        json!({"ok": true, "symbols": ["ETH"], "rejected": []})
-    );
+    assert_eq!(answer, json!({"ok": true, "symbols": ["ETH"], "rejected": []}));
     let answer = bench.unsubscribe(1, "ETH FOO");
     assert_eq!(answer["symbols"], json!([]));
     assert_eq!(answer["rejected"][0]["code"], "not_subscribed");
     assert_eq!(answer["rejected"][1]["code"], "unknown_symbol");
 
     bench.flush("BTC ETH SOL NEW");
-    assert_eq!(
-        bench.came(1),
-        ["tick BTC101", "tick SOL101", "tick NEW101"],
-        "later symbols too"
-    );
-    assert_eq!(
-        bench.unsubscribe(1, "*")["symbols"],
-        json!(["BTC", "NEW", "SOL"])
-    );
+    assert_eq!(bench.came(1), ["tick BTC101", "tick SOL101", "tick NEW101"], "later symbols too");
+    assert_eq!(bench.unsubscribe(1, "*")["symbols"], json!(["BTC", "NEW", "SOL"]));
     bench.flush("BTC ETH SOL NEW");
     assert!(bench.came(1).is_empty() && bench.subscribers().is_empty());
 }
@@ -376,10 +243,7 @@ fn without_a_callback_the_snapshot_comes_as_events() {
     let mut bench = Bench::new("BTC ETH");
     bench.join(1);
     bench.flush("BTC ETH");
-    let request = Subscribe {
-        symbols: Symbols::All,
-        mode: Some(Mode::Both),
-    };
+    let request = Subscribe { symbols: Symbols::All, mode: Some(Mode::Both) };
     bench.request(1, Request::Subscribe(request), false);
     let came = bench.take(1);
     let events: Vec<_> = came.iter().map(|(event, _)| event.as_str()).collect();
@@ -399,18 +263,9 @@ fn what_nobody_could_take_is_counted_and_a_lost_answer_ends_the_client() {
     bench.flush("BTC");
     assert_eq!(bench.came(2), ["tick BTC101", "ticks BTC101"]);
     let metrics = &bench.fanout.metrics;
-    assert_eq!(
-        (metrics.deliveries.get(), metrics.drops_queue_full.get()),
-        (2, 2)
-    );
+    assert_eq!((metrics.deliveries.get(), metrics.drops_queue_full.get()), (2, 2));
 
-    bench.request(
-        1,
-        Request::Unsubscribe(Unsubscribe {
-            symbols: Symbols::All,
-        }),
-        true,
-    );
+    bench.request(1, Request::Unsubscribe(Unsubscribe { symbols: Symbols::All }), true);
     assert!(bench.world.0.lock().unwrap().closed.contains(&1));
     assert_eq!(bench.fanout.metrics.messages_dropped.get(), 1);
 }
@@ -428,27 +283,9 @@ fn nothing_is_left_of_those_who_went() {
     }
     assert!(bench.fanout.sessions.is_empty() && bench.subscribers().is_empty());
     assert_eq!(bench.fanout.cohorts.iter().count(), 0);
-    assert!(
-        bench
-            .world
-            .0
-            .lock()
-            .unwrap()
-            .rooms
-            .values()
-            .all(BTreeSet::is_empty)
-    );
-    bench.request(
-        1,
-        Request::Unsubscribe(Unsubscribe {
-            symbols: Symbols::All,
-        }),
-        true,
-    );
-    assert!(
-        bench.take(1).is_empty(),
-        "a request of one who went is nobody's"
-    );
+    assert!(bench.world.0.lock().unwrap().rooms.values().all(BTreeSet::is_empty));
+    bench.request(1, Request::Unsubscribe(Unsubscribe { symbols: Symbols::All }), true);
+    assert!(bench.take(1).is_empty(), "a request of one who went is nobody's");
 }
 
 #[derive(Clone, Debug)]

@@ -52,23 +52,15 @@ pub(super) fn router(config: &Config) -> Router {
         version: env!("CARGO_PKG_VERSION"),
     };
     // `<` would end the script early if a name had it.
-    let json = serde_json::to_string(&page_config)
-        .unwrap_or_default()
-        .replace('<', "\\u003c");
-    let script: Arc<str> =
-        format!(r#"<script type="application/json" id="tickcast-config">{json}</script>"#).into();
+    let json = serde_json::to_string(&page_config).unwrap_or_default().replace('<', "\\u003c");
+    let script: Arc<str> = format!(r#"<script type="application/json" id="tickcast-config">{json}</script>"#).into();
     Router::new()
-        .route(
-            "/",
-            get(async |Extract(script): Script, headers: HeaderMap| page(INDEX, &script, &headers)),
-        )
+        .route("/", get(async |Extract(script): Script, headers: HeaderMap| page(INDEX, &script, &headers)))
         .route(
             "/{*path}",
-            get(
-                async |Extract(script): Script, Path(path): Path<String>, headers: HeaderMap| {
-                    page(&path, &script, &headers)
-                },
-            ),
+            get(async |Extract(script): Script, Path(path): Path<String>, headers: HeaderMap| {
+                page(&path, &script, &headers)
+            }),
         )
         .with_state(script)
 }
@@ -77,10 +69,7 @@ pub(super) fn router(config: &Config) -> Router {
 pub(super) fn libraries(socket_path: &str) -> Router {
     Libraries::iter().fold(Router::new(), |router, name| {
         let path = format!("{socket_path}/{name}");
-        router.route(
-            &path,
-            get(async move |headers: HeaderMap| library(&name, &headers)),
-        )
+        router.route(&path, get(async move |headers: HeaderMap| library(&name, &headers)))
     })
 }
 
@@ -90,9 +79,7 @@ fn page(name: &str, script: &str, headers: &HeaderMap) -> Response {
     };
     // Revalidated each time: the names carry no version.
     let body = match name {
-        INDEX => String::from_utf8_lossy(&file.data)
-            .replace(PLACEHOLDER, script)
-            .into(),
+        INDEX => String::from_utf8_lossy(&file.data).replace(PLACEHOLDER, script).into(),
         _ => Bytes::from(file.data.into_owned()),
     };
     serve(name, body, "no-cache", headers)
@@ -100,12 +87,7 @@ fn page(name: &str, script: &str, headers: &HeaderMap) -> Response {
 
 fn library(name: &str, headers: &HeaderMap) -> Response {
     match Libraries::get(name) {
-        Some(file) => serve(
-            name,
-            Bytes::from(file.data.into_owned()),
-            "public, max-age=0",
-            headers,
-        ),
+        Some(file) => serve(name, Bytes::from(file.data.into_owned()), "public, max-age=0", headers),
         None => super::missing(),
     }
 }
@@ -116,13 +98,9 @@ fn serve(name: &str, body: Bytes, cache: &'static str, headers: &HeaderMap) -> R
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     let etag = format!("W/\"{:016x}\"", hasher.finish());
-    let known = headers
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let fresh = known
-        .flat_map(|value| value.split(','))
-        .any(|known| matches!(known.trim(), "*") || known.trim() == etag);
+    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let fresh =
+        known.flat_map(|value| value.split(',')).any(|known| matches!(known.trim(), "*") || known.trim() == etag);
     let common = [(ETAG, etag), (CACHE_CONTROL, cache.to_owned())];
     if fresh {
         (StatusCode::NOT_MODIFIED, common).into_response()

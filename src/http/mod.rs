@@ -6,16 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::request_id::{
-    MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
-};
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
@@ -57,15 +53,10 @@ impl State {
 /// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
 /// below the base path already.
 pub fn router(config: &Config, state: Arc<State>, sockets: Router) -> Router {
-    let pages = status::router(state)
-        .merge(assets::router(config))
-        .fallback(not_found);
+    let pages = status::router(state).merge(assets::router(config)).fallback(not_found);
     let pages = match config.base_path.as_str() {
         "" => pages,
-        base => Router::new()
-            .nest(base, pages)
-            .route(base, axum::routing::get(redirect_to_slash))
-            .fallback(not_found),
+        base => Router::new().nest(base, pages).route(base, axum::routing::get(redirect_to_slash)).fallback(not_found),
     };
     // Not for the socket: what it sends is small, and often.
     let pages = pages.layer(CompressionLayer::new());
@@ -78,14 +69,8 @@ pub fn router(config: &Config, state: Arc<State>, sockets: Router) -> Router {
         .merge(sockets)
         .merge(pages)
         .layer(cors(&config.cors_origin))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(PAGE_POLICY),
-        ))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ))
+        .layer(SetResponseHeaderLayer::if_not_present(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY)))
+        .layer(SetResponseHeaderLayer::if_not_present(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(SetResponseHeaderLayer::if_not_present(
             REFERRER_POLICY,
             HeaderValue::from_static("strict-origin-when-cross-origin"),
@@ -96,10 +81,7 @@ pub fn router(config: &Config, state: Arc<State>, sockets: Router) -> Router {
 }
 
 fn span<B>(request: &Request<B>) -> tracing::Span {
-    let id = request
-        .extensions()
-        .get::<RequestId>()
-        .and_then(|id| id.header_value().to_str().ok());
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
     tracing::debug_span!("request", id, method = %request.method(), path = request.uri().path())
 }
 
@@ -108,9 +90,7 @@ struct NewRequestId;
 
 impl MakeRequestId for NewRequestId {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        HeaderValue::from_str(&format!("{:016x}", rand::random::<u64>()))
-            .ok()
-            .map(RequestId::new)
+        HeaderValue::from_str(&format!("{:016x}", rand::random::<u64>())).ok().map(RequestId::new)
     }
 }
 
@@ -119,29 +99,17 @@ fn cors(origins: &Origins) -> CorsLayer {
     let content_type = axum::http::header::CONTENT_TYPE;
     match origins {
         // Browsers refuse credentials together with `*`, and so does tower-http.
-        Origins::Any => layer
-            .allow_origin(AllowOrigin::any())
-            .allow_headers([content_type]),
+        Origins::Any => layer.allow_origin(AllowOrigin::any()).allow_headers([content_type]),
         Origins::Listed(listed) => {
-            let listed = listed
-                .iter()
-                .filter_map(|origin| HeaderValue::from_str(origin).ok());
-            layer
-                .allow_origin(AllowOrigin::list(listed))
-                .allow_headers([content_type])
-                .allow_credentials(true)
+            let listed = listed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+            layer.allow_origin(AllowOrigin::list(listed)).allow_headers([content_type]).allow_credentials(true)
         }
     }
 }
 
 async fn redirect_to_slash(request: axum::extract::Request) -> Response {
-    let query = request
-        .uri()
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
-    axum::response::Redirect::permanent(&format!("{}/{query}", request.uri().path()))
-        .into_response()
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    axum::response::Redirect::permanent(&format!("{}/{query}", request.uri().path())).into_response()
 }
 
 async fn not_found() -> Response {

@@ -20,10 +20,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/stats", get(stats))
-        .layer(SetResponseHeaderLayer::overriding(
-            CACHE_CONTROL,
-            HeaderValue::from_static("no-store"),
-        ))
+        .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .with_state(state)
 }
 
@@ -57,11 +54,7 @@ impl State {
     fn failure(&self) -> Option<String> {
         let silence = self.market.silence();
         (silence >= self.silent_after).then(|| {
-            format!(
-                "no tick for {} ms; {} ms are allowed",
-                silence.as_millis(),
-                self.silent_after.as_millis()
-            )
+            format!("no tick for {} ms; {} ms are allowed", silence.as_millis(), self.silent_after.as_millis())
         })
     }
 
@@ -74,16 +67,11 @@ impl State {
         };
         Health {
             status,
-            reason: failure
-                .or_else(|| (status == "draining").then(|| "a shutdown has begun".into())),
+            reason: failure.or_else(|| (status == "draining").then(|| "a shutdown has begun".into())),
             id: &self.id,
             version: env!("CARGO_PKG_VERSION"),
             uptime_ms: self.uptime_ms(),
-            bus: BusHealth {
-                kind: self.bus.kind(),
-                state: self.bus.state().as_str(),
-                epoch: self.bus.epoch(),
-            },
+            bus: BusHealth { kind: self.bus.kind(), state: self.bus.state().as_str(), epoch: self.bus.epoch() },
         }
     }
 }
@@ -91,22 +79,14 @@ impl State {
 /// Whether the process works: 200 while it drains, too, since killing it then would cut clients off.
 async fn health(Extract(state): Extract<Arc<State>>) -> Response {
     let health = state.health();
-    let code = if health.status == "down" {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::OK
-    };
+    let code = if health.status == "down" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (code, Json(health)).into_response()
 }
 
 /// Whether new clients should come here.
 async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
     let health = state.health();
-    let code = if health.status == "ok" {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let code = if health.status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(health)).into_response()
 }
 
@@ -186,10 +166,7 @@ async fn stats(Extract(state): Extract<Arc<State>>) -> Response {
         id: &state.id,
         version: env!("CARGO_PKG_VERSION"),
         uptime_ms: state.uptime_ms(),
-        connections: Connections {
-            active: metrics.connections_active.get(),
-            total: metrics.connections_total.get(),
-        },
+        connections: Connections { active: metrics.connections_active.get(), total: metrics.connections_total.get() },
         subscriptions,
         ticks: Ticks {
             taken: metrics.ticks_in.get(),
@@ -197,23 +174,15 @@ async fn stats(Extract(state): Extract<Arc<State>>) -> Response {
             history: state.market.history_ticks(),
         },
         deliveries: metrics.deliveries.get(),
-        drops: Drops {
-            queue_full: metrics.drops_queue_full.get(),
-            messages: metrics.messages_dropped.get(),
-        },
-        messages: Messages {
-            received: metrics.messages_received.get(),
-        },
+        drops: Drops { queue_full: metrics.drops_queue_full.get(), messages: metrics.messages_dropped.get() },
+        messages: Messages { received: metrics.messages_received.get() },
         errors: Errors {
             protocol: metrics.protocol_errors.get(),
             requests: metrics.request_errors.get(),
             accept: metrics.accept_errors.get(),
         },
         bus: state.health().bus,
-        sources: Sources {
-            restarts: metrics.source_restarts.get(),
-            skipped: metrics.ticks_skipped.get(),
-        },
+        sources: Sources { restarts: metrics.source_restarts.get(), skipped: metrics.ticks_skipped.get() },
     })
     .into_response()
 }
@@ -229,14 +198,7 @@ mod tests {
     use crate::price::Batch;
 
     fn state(silent_after: Duration) -> State {
-        let market = Market::new(
-            [],
-            Keep {
-                age_ms: 1,
-                ticks: 1,
-            },
-            Arc::default(),
-        );
+        let market = Market::new([], Keep { age_ms: 1, ticks: 1 }, Arc::default());
         let bus = Bus::local(&Clock::from_fn(|| 0)).0;
         State {
             id: "app1".into(),
@@ -258,14 +220,8 @@ mod tests {
         let down = state.health();
         assert_eq!(down.status, "down");
         assert!(down.reason.unwrap().ends_with("; 20 ms are allowed"));
-        assert_eq!(
-            health(Extract(state.clone())).await.status(),
-            StatusCode::SERVICE_UNAVAILABLE
-        );
-        state.market.apply(Batch {
-            epoch: state.bus.epoch(),
-            ticks: vec![],
-        });
+        assert_eq!(health(Extract(state.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        state.market.apply(Batch { epoch: state.bus.epoch(), ticks: vec![] });
         assert_eq!(state.health().status, "ok");
     }
 
@@ -275,13 +231,7 @@ mod tests {
         assert_eq!(ready(Extract(state.clone())).await.status(), StatusCode::OK);
         state.drain();
         assert_eq!(state.health().status, "draining");
-        assert_eq!(
-            health(Extract(state.clone())).await.status(),
-            StatusCode::OK
-        );
-        assert_eq!(
-            ready(Extract(state)).await.status(),
-            StatusCode::SERVICE_UNAVAILABLE
-        );
+        assert_eq!(health(Extract(state.clone())).await.status(), StatusCode::OK);
+        assert_eq!(ready(Extract(state)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -21,10 +21,7 @@ pub struct History {
 impl History {
     /// An empty history.
     pub fn new(keep: Keep) -> Self {
-        Self {
-            keep,
-            ticks: VecDeque::new(),
-        }
+        Self { keep, ticks: VecDeque::new() }
     }
 
     /// Appends the newest tick and lets go of what is now too old or too much.
@@ -32,9 +29,7 @@ impl History {
         let newest_ms = tick.update.ts_ms;
         self.ticks.push_back(tick);
         while self.ticks.len() > self.keep.ticks
-            || self.ticks.front().is_some_and(|first| {
-                first.update.ts_ms.saturating_add(self.keep.age_ms) < newest_ms
-            })
+            || self.ticks.front().is_some_and(|first| first.update.ts_ms.saturating_add(self.keep.age_ms) < newest_ms)
         {
             self.ticks.pop_front();
         }
@@ -57,14 +52,8 @@ mod tests {
     use crate::price::{Price, Update};
 
     fn tick(seq: u64, ts_ms: u64) -> Tick {
-        let update = Update {
-            symbol: "BTC".parse().unwrap(),
-            price: Price::ONE,
-            ts_ms,
-            bid: None,
-            ask: None,
-            size: None,
-        };
+        let update =
+            Update { symbol: "BTC".parse().unwrap(), price: Price::ONE, ts_ms, bid: None, ask: None, size: None };
         Tick { seq, update }
     }
 
@@ -74,10 +63,7 @@ mod tests {
 
     #[test]
     fn is_bounded_in_age_and_in_number() {
-        let mut history = History::new(Keep {
-            age_ms: 100,
-            ticks: 3,
-        });
+        let mut history = History::new(Keep { age_ms: 100, ticks: 3 });
         for (seq, ts_ms) in [(1, 0), (2, 50), (3, 100)] {
             history.push(tick(seq, ts_ms));
         }
@@ -90,10 +76,7 @@ mod tests {
 
     #[test]
     fn survives_a_clock_that_steps_back() {
-        let mut history = History::new(Keep {
-            age_ms: 100,
-            ticks: 3,
-        });
+        let mut history = History::new(Keep { age_ms: 100, ticks: 3 });
         for (seq, ts_ms) in [(1, 5000), (2, 1000), (3, 1001), (4, 1002)] {
             history.push(tick(seq, ts_ms));
         }

@@ -51,11 +51,7 @@ pub struct Fresh {
 
 impl Market {
     /// A market that knows these symbols, and no price yet.
-    pub fn new(
-        symbols: impl IntoIterator<Item = Symbol>,
-        keep: Keep,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(symbols: impl IntoIterator<Item = Symbol>, keep: Keep, metrics: Arc<Metrics>) -> Self {
         let market = Self {
             state: RwLock::new(State {
                 epoch: None,
@@ -100,11 +96,7 @@ impl Market {
             entry.outdated = false;
             entry.last = Some(tick.clone());
             entry.history.push(tick.clone());
-            fresh.push(Fresh {
-                tick,
-                first,
-                unknown,
-            });
+            fresh.push(Fresh { tick, first, unknown });
         }
         self.metrics.ticks_in.add(fresh.len() as u64);
         fresh
@@ -122,23 +114,13 @@ impl Market {
 
     /// The symbol of this name.
     pub fn symbol(&self, name: &str) -> Option<Symbol> {
-        self.read()
-            .symbols
-            .get_key_value(name)
-            .map(|(symbol, _)| symbol.clone())
+        self.read().symbols.get_key_value(name).map(|(symbol, _)| symbol.clone())
     }
 
     /// The latest tick of each of these symbols that has one in the epoch in force, in the order asked for.
     pub fn latest<'a>(&self, symbols: impl IntoIterator<Item = &'a Symbol>) -> Vec<Tick> {
         let state = self.read();
-        let last = |symbol| {
-            state
-                .symbols
-                .get(symbol)
-                .filter(|entry| !entry.outdated)?
-                .last
-                .clone()
-        };
+        let last = |symbol| state.symbols.get(symbol).filter(|entry| !entry.outdated)?.last.clone();
         symbols.into_iter().filter_map(last).collect()
     }
 
@@ -149,33 +131,21 @@ impl Market {
 
     /// How many ticks of the past are held, over all symbols.
     pub fn history_ticks(&self) -> usize {
-        self.read()
-            .symbols
-            .values()
-            .map(|entry| entry.history.iter().len())
-            .sum()
+        self.read().symbols.values().map(|entry| entry.history.iter().len()).sum()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.write().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl State {
     fn add(&mut self, symbol: Symbol, keep: Keep) {
-        let entry = Entry {
-            last: None,
-            outdated: false,
-            history: History::new(keep),
-        };
+        let entry = Entry { last: None, outdated: false, history: History::new(keep) };
         if self.symbols.insert(symbol.clone(), entry).is_none() {
             self.order.push(symbol);
         }
@@ -210,21 +180,11 @@ mod tests {
 
     fn market(symbols: &[&str]) -> Market {
         let symbols = symbols.iter().map(|name| name.parse().unwrap());
-        Market::new(
-            symbols,
-            Keep {
-                age_ms: 60_000,
-                ticks: 100,
-            },
-            Arc::default(),
-        )
+        Market::new(symbols, Keep { age_ms: 60_000, ticks: 100 }, Arc::default())
     }
 
     fn batch(epoch: &str, ticks: Vec<Tick>) -> Batch {
-        Batch {
-            epoch: Epoch::new(epoch),
-            ticks,
-        }
+        Batch { epoch: Epoch::new(epoch), ticks }
     }
 
     fn names(symbols: &[Symbol]) -> Vec<&str> {
@@ -236,36 +196,15 @@ mod tests {
         let market = market(&["BTC", "ETH"]);
         assert!(market.latest(&market.symbols()).is_empty());
 
-        let fresh = market.apply(batch(
-            "a",
-            vec![tick("BTC", 10, 1), tick("BTC", 11, 2), tick("ETH", 7, 3)],
-        ));
-        let said: Vec<_> = fresh
-            .iter()
-            .map(|fresh| (fresh.tick.seq, fresh.first, fresh.unknown))
-            .collect();
-        assert_eq!(
-            said,
-            [(10, true, false), (11, false, false), (7, true, false)]
-        );
+        let fresh = market.apply(batch("a", vec![tick("BTC", 10, 1), tick("BTC", 11, 2), tick("ETH", 7, 3)]));
+        let said: Vec<_> = fresh.iter().map(|fresh| (fresh.tick.seq, fresh.first, fresh.unknown)).collect();
+        assert_eq!(said, [(10, true, false), (11, false, false), (7, true, false)]);
 
-        let fresh = market.apply(batch(
-            "a",
-            vec![tick("BTC", 11, 9), tick("BTC", 10, 9), tick("BTC", 12, 4)],
-        ));
+        let fresh = market.apply(batch("a", vec![tick("BTC", 11, 9), tick("BTC", 10, 9), tick("BTC", 12, 4)]));
         assert_eq!(fresh.len(), 1, "a repeat is harmless");
-        assert_eq!(
-            market.latest(&market.symbols()),
-            [tick("BTC", 12, 4), tick("ETH", 7, 3)]
-        );
+        assert_eq!(market.latest(&market.symbols()), [tick("BTC", 12, 4), tick("ETH", 7, 3)]);
         assert_eq!(market.history_ticks(), 4);
-        assert_eq!(
-            (
-                market.metrics.ticks_in.get(),
-                market.metrics.ticks_repeated.get()
-            ),
-            (4, 2)
-        );
+        assert_eq!((market.metrics.ticks_in.get(), market.metrics.ticks_repeated.get()), (4, 2));
     }
 
     #[test]
@@ -275,11 +214,7 @@ mod tests {
         let fresh = market.apply(batch("b", vec![tick("BTC", 5, 2)]));
         assert!(fresh[0].first);
         assert_eq!(market.epoch(), Some(Epoch::new("b")));
-        assert_eq!(
-            market.latest(&market.symbols()),
-            [tick("BTC", 5, 2)],
-            "ETH has no tick in this epoch yet"
-        );
+        assert_eq!(market.latest(&market.symbols()), [tick("BTC", 5, 2)], "ETH has no tick in this epoch yet");
         assert_eq!(market.history_ticks(), 1);
     }
 
@@ -287,10 +222,7 @@ mod tests {
     fn learns_symbols_from_their_ticks() {
         let market = market(&["ETH"]);
         let fresh = market.apply(batch("a", vec![tick("BTC", 1, 1), tick("BTC", 2, 1)]));
-        assert_eq!(
-            fresh.iter().map(|fresh| fresh.unknown).collect::<Vec<_>>(),
-            [true, false]
-        );
+        assert_eq!(fresh.iter().map(|fresh| fresh.unknown).collect::<Vec<_>>(), [true, false]);
         assert_eq!(names(&market.symbols()), ["ETH", "BTC"]);
         assert!(market.symbol("BTC").is_some() && market.symbol("XRP").is_none());
     }

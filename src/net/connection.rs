@@ -40,18 +40,11 @@ pub struct Upgrades(Arc<Mutex<HashMap<String, Weak<Shared>>>>);
 impl Upgrades {
     /// Says that this connection is to carry the session's WebSocket. The first one stays: the engine refuses a second.
     pub fn register(&self, session: &str, closer: &Closer) {
-        if closer
-            .0
-            .upgraded
-            .set((session.to_owned(), self.clone()))
-            .is_err()
-        {
+        if closer.0.upgraded.set((session.to_owned(), self.clone())).is_err() {
             return;
         }
         let mut connections = self.lock();
-        let taken = connections
-            .get(session)
-            .is_some_and(|known| known.strong_count() > 0);
+        let taken = connections.get(session).is_some_and(|known| known.strong_count() > 0);
         if !taken {
             connections.insert(session.to_owned(), Arc::downgrade(&closer.0));
         }
@@ -64,18 +57,13 @@ impl Upgrades {
 
     fn forget(&self, session: &str, gone: &Arc<Shared>) {
         let mut connections = self.lock();
-        if connections
-            .get(session)
-            .is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(gone)))
-        {
+        if connections.get(session).is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(gone))) {
             connections.remove(session);
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<Shared>>> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -94,13 +82,7 @@ impl Connection {
             writer: AtomicWaker::new(),
             upgraded: OnceLock::new(),
         });
-        (
-            Self {
-                stream,
-                shared: shared.clone(),
-            },
-            Closer(shared),
-        )
+        (Self { stream, shared: shared.clone() }, Closer(shared))
     }
 
     /// True once it is to end; `side` is woken when it becomes so.
@@ -119,11 +101,7 @@ impl Drop for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.is_closed(&self.shared.reader, cx) {
             return Poll::Ready(Ok(()));
         }
@@ -132,11 +110,7 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_closed(&self.shared.writer, cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -176,9 +150,7 @@ mod tests {
 
     async fn pair() -> (Connection, Closer, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (connection, closer) = Connection::new(listener.accept().await.unwrap().0);
         (connection, closer, peer)
     }
@@ -203,10 +175,7 @@ mod tests {
             end.await.unwrap_err().kind()
         };
         let ended = futures_util::future::join(writing, reading);
-        assert_eq!(
-            ended.await,
-            (io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof)
-        );
+        assert_eq!(ended.await, (io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof));
     }
 
     #[tokio::test]
@@ -217,10 +186,7 @@ mod tests {
         upgrades.register("sid", &first_closer);
         upgrades.register("sid", &second_closer);
         drop(second);
-        assert!(
-            Arc::ptr_eq(&upgrades.find("sid").unwrap().0, &first_closer.0),
-            "the first one stays"
-        );
+        assert!(Arc::ptr_eq(&upgrades.find("sid").unwrap().0, &first_closer.0), "the first one stays");
         drop(first);
         assert!(upgrades.find("sid").is_none() && upgrades.lock().is_empty());
     }

@@ -53,13 +53,7 @@ impl Listener {
 
     /// Serves `router` on each connection until `stop`; then accepts no more and lets requests in progress finish.
     /// Connections run under `tasks`; one that has become a WebSocket belongs to whoever upgraded it.
-    pub async fn serve(
-        self,
-        router: Router,
-        tasks: TaskTracker,
-        metrics: Arc<Metrics>,
-        stop: CancellationToken,
-    ) {
+    pub async fn serve(self, router: Router, tasks: TaskTracker, metrics: Arc<Metrics>, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -94,9 +88,7 @@ impl Listener {
 async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
     let (stream, closer) = Connection::new(stream);
     let service = TowerToHyperService::new(
-        router
-            .layer(axum::Extension::<Closer>(closer))
-            .layer(axum::Extension(ConnectInfo(peer))),
+        router.layer(axum::Extension::<Closer>(closer)).layer(axum::Extension(ConnectInfo(peer))),
     );
     // HTTP/1 only: an upgraded connection is one client's alone.
     let conversation = http1::Builder::new()

@@ -10,8 +10,7 @@ use super::Shared;
 use super::event::{Body, Event, Responder};
 use crate::fanout::{ClientId, Link, Reply, Request};
 use crate::wire::{
-    Answer, ErrorCode, Failure, Pong, Subscribe, Unsubscribe, from_client as from, short,
-    to_client as to,
+    Answer, ErrorCode, Failure, Pong, Subscribe, Unsubscribe, from_client as from, short, to_client as to,
 };
 
 /// Events that may come before the connection stands: the packet that says so is on its way already, and a quick client
@@ -39,11 +38,7 @@ impl<A: Adapter> Client<A> {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1);
-        Self {
-            id,
-            shared,
-            phase: Mutex::new(Phase::Connecting(Vec::new())),
-        }
+        Self { id, shared, phase: Mutex::new(Phase::Connecting(Vec::new())) }
     }
 
     /// The connection stands: the client joins, then what it sent meanwhile takes effect.
@@ -59,13 +54,7 @@ impl<A: Adapter> Client<A> {
         *phase = Phase::Open;
         self.shared.metrics.connections_total.inc();
         self.shared.metrics.connections_active.add(1);
-        place.join(
-            self.id,
-            Arc::new(SocketLink {
-                socket,
-                shared: self.shared.clone(),
-            }),
-        );
+        place.join(self.id, Arc::new(SocketLink { socket, shared: self.shared.clone() }));
         for event in early {
             self.carry_out(event);
         }
@@ -91,10 +80,7 @@ impl<A: Adapter> Client<A> {
 
     /// Counts a connection that ended because the client broke the protocol.
     pub(super) fn count(&self, reason: DisconnectReason) {
-        if matches!(
-            reason,
-            DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError
-        ) {
+        if matches!(reason, DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError) {
             self.shared.metrics.protocol_errors.inc();
         }
     }
@@ -113,25 +99,22 @@ impl<A: Adapter> Client<A> {
 
     fn carry_out(&self, event: Event<A>) {
         let Event { body, responder } = event;
-        let Some(Body {
-            name,
-            payload,
-            binary,
-        }) = body
-        else {
+        let Some(Body { name, payload, binary }) = body else {
             // Not JSON, which is not a request that could be answered but the end of understanding.
             self.shared.metrics.protocol_errors.inc();
             self.shared.close(&responder.socket);
             return;
         };
         let request = match name.as_str() {
-            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY if binary => Err(
-                Failure::invalid("the payload has binary attachments: must be JSON alone"),
-            ),
-            from::SUBSCRIBE => Subscribe::parse(payload.as_deref())
-                .map(|request| (Request::Subscribe(request), to::SUBSCRIBED)),
-            from::UNSUBSCRIBE => Unsubscribe::parse(payload.as_deref())
-                .map(|request| (Request::Unsubscribe(request), to::UNSUBSCRIBED)),
+            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY if binary => {
+                Err(Failure::invalid("the payload has binary attachments: must be JSON alone"))
+            }
+            from::SUBSCRIBE => {
+                Subscribe::parse(payload.as_deref()).map(|request| (Request::Subscribe(request), to::SUBSCRIBED))
+            }
+            from::UNSUBSCRIBE => {
+                Unsubscribe::parse(payload.as_deref()).map(|request| (Request::Unsubscribe(request), to::UNSUBSCRIBED))
+            }
             from::PING => {
                 return self.pong(responder.answer_to(&name, to::PONG), payload.as_deref());
             }
@@ -145,10 +128,7 @@ impl<A: Adapter> Client<A> {
                 let reply = Box::new(responder.answer_to(&name, answered_by));
                 if let Err(reply) = self.shared.fanout.request(self.id, request, reply) {
                     self.shared.metrics.request_errors.inc();
-                    let failure = Failure::new(
-                        ErrorCode::Unavailable,
-                        "the server is too busy: try again later",
-                    );
+                    let failure = Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
                     self.sent(reply.send(Err(failure)));
                 }
             }
@@ -157,10 +137,7 @@ impl<A: Adapter> Client<A> {
     }
 
     fn pong(&self, reply: impl Reply, echo: Option<&RawValue>) {
-        let answer = Answer::encode(Ok(Pong {
-            echo,
-            time: self.shared.clock.millis(),
-        }));
+        let answer = Answer::encode(Ok(Pong { echo, time: self.shared.clock.millis() }));
         self.sent(Box::new(reply).send(Ok(answer)));
     }
 
@@ -176,27 +153,13 @@ impl<A: Adapter> Client<A> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Phase<A>> {
-        self.phase
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.phase.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 fn unknown_event(name: &str) -> Failure {
-    let known = [
-        from::SUBSCRIBE,
-        from::UNSUBSCRIBE,
-        from::PING,
-        from::LATENCY,
-    ]
-    .join(", ");
-    Failure::new(
-        ErrorCode::UnknownEvent,
-        format!(
-            "there is no event \"{}\": must be one of {known}",
-            short(name)
-        ),
-    )
+    let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY].join(", ");
+    Failure::new(ErrorCode::UnknownEvent, format!("there is no event \"{}\": must be one of {known}", short(name)))
 }
 
 /// The fan-out's way to a client.

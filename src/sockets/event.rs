@@ -32,21 +32,13 @@ pub(super) struct Body {
 impl<A: Adapter> FromMessage<A> for Event<A> {
     type Error = Infallible;
 
-    fn from_message(
-        socket: Arc<Socket<A>>,
-        mut value: Value,
-        ack_id: Option<i64>,
-    ) -> Result<Self, Infallible> {
+    fn from_message(socket: Arc<Socket<A>>, mut value: Value, ack_id: Option<i64>) -> Result<Self, Infallible> {
         let body = match &value {
-            Value::Str(text, attachments) => {
-                serde_json::from_str::<Parts>(text).ok().map(|parts| Body {
-                    name: parts.name,
-                    payload: parts.payload,
-                    binary: attachments
-                        .as_ref()
-                        .is_some_and(|attachments| !attachments.is_empty()),
-                })
-            }
+            Value::Str(text, attachments) => serde_json::from_str::<Parts>(text).ok().map(|parts| Body {
+                name: parts.name,
+                payload: parts.payload,
+                binary: attachments.as_ref().is_some_and(|attachments| !attachments.is_empty()),
+            }),
             // Only a binary parser makes these, and there is none here.
             Value::Bytes(_) => None,
         };
@@ -54,13 +46,7 @@ impl<A: Adapter> FromMessage<A> for Event<A> {
             Some(_) => Some(AckSender::from_message_parts(&socket, &mut value, &ack_id)?),
             None => None,
         };
-        Ok(Self {
-            body,
-            responder: Responder {
-                socket: SocketRef::from(socket),
-                ack,
-            },
-        })
+        Ok(Self { body, responder: Responder { socket: SocketRef::from(socket), ack } })
     }
 }
 
@@ -82,9 +68,7 @@ impl<'de> Deserialize<'de> for Parts {
             }
 
             fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Parts, S::Error> {
-                let name = seq
-                    .next_element()?
-                    .ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
+                let name = seq.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
                 let payload = seq.next_element()?;
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(Parts { name, payload })
@@ -105,21 +89,14 @@ pub(super) struct Responder<A: Adapter> {
 impl<A: Adapter> Responder<A> {
     /// Makes it answer `request`: on success without a callback by the event `answered_by`.
     pub(super) fn answer_to(self, request: &str, answered_by: &'static str) -> Answerer<A> {
-        Answerer {
-            responder: self,
-            request: request.to_owned(),
-            answered_by,
-        }
+        Answerer { responder: self, request: request.to_owned(), answered_by }
     }
 
     /// Says that `request` failed; false if there was no room for it.
     pub(super) fn fail(self, request: &str, failure: Failure) -> bool {
         match self.ack {
             Some(ack) => ack.send(&*Answer::<()>::encode(Err(failure))).is_ok(),
-            None => self
-                .socket
-                .emit(to_client::ERROR, &*failure.encode_event(request))
-                .is_ok(),
+            None => self.socket.emit(to_client::ERROR, &*failure.encode_event(request)).is_ok(),
         }
     }
 }

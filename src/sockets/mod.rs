@@ -79,12 +79,7 @@ impl Edge {
             .with_parser(parser)
             .build_svc();
         let upgrades = Upgrades::default();
-        let shared = Arc::new(Shared {
-            fanout,
-            metrics,
-            clock,
-            upgrades: upgrades.clone(),
-        });
+        let shared = Arc::new(Shared { fanout, metrics, clock, upgrades: upgrades.clone() });
         serve_namespace(&io, &shared);
 
         let path = &settings.path;
@@ -92,9 +87,7 @@ impl Edge {
             .route_service(path, service.clone())
             .route_service(&format!("{path}/"), service.clone())
             .route_service(&format!("{path}/{{*rest}}"), service)
-            .layer(middleware::from_fn(move |request, next| {
-                note_upgrade(upgrades.clone(), request, next)
-            }));
+            .layer(middleware::from_fn(move |request, next| note_upgrade(upgrades.clone(), request, next)));
         Self { io, router }
     }
 
@@ -105,9 +98,7 @@ impl Edge {
 
     /// The way to every client in a room, for the fan-out.
     pub fn outlet(&self) -> impl Outlet + use<> {
-        Rooms {
-            io: self.io.clone(),
-        }
+        Rooms { io: self.io.clone() }
     }
 
     /// Closes every client's transport, so that clients come back by themselves. Does not end while one is stuck.
@@ -203,12 +194,7 @@ impl<A: Adapter> Outlet for Rooms<A> {
             return 0;
         };
         // Local delivery is done when the call returns: every replica reads the bus itself.
-        match namespace
-            .local()
-            .within(room.to_owned())
-            .emit(event, body)
-            .now_or_never()
-        {
+        match namespace.local().within(room.to_owned()).emit(event, body).now_or_never() {
             Some(Err(BroadcastError::Socket(full))) => full.len(),
             Some(Err(error)) => {
                 tracing::error!(%error, event, "cannot emit");

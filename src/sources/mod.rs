@@ -45,11 +45,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// Whatever keeps it from going on; see [`Error::worth_retrying`].
-    fn run(
-        &mut self,
-        bus: &Bus,
-        stop: &CancellationToken,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn run(&mut self, bus: &Bus, stop: &CancellationToken) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Runs a source until `stop`, and starts it again when it fails, after a pause that grows.

@@ -74,25 +74,14 @@ impl Simulator {
         metrics: Arc<Metrics>,
     ) -> Self {
         let seed = seed.unwrap_or_else(rand::random);
-        let walks = symbols
-            .into_iter()
-            .map(|symbol| Walk::new(symbol, seed))
-            .collect();
-        Self {
-            walks,
-            interval,
-            clock,
-            metrics,
-        }
+        let walks = symbols.into_iter().map(|symbol| Walk::new(symbol, seed)).collect();
+        Self { walks, interval, clock, metrics }
     }
 
     fn step(&mut self) -> Vec<Update> {
         let ts_ms = self.clock.millis();
         let years = self.interval.as_secs_f64() / YEAR.as_secs_f64();
-        self.walks
-            .iter_mut()
-            .map(|walk| walk.step(years, ts_ms))
-            .collect()
+        self.walks.iter_mut().map(|walk| walk.step(years, ts_ms)).collect()
     }
 }
 
@@ -112,15 +101,9 @@ impl Source for Simulator {
             };
             let late = Instant::now().saturating_duration_since(due);
             if late > LONGEST_CATCH_UP {
-                let missed =
-                    u64::try_from(late.as_nanos() / self.interval.as_nanos()).unwrap_or(u64::MAX);
-                self.metrics
-                    .ticks_skipped
-                    .add(missed.saturating_mul(self.walks.len() as u64));
-                tracing::warn!(
-                    late_ms = late.as_millis(),
-                    "the simulator fell behind and skips what is missing"
-                );
+                let missed = u64::try_from(late.as_nanos() / self.interval.as_nanos()).unwrap_or(u64::MAX);
+                self.metrics.ticks_skipped.add(missed.saturating_mul(self.walks.len() as u64));
+                tracing::warn!(late_ms = late.as_millis(), "the simulator fell behind and skips what is missing");
                 pace.reset_after(self.interval);
             }
             let updates = self.step();
@@ -147,14 +130,7 @@ impl Walk {
         // Not at a round number.
         let offset: f64 = StandardNormal.sample(&mut rng);
         let price = start * (0.02 * offset.clamp(-3.0, 3.0)).exp();
-        Self {
-            symbol,
-            price,
-            start,
-            volatility,
-            decimals,
-            rng,
-        }
+        Self { symbol, price, start, volatility, decimals, rng }
     }
 
     /// One step of geometric Brownian motion without drift, `years` long.
@@ -164,19 +140,10 @@ impl Walk {
         let next = self.price * (drift + self.volatility * years.sqrt() * shock).exp();
         self.price = next.clamp(self.start / FARTHEST, self.start * FARTHEST);
 
-        let units = (self.price * 10f64.powi(self.decimals.cast_signed()))
-            .round()
-            .max(1.0);
+        let units = (self.price * 10f64.powi(self.decimals.cast_signed())).round().max(1.0);
         // At most 6.4e6 * 10^2 units: far inside an i64.
         let price = Price::new(units as i64, self.decimals);
-        Update {
-            symbol: self.symbol.clone(),
-            price,
-            ts_ms,
-            bid: None,
-            ask: None,
-            size: None,
-        }
+        Update { symbol: self.symbol.clone(), price, ts_ms, bid: None, ask: None, size: None }
     }
 }
 
@@ -185,9 +152,7 @@ fn fingerprint(symbol: &Symbol) -> u64 {
     symbol
         .as_str()
         .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -198,39 +163,20 @@ mod tests {
     use crate::price::Tick;
 
     fn simulator(symbols: &str, interval_ms: u64, seed: u64) -> Simulator {
-        let symbols: Vec<Symbol> = symbols
-            .split(',')
-            .map(|name| name.parse().unwrap())
-            .collect();
-        Simulator::new(
-            symbols,
-            Duration::from_millis(interval_ms),
-            Some(seed),
-            Clock::from_fn(|| 0),
-            Arc::default(),
-        )
+        let symbols: Vec<Symbol> = symbols.split(',').map(|name| name.parse().unwrap()).collect();
+        Simulator::new(symbols, Duration::from_millis(interval_ms), Some(seed), Clock::from_fn(|| 0), Arc::default())
     }
 
     fn prices(simulator: &mut Simulator, symbol: &str, steps: usize) -> Vec<Price> {
         (0..steps)
-            .map(|_| {
-                simulator
-                    .step()
-                    .into_iter()
-                    .find(|update| update.symbol.as_str() == symbol)
-                    .unwrap()
-                    .price
-            })
+            .map(|_| simulator.step().into_iter().find(|update| update.symbol.as_str() == symbol).unwrap().price)
             .collect()
     }
 
     #[test]
     fn a_seed_gives_each_symbol_its_own_walk_whatever_the_others() {
         let alone = prices(&mut simulator("ETH", 500, 7), "ETH", 50);
-        assert_eq!(
-            alone,
-            prices(&mut simulator("BTC,ETH,FOO", 500, 7), "ETH", 50)
-        );
+        assert_eq!(alone, prices(&mut simulator("BTC,ETH,FOO", 500, 7), "ETH", 50));
         assert_ne!(alone, prices(&mut simulator("ETH", 500, 8), "ETH", 50));
         let mut two = simulator("AAA,BBB", 500, 7);
         assert_ne!(prices(&mut two, "AAA", 50), prices(&mut two, "BBB", 50));
@@ -238,48 +184,19 @@ mod tests {
 
     #[test]
     fn walks_as_the_market_does() {
-        for (symbol, decimals, start) in [
-            ("BTC", 2, 64_000.0),
-            ("ADA", 5, 0.45),
-            ("DOGE", 6, 0.15),
-            ("QQQ", 2, 1.0),
-        ] {
+        for (symbol, decimals, start) in [("BTC", 2, 64_000.0), ("ADA", 5, 0.45), ("DOGE", 6, 0.15), ("QQQ", 2, 1.0)] {
             let mut simulator = simulator(symbol, 500, 42);
-            let start = if symbol == "QQQ" {
-                simulator.walks[0].start
-            } else {
-                start
-            };
+            let start = if symbol == "QQQ" { simulator.walks[0].start } else { start };
             let prices = prices(&mut simulator, symbol, 20_000);
-            let floats: Vec<f64> = prices
-                .iter()
-                .map(|price| price.to_string().parse().unwrap())
-                .collect();
-            assert!(
-                prices
-                    .iter()
-                    .all(|price| price.scale() <= 6.max(decimals) && *price > Price::ZERO),
-                "{symbol}"
-            );
-            assert!(
-                floats
-                    .iter()
-                    .all(|price| (0.5..2.0).contains(&(price / start))),
-                "{symbol} stays near {start}"
-            );
+            let floats: Vec<f64> = prices.iter().map(|price| price.to_string().parse().unwrap()).collect();
+            assert!(prices.iter().all(|price| price.scale() <= 6.max(decimals) && *price > Price::ZERO), "{symbol}");
+            assert!(floats.iter().all(|price| (0.5..2.0).contains(&(price / start))), "{symbol} stays near {start}");
             // The spread of the steps, against sigma * sqrt(dt), rounding included.
-            let steps: Vec<f64> = floats
-                .windows(2)
-                .map(|pair| (pair[1] / pair[0]).ln())
-                .collect();
-            let deviation =
-                (steps.iter().map(|step| step * step).sum::<f64>() / steps.len() as f64).sqrt();
+            let steps: Vec<f64> = floats.windows(2).map(|pair| (pair[1] / pair[0]).ln()).collect();
+            let deviation = (steps.iter().map(|step| step * step).sum::<f64>() / steps.len() as f64).sqrt();
             let walk = &simulator.walks[0];
             let expected = walk.volatility * (0.5 / YEAR.as_secs_f64()).sqrt();
-            assert!(
-                (0.8..1.6).contains(&(deviation / expected)),
-                "{symbol}: {deviation} against {expected}"
-            );
+            assert!((0.8..1.6).contains(&(deviation / expected)), "{symbol}: {deviation} against {expected}");
             let moved = prices.windows(2).filter(|pair| pair[0] != pair[1]).count();
             assert!(moved > prices.len() / 2, "{symbol} moves: {moved}");
         }
@@ -291,19 +208,12 @@ mod tests {
         let mut walk = Walk::new("BTC".parse().unwrap(), 1);
         for _ in 0..1000 {
             let update = walk.step(1000.0, 0);
-            assert!(
-                update.price >= Price::from(640) && update.price <= Price::from(6_400_000),
-                "{update:?}"
-            );
+            assert!(update.price >= Price::from(640) && update.price <= Price::from(6_400_000), "{update:?}");
         }
     }
 
     /// Runs a simulator for `length` of paused time, and returns when each tick of `symbol` was published.
-    async fn run(
-        interval_ms: u64,
-        length: Duration,
-        stall: Option<(Duration, Duration)>,
-    ) -> (Vec<Tick>, Arc<Metrics>) {
+    async fn run(interval_ms: u64, length: Duration, stall: Option<(Duration, Duration)>) -> (Vec<Tick>, Arc<Metrics>) {
         let (bus, mut reader) = Bus::local(&Clock::from_fn(|| 0));
         let mut simulator = simulator("BTC,ETH", interval_ms, 1);
         let metrics = simulator.metrics.clone();
@@ -333,10 +243,7 @@ mod tests {
     }
 
     fn count(ticks: &[Tick], symbol: &str) -> usize {
-        ticks
-            .iter()
-            .filter(|tick| tick.update.symbol.as_str() == symbol)
-            .count()
+        ticks.iter().filter(|tick| tick.update.symbol.as_str() == symbol).count()
     }
 
     #[tokio::test(start_paused = true)]
@@ -346,10 +253,7 @@ mod tests {
             let expected = usize::try_from(seconds * 1000 / interval_ms).unwrap();
             for symbol in ["BTC", "ETH"] {
                 let got = count(&ticks, symbol);
-                assert!(
-                    (expected..=expected + 1).contains(&got),
-                    "{interval_ms} ms: {got} of {expected}"
-                );
+                assert!((expected..=expected + 1).contains(&got), "{interval_ms} ms: {got} of {expected}");
             }
             assert_eq!(metrics.ticks_skipped.get(), 0);
         }
@@ -359,21 +263,13 @@ mod tests {
     async fn makes_up_a_short_stall_and_skips_a_long_one() {
         let second = Duration::from_secs(1);
         let (ticks, metrics) = run(10, 4 * second, Some((second, second / 2))).await;
-        assert!(
-            (400..=401).contains(&count(&ticks, "BTC")),
-            "made up: {}",
-            count(&ticks, "BTC")
-        );
+        assert!((400..=401).contains(&count(&ticks, "BTC")), "made up: {}", count(&ticks, "BTC"));
         assert_eq!(metrics.ticks_skipped.get(), 0);
 
         let (ticks, metrics) = run(10, 14 * second, Some((second, 10 * second))).await;
         let got = count(&ticks, "BTC");
         assert!((395..=410).contains(&got), "no burst of what is old: {got}");
-        assert!(
-            (1990..=2010).contains(&metrics.ticks_skipped.get()),
-            "counted: {}",
-            metrics.ticks_skipped.get()
-        );
+        assert!((1990..=2010).contains(&metrics.ticks_skipped.get()), "counted: {}", metrics.ticks_skipped.get());
     }
 
     #[test]

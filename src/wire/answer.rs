@@ -80,10 +80,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of this code and message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 
     /// A payload that is well-formed but wrong.
@@ -135,10 +132,7 @@ struct ErrorEvent<'a> {
 impl Failure {
     /// The body of the `error` event that says this of `event`, as JSON text.
     pub fn encode_event(&self, event: &str) -> Box<RawValue> {
-        encode(&ErrorEvent {
-            failure: self,
-            event,
-        })
+        encode(&ErrorEvent { failure: self, event })
     }
 }
 
@@ -153,10 +147,7 @@ mod tests {
 
     #[test]
     fn answers_have_the_shape_of_the_contract() {
-        let server = Server {
-            id: "app1".into(),
-            time: 1_732_252_800_123,
-        };
+        let server = Server { id: "app1".into(), time: 1_732_252_800_123 };
         let subscribed = Subscribed {
             symbols: vec!["BTC".parse().unwrap()],
             rejected: vec![Rejected {
@@ -167,9 +158,7 @@ mod tests {
             mode: Mode::Both,
             epoch: Some(Epoch::new("e1")),
             state: "live",
-            snapshot: vec![
-                RawValue::from_string(r#"{"symbol":"BTC","price":64210.50}"#.into()).unwrap(),
-            ],
+            snapshot: vec![RawValue::from_string(r#"{"symbol":"BTC","price":64210.50}"#.into()).unwrap()],
             replay: vec![],
             resumed: BTreeMap::new(),
             server,
@@ -188,18 +177,9 @@ mod tests {
             r#"{"ok":false,"error":{"code":"invalid_payload","message":"no"}}"#
         );
         assert_eq!(
-            Failure::new(ErrorCode::TooManySymbols, "no")
-                .encode_event("subscribe")
-                .get(),
+            Failure::new(ErrorCode::TooManySymbols, "no").encode_event("subscribe").get(),
             r#"{"code":"too_many_symbols","message":"no","event":"subscribe"}"#
         );
-        assert_eq!(
-            Answer::encode(Ok(Pong {
-                echo: None,
-                time: 5
-            }))
-            .get(),
-            r#"{"ok":true,"echo":null,"time":5}"#
-        );
+        assert_eq!(Answer::encode(Ok(Pong { echo: None, time: 5 })).get(), r#"{"ok":true,"echo":null,"time":5}"#);
     }
 }

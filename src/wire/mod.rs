@@ -95,9 +95,6 @@ impl FromStr for Mode {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Tick, Self::Batch, Self::Both]
-            .into_iter()
-            .find(|mode| mode.as_str() == text)
-            .ok_or(())
+        [Self::Tick, Self::Batch, Self::Both].into_iter().find(|mode| mode.as_str() == text).ok_or(())
     }
 }

@@ -43,10 +43,9 @@ impl Subscribe {
         match read(payload)? {
             Value::Object(mut fields) => {
                 // What this server cannot do yet it says, rather than leaving it out in silence.
-                for (field, instead) in [
-                    ("maxRate", "every update is sent"),
-                    ("since", "a subscription starts from a snapshot"),
-                ] {
+                for (field, instead) in
+                    [("maxRate", "every update is sent"), ("since", "a subscription starts from a snapshot")]
+                {
                     if fields.get(field).is_some_and(|value| !value.is_null()) {
                         return Err(Failure::invalid(format!(
                             "{field} is {}: not supported by this server, leave it out ({instead})",
@@ -54,10 +53,7 @@ impl Subscribe {
                         )));
                     }
                 }
-                if fields
-                    .get("stats")
-                    .is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)))
-                {
+                if fields.get("stats").is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))) {
                     return Err(Failure::invalid(format!(
                         "stats is {}: not supported by this server, leave it out",
                         shown(&fields["stats"])
@@ -65,26 +61,14 @@ impl Subscribe {
                 }
                 let mode = match fields.get("mode") {
                     None | Some(Value::Null) => None,
-                    Some(value) => Some(
-                        value
-                            .as_str()
-                            .and_then(|name| name.parse().ok())
-                            .ok_or_else(|| {
-                                Failure::invalid(format!(
-                                    "mode is {}: must be {}",
-                                    shown(value),
-                                    Mode::ALLOWED
-                                ))
-                            })?,
-                    ),
+                    Some(value) => Some(value.as_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
+                        Failure::invalid(format!("mode is {}: must be {}", shown(value), Mode::ALLOWED))
+                    })?),
                 };
                 let symbols = symbols("symbols", fields.remove("symbols").unwrap_or(Value::Null))?;
                 Ok(Self { symbols, mode })
             }
-            value => Ok(Self {
-                symbols: symbols("the payload", value)?,
-                mode: None,
-            }),
+            value => Ok(Self { symbols: symbols("the payload", value)?, mode: None }),
         }
     }
 }
@@ -96,9 +80,7 @@ impl Unsubscribe {
     /// A [`Failure`] that names the field, the value and what is allowed.
     pub fn parse(payload: Option<&RawValue>) -> Result<Self, Failure> {
         let symbols = match read(payload)? {
-            Value::Object(mut fields) => {
-                symbols("symbols", fields.remove("symbols").unwrap_or(Value::Null))?
-            }
+            Value::Object(mut fields) => symbols("symbols", fields.remove("symbols").unwrap_or(Value::Null))?,
             value => symbols("the payload", value)?,
         };
         Ok(Self { symbols })
@@ -110,10 +92,7 @@ fn read(payload: Option<&RawValue>) -> Result<Value, Failure> {
     match payload {
         None => Ok(Value::Null),
         Some(raw) => serde_json::from_str(raw.get()).map_err(|_| {
-            Failure::invalid(format!(
-                "the payload is {}: nested too deep or a number too large",
-                short(raw.get())
-            ))
+            Failure::invalid(format!("the payload is {}: nested too deep or a number too large", short(raw.get())))
         }),
     }
 }
@@ -150,9 +129,9 @@ fn symbols(field: &str, value: Value) -> Result<Symbols, Failure> {
             }
             Ok(Symbols::Named(names))
         }
-        Value::Null => Err(Failure::invalid(format!(
-            "{field} is missing: must be a symbol, an array of symbols, or \"*\""
-        ))),
+        Value::Null => {
+            Err(Failure::invalid(format!("{field} is missing: must be a symbol, an array of symbols, or \"*\"")))
+        }
         value => Err(Failure::invalid(format!(
             "{field} is {}: must be a symbol, an array of symbols, or \"*\"",
             shown(&value)
@@ -172,11 +151,7 @@ fn shown(value: &Value) -> String {
 
 /// A client's text for a message: shortened, and with nothing in it that a terminal would obey.
 pub fn short(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN_CHARS).is_some() {
         shown.push('…');
     }
@@ -209,68 +184,29 @@ mod tests {
             (r#""*""#, Symbols::All, None),
             (r#"["ETH","*"]"#, Symbols::All, None),
             ("[]", named(&[]), None),
-            (
-                r#"{"symbols":"*","mode":"both"}"#,
-                Symbols::All,
-                Some(Mode::Both),
-            ),
-            (
-                r#"{"symbols":["BTC"],"mode":"batch"}"#,
-                named(&["BTC"]),
-                Some(Mode::Batch),
-            ),
-            (
-                r#"{"symbols":["BTC"],"mode":"tick"}"#,
-                named(&["BTC"]),
-                Some(Mode::Tick),
-            ),
-            (
-                r#"{"symbols":"BTC","mode":null,"since":null,"stats":false,"later":[1]}"#,
-                named(&["BTC"]),
-                None,
-            ),
+            (r#"{"symbols":"*","mode":"both"}"#, Symbols::All, Some(Mode::Both)),
+            (r#"{"symbols":["BTC"],"mode":"batch"}"#, named(&["BTC"]), Some(Mode::Batch)),
+            (r#"{"symbols":["BTC"],"mode":"tick"}"#, named(&["BTC"]), Some(Mode::Tick)),
+            (r#"{"symbols":"BTC","mode":null,"since":null,"stats":false,"later":[1]}"#, named(&["BTC"]), None),
         ] {
             assert_eq!(subscribe(json), Ok(Subscribe { symbols, mode }), "{json}");
         }
         assert_eq!(
             Unsubscribe::parse(Some(&raw(r#"{"symbols":["BTC"]}"#))),
-            Ok(Unsubscribe {
-                symbols: named(&["BTC"])
-            })
+            Ok(Unsubscribe { symbols: named(&["BTC"]) })
         );
     }
 
     #[test]
     fn says_what_is_wrong_and_what_is_allowed() {
         for (json, message) in [
-            (
-                "5",
-                r#"the payload is 5: must be a symbol, an array of symbols, or "*""#,
-            ),
-            (
-                "{}",
-                r#"symbols is missing: must be a symbol, an array of symbols, or "*""#,
-            ),
-            (
-                r#"{"symbols":true}"#,
-                r#"symbols is true: must be a symbol, an array of symbols, or "*""#,
-            ),
-            (
-                r#"["BTC",7]"#,
-                "the payload[1] is 7: must be the name of a symbol, a string",
-            ),
-            (
-                r#"{"symbols":[[]]}"#,
-                "symbols[0] is an array of 0: must be the name of a symbol, a string",
-            ),
-            (
-                r#"{"symbols":"*","mode":"fast"}"#,
-                r#"mode is "fast": must be tick, batch or both"#,
-            ),
-            (
-                r#"{"symbols":"*","mode":3}"#,
-                "mode is 3: must be tick, batch or both",
-            ),
+            ("5", r#"the payload is 5: must be a symbol, an array of symbols, or "*""#),
+            ("{}", r#"symbols is missing: must be a symbol, an array of symbols, or "*""#),
+            (r#"{"symbols":true}"#, r#"symbols is true: must be a symbol, an array of symbols, or "*""#),
+            (r#"["BTC",7]"#, "the payload[1] is 7: must be the name of a symbol, a string"),
+            (r#"{"symbols":[[]]}"#, "symbols[0] is an array of 0: must be the name of a symbol, a string"),
+            (r#"{"symbols":"*","mode":"fast"}"#, r#"mode is "fast": must be tick, batch or both"#),
+            (r#"{"symbols":"*","mode":3}"#, "mode is 3: must be tick, batch or both"),
             (
                 r#"{"symbols":"*","maxRate":4}"#,
                 "maxRate is 4: not supported by this server, leave it out (every update is sent)",
@@ -279,10 +215,7 @@ mod tests {
                 r#"{"symbols":"*","since":{"BTC":1}}"#,
                 "since is an object: not supported by this server, leave it out (a subscription starts from a snapshot)",
             ),
-            (
-                r#"{"symbols":"*","stats":true}"#,
-                "stats is true: not supported by this server, leave it out",
-            ),
+            (r#"{"symbols":"*","stats":true}"#, "stats is true: not supported by this server, leave it out"),
         ] {
             assert_eq!(subscribe(json), Err(Failure::invalid(message)), "{json}");
         }
@@ -293,31 +226,13 @@ mod tests {
     fn bounds_what_it_takes_and_what_it_says() {
         let many = |n: usize| serde_json::to_string(&vec!["BTC"; n]).unwrap();
         assert!(subscribe(&many(MAX_SYMBOLS_PER_REQUEST)).is_ok());
-        assert_eq!(
-            subscribe(&many(MAX_SYMBOLS_PER_REQUEST + 1))
-                .unwrap_err()
-                .code,
-            ErrorCode::TooManySymbols
-        );
-        assert_eq!(
-            subscribe(&"[".repeat(5000).add("]")).unwrap_err().code,
-            ErrorCode::InvalidPayload
-        );
+        assert_eq!(subscribe(&many(MAX_SYMBOLS_PER_REQUEST + 1)).unwrap_err().code, ErrorCode::TooManySymbols);
+        assert_eq!(subscribe(&"[".repeat(5000).add("]")).unwrap_err().code, ErrorCode::InvalidPayload);
 
-        let long = subscribe(&format!(
-            r#"{{"symbols":"*","mode":"{}"}}"#,
-            "x".repeat(100_000)
-        ))
-        .unwrap_err();
-        assert!(
-            long.message.len() < 200 && long.message.contains('…'),
-            "{long:?}"
-        );
+        let long = subscribe(&format!(r#"{{"symbols":"*","mode":"{}"}}"#, "x".repeat(100_000))).unwrap_err();
+        assert!(long.message.len() < 200 && long.message.contains('…'), "{long:?}");
         let control = subscribe(r#"{"symbols":"*","mode":"\u001b[31m\u0000"}"#).unwrap_err();
-        assert!(
-            !control.message.chars().any(char::is_control),
-            "{control:?}"
-        );
+        assert!(!control.message.chars().any(char::is_control), "{control:?}");
     }
 
     trait Nest {
@@ -346,23 +261,16 @@ mod tests {
         let leaf = prop_oneof![
             Just("null".to_owned()),
             any::<bool>().prop_map(|b| b.to_string()),
-            any::<f64>()
-                .prop_filter("JSON has none", |f| f.is_finite())
-                .prop_map(|f| f.to_string()),
+            any::<f64>().prop_filter("JSON has none", |f| f.is_finite()).prop_map(|f| f.to_string()),
             any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
         ];
         leaf.prop_recursive(4, 32, 8, |inner| {
             prop_oneof![
-                prop::collection::vec(inner.clone(), 0..8)
-                    .prop_map(|all| format!("[{}]", all.join(","))),
-                prop::collection::vec(("(symbols|mode|maxRate|since|stats|x)", inner), 0..6)
-                    .prop_map(|all| {
-                        let all: Vec<_> = all
-                            .into_iter()
-                            .map(|(name, value)| format!("\"{name}\":{value}"))
-                            .collect();
-                        format!("{{{}}}", all.join(","))
-                    }),
+                prop::collection::vec(inner.clone(), 0..8).prop_map(|all| format!("[{}]", all.join(","))),
+                prop::collection::vec(("(symbols|mode|maxRate|since|stats|x)", inner), 0..6).prop_map(|all| {
+                    let all: Vec<_> = all.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                    format!("{{{}}}", all.join(","))
+                }),
             ]
         })
     }

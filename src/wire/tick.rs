@@ -20,11 +20,7 @@ pub fn encode_tick(tick: &Tick, epoch: Option<&Epoch>) -> Box<RawValue> {
         r#"{{"symbol":"{}","price":{},"ts":{},"seq":{}"#,
         update.symbol, update.price, update.ts_ms, tick.seq
     );
-    for (name, value) in [
-        ("bid", update.bid),
-        ("ask", update.ask),
-        ("size", update.size),
-    ] {
+    for (name, value) in [("bid", update.bid), ("ask", update.ask), ("size", update.size)] {
         if let Some(value) = value {
             let _ = write!(json, r#","{name}":{value}"#);
         }
@@ -63,36 +59,22 @@ mod tests {
 
     fn tick(price: Price) -> Tick {
         let symbol = "BTC-USD/x.y_z:1".parse().unwrap();
-        let update = Update {
-            symbol,
-            price,
-            ts_ms: 1_732_252_800_123,
-            bid: None,
-            ask: None,
-            size: None,
-        };
-        Tick {
-            seq: 1_732_252_800_123_000,
-            update,
-        }
+        let update = Update { symbol, price, ts_ms: 1_732_252_800_123, bid: None, ask: None, size: None };
+        Tick { seq: 1_732_252_800_123_000, update }
     }
 
     #[test]
     fn ticks_have_the_shape_of_the_contract() {
         let mut tick = tick("64210.50".parse().unwrap());
-        let plain = concat!(
-            r#"{"symbol":"BTC-USD/x.y_z:1","price":64210.50,"ts":1732252800123,"seq":1732252800123000}"#
-        );
+        let plain =
+            concat!(r#"{"symbol":"BTC-USD/x.y_z:1","price":64210.50,"ts":1732252800123,"seq":1732252800123000}"#);
         assert_eq!(encode_tick(&tick, None).get(), plain);
         tick.update.bid = Some("64210.4".parse().unwrap());
         tick.update.ask = Some("64210.6".parse().unwrap());
         tick.update.size = Some("0.00000001".parse().unwrap());
         assert_eq!(
             encode_tick(&tick, Some(&Epoch::new("e-1"))).get(),
-            plain.replace(
-                '}',
-                r#","bid":64210.4,"ask":64210.6,"size":0.00000001,"epoch":"e-1"}"#
-            )
+            plain.replace('}', r#","bid":64210.4,"ask":64210.6,"size":0.00000001,"epoch":"e-1"}"#)
         );
     }
 

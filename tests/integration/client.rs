@@ -21,13 +21,8 @@ impl Client {
     /// Connects to the default namespace.
     pub(crate) async fn connect(server: SocketAddr) -> Self {
         let url = format!("ws://{server}/socket.io/?EIO=4&transport=websocket");
-        let (socket, _) = tokio_tungstenite::connect_async(url)
-            .await
-            .expect("the server accepts");
-        let mut client = Self {
-            socket,
-            last_ack: 0,
-        };
+        let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("the server accepts");
+        let mut client = Self { socket, last_ack: 0 };
         assert!(client.packet().await.starts_with("0{"));
         client.send("40").await;
         assert!(client.packet().await.starts_with("40{"));
@@ -39,15 +34,12 @@ impl Client {
     pub(crate) async fn ask(&mut self, event: &str, payload: Value) -> Value {
         self.last_ack += 1;
         let id = self.last_ack;
-        self.send(&format!("42{id}{}", serde_json::json!([event, payload])))
-            .await;
+        self.send(&format!("42{id}{}", serde_json::json!([event, payload]))).await;
         let prefix = format!("43{id}");
         loop {
             let packet = self.packet().await;
             if let Some(answer) = packet.strip_prefix(&prefix) {
-                return serde_json::from_str::<Vec<Value>>(answer)
-                    .expect("an array")
-                    .remove(0);
+                return serde_json::from_str::<Vec<Value>>(answer).expect("an array").remove(0);
             }
         }
     }
@@ -64,18 +56,13 @@ impl Client {
     }
 
     async fn send(&mut self, packet: &str) {
-        self.socket
-            .send(Message::text(packet))
-            .await
-            .expect("the connection stands");
+        self.socket.send(Message::text(packet)).await.expect("the connection stands");
     }
 
     /// The next packet; pings are answered on the way.
     async fn packet(&mut self) -> String {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next())
-                .await
-                .expect("in time");
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("in time");
             match message.expect("the connection stands").expect("a message") {
                 Message::Text(text) if text.as_str() == "2" => self.send("3").await,
                 Message::Text(text) => return text.to_string(),

@@ -22,13 +22,7 @@ struct Server {
 }
 
 async fn start(clock: &Clock) -> Server {
-    let args = [
-        "tickcast",
-        "--host=127.0.0.1",
-        "--port=0",
-        "--symbols=BTC",
-        "--update-interval=5",
-    ];
+    let args = ["tickcast", "--host=127.0.0.1", "--port=0", "--symbols=BTC", "--update-interval=5"];
     let (_, config, _) = Config::load(args.map(Into::into)).unwrap();
     let app = App::bind(config, clock.clone()).await.unwrap();
     let address = app.address();
@@ -37,11 +31,7 @@ async fn start(clock: &Clock) -> Server {
     let running = tokio::spawn(app.run(async {
         stopped.await.ok();
     }));
-    Server {
-        address,
-        stop,
-        running,
-    }
+    Server { address, stop, running }
 }
 
 impl Server {
@@ -76,20 +66,13 @@ async fn a_clock_stepped_back_an_hour_never_sends_a_seq_back_and_a_restart_is_a_
         }
         let (event, tick) = client.event().await;
         assert_eq!(event, "tick");
-        assert_eq!(
-            seq(&tick),
-            last.map_or(seq(&tick), |last| last + 1),
-            "tick {n}"
-        );
+        assert_eq!(seq(&tick), last.map_or(seq(&tick), |last| last + 1), "tick {n}");
         last = Some(seq(&tick));
         let ts = tick["ts"].as_u64().unwrap();
         stepped_back |= ts < last_ts;
         last_ts = ts;
     }
-    assert!(
-        stepped_back,
-        "the source's time went back, or this test shows nothing"
-    );
+    assert!(stepped_back, "the source's time went back, or this test shows nothing");
 
     // Who subscribes now gets on at the same number.
     let mut late = Client::connect(server.address).await;
@@ -107,12 +90,7 @@ async fn a_clock_stepped_back_an_hour_never_sends_a_seq_back_and_a_restart_is_a_
         Some(tick) => tick.clone(),
         None => client.event().await.1,
     };
-    assert_eq!(
-        first["epoch"],
-        after["epoch"]
-            .as_str()
-            .map_or(first["epoch"].clone(), Value::from)
-    );
+    assert_eq!(first["epoch"], after["epoch"].as_str().map_or(first["epoch"].clone(), Value::from));
     assert!(seq(&first) < last.unwrap(), "or this test shows nothing");
     server.stop().await;
 }

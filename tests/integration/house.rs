@@ -15,20 +15,12 @@ struct Table {
 /// Reads the rows of the first table whose head is `| module | may import |`. A cell is a list of names; `nothing` and
 /// `everything` are what they say, and a row of modules that import nothing of ours is what everybody may import.
 fn table(text: &str) -> Table {
-    let rows = text
-        .lines()
-        .skip_while(|line| !line.starts_with("| module | may import"))
-        .skip(2);
-    let mut table = Table {
-        allowed: BTreeMap::new(),
-        everybody: BTreeSet::new(),
-    };
+    let rows = text.lines().skip_while(|line| !line.starts_with("| module | may import")).skip(2);
+    let mut table = Table { allowed: BTreeMap::new(), everybody: BTreeSet::new() };
     for row in rows.take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let names = |cell: &str| -> BTreeSet<String> {
-            cell.split(", ")
-                .map(|name| name.trim_matches('`').to_owned())
-                .collect()
+            cell.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
         };
         let modules = names(cells[0]);
         let mut allowed = names(cells[1]);
@@ -36,13 +28,7 @@ fn table(text: &str) -> Table {
             table.everybody.extend(modules.iter().cloned());
         }
         for module in modules {
-            assert!(
-                table
-                    .allowed
-                    .insert(module.clone(), allowed.clone())
-                    .is_none(),
-                "{module} stands twice"
-            );
+            assert!(table.allowed.insert(module.clone(), allowed.clone()).is_none(), "{module} stands twice");
         }
     }
     assert!(table.allowed.len() > 8, "no table found");
@@ -79,15 +65,10 @@ fn imports(text: &str) -> Vec<(usize, String)> {
     for (index, line) in text.lines().enumerate() {
         let code = line.split("//").next().unwrap();
         for part in code.split("crate::").skip(1) {
-            let modules = part
-                .strip_prefix('{')
-                .map_or(part, |list| list.split('}').next().unwrap());
+            let modules = part.strip_prefix('{').map_or(part, |list| list.split('}').next().unwrap());
             let many = part.starts_with('{');
             let first = |text: &str| -> String {
-                text.trim()
-                    .chars()
-                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                    .collect()
+                text.trim().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
             };
             if many {
                 found.extend(modules.split(',').map(|module| (index + 1, first(module))));
@@ -102,15 +83,7 @@ fn imports(text: &str) -> Vec<(usize, String)> {
 /// The module that a file belongs to: its first folder or its own name below `src`.
 fn module_of(file: &Path, src: &Path) -> String {
     let relative = file.strip_prefix(src).unwrap();
-    relative
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_str()
-        .unwrap()
-        .trim_end_matches(".rs")
-        .to_owned()
+    relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
 #[test]
@@ -124,49 +97,24 @@ fn modules_import_only_what_the_table_allows() {
         if module == "lib" || module == "main" {
             continue;
         }
-        assert!(
-            table.allowed.contains_key(&module),
-            "{module} is not in the table"
-        );
+        assert!(table.allowed.contains_key(&module), "{module} is not in the table");
         seen.insert(module.clone());
         for (line, imported) in imports(&fs::read_to_string(&file).unwrap()) {
             if !table.allows(&module, &imported) {
-                wrong.push(format!(
-                    "{}:{line}: {module} may not import {imported}",
-                    file.display()
-                ));
+                wrong.push(format!("{}:{line}: {module} may not import {imported}", file.display()));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let missing: Vec<_> = table
-        .allowed
-        .keys()
-        .filter(|module| !seen.contains(*module))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "in the table, but not in src: {missing:?}"
-    );
+    let missing: Vec<_> = table.allowed.keys().filter(|module| !seen.contains(*module)).collect();
+    assert!(missing.is_empty(), "in the table, but not in src: {missing:?}");
 }
 
 /// What may be named only in these places, and why.
 const KEPT_IN: &[(&str, &[&str], &str)] = &[
-    (
-        "socketioxide",
-        &["src/sockets/"],
-        "the adapter's type stays behind the edge",
-    ),
-    (
-        "tokio::spawn",
-        &[],
-        "long-lived tasks are spawned in app.rs, under its tracker",
-    ),
-    (
-        "JoinSet",
-        &["src/app.rs"],
-        "long-lived tasks are spawned in app.rs",
-    ),
+    ("socketioxide", &["src/sockets/"], "the adapter's type stays behind the edge"),
+    ("tokio::spawn", &[], "long-lived tasks are spawned in app.rs, under its tracker"),
+    ("JoinSet", &["src/app.rs"], "long-lived tasks are spawned in app.rs"),
     ("unbounded_channel", &[], "every channel is bounded"),
     ("allow(dead_code)", &[], "what nobody uses goes"),
 ];
@@ -178,15 +126,9 @@ fn some_names_stay_where_they_belong() {
         let text = fs::read_to_string(&file).unwrap();
         let place = file.strip_prefix(root).unwrap().to_str().unwrap();
         for (name, places, why) in KEPT_IN {
-            let code = || {
-                text.lines()
-                    .filter(|line| !line.trim_start().starts_with("//"))
-            };
+            let code = || text.lines().filter(|line| !line.trim_start().starts_with("//"));
             let allowed = places.iter().any(|allowed| place.starts_with(allowed));
-            assert!(
-                allowed || !code().any(|line| line.contains(name)),
-                "{place} names {name}: {why}"
-            );
+            assert!(allowed || !code().any(|line| line.contains(name)), "{place} names {name}: {why}");
         }
     }
 }
@@ -194,20 +136,13 @@ fn some_names_stay_where_they_belong() {
 #[test]
 fn the_reader_of_imports_sees_them() {
     let text = "use crate::bus::Bus;\nuse crate::{http, net::Listener};\n// crate::config\nfn f(m: &crate::market::Market) {}\n";
-    let found: Vec<_> = imports(text)
-        .into_iter()
-        .map(|(line, module)| format!("{line}:{module}"))
-        .collect();
+    let found: Vec<_> = imports(text).into_iter().map(|(line, module)| format!("{line}:{module}")).collect();
     assert_eq!(found, ["1:bus", "2:http", "2:net", "4:market"]);
 
     let table = table(
         "| module | may import |\n|---|---|\n| `price`, `clock` | nothing |\n| `bus` | config |\n| `market` | config |\n\
          | `app` | everything |\n| `a` | b |\n| `b` | c |\n| `c` | d |\n| `d` | e |\n| `e` | f |\n",
     );
-    assert!(
-        table.allows("market", "price")
-            && table.allows("market", "config")
-            && table.allows("app", "bus")
-    );
+    assert!(table.allows("market", "price") && table.allows("market", "config") && table.allows("app", "bus"));
     assert!(!table.allows("market", "bus") && !table.allows("price", "config"));
 }

@@ -19,21 +19,11 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn check_config_prints_the_settings_and_where_they_come_from() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(
-        folder.path().join(".env"),
-        "PORT=4000\nUPDATE_INTERVAL=100\n",
-    )
-    .unwrap();
-    let env = [
-        ("UPDATE_INTERVAL", "250"),
-        ("CORS_ORIGIN", "https://a.example"),
-    ];
+    std::fs::write(folder.path().join(".env"), "PORT=4000\nUPDATE_INTERVAL=100\n").unwrap();
+    let env = [("UPDATE_INTERVAL", "250"), ("CORS_ORIGIN", "https://a.example")];
     let output = run(&["check-config", "--app-id", "app1"], &env, folder.path());
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let lines: Vec<Vec<&str>> = text(&output.stdout)
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
+    let lines: Vec<Vec<&str>> = text(&output.stdout).lines().map(|line| line.split_whitespace().collect()).collect();
     for (setting, origin) in [
         ("PORT=4000", "environment"),
         ("UPDATE_INTERVAL=250", "environment"),
@@ -44,11 +34,7 @@ fn check_config_prints_the_settings_and_where_they_come_from() {
     ] {
         let mut expected = vec![setting, "#"];
         expected.extend(origin.split(' '));
-        assert!(
-            lines.contains(&expected),
-            "{setting} # {origin} is not in\n{}",
-            text(&output.stdout)
-        );
+        assert!(lines.contains(&expected), "{setting} # {origin} is not in\n{}", text(&output.stdout));
     }
 }
 
@@ -62,11 +48,7 @@ fn a_wrong_value_names_itself_and_never_starts_a_server() {
         ("UPDATE_INTERVAL", "0", "from 1 to 3600000"),
         ("CORS_ORIGIN", "a.example", "must be * or a list of origins"),
         ("APP_ID", "", "1 to 64 letters"),
-        (
-            "LOG_LEVEL",
-            "loud",
-            "must be error, warn, info, debug or trace",
-        ),
+        ("LOG_LEVEL", "loud", "must be error, warn, info, debug or trace"),
         ("LOG_FORMAT", "xml", "must be text or json"),
         ("WORKERS", "-1", "from 1 to 1024"),
         ("CLUSTER_ENABLED", "perhaps", "must be true or false"),
@@ -85,19 +67,9 @@ fn a_wrong_value_names_itself_and_never_starts_a_server() {
         for command in ["check-config", "serve"] {
             let output = run(&[command], &[(name, value)], folder.path());
             let said = text(&output.stderr);
-            assert_eq!(
-                output.status.code(),
-                Some(2),
-                "{command} {name}={value}: {said}"
-            );
-            let begin = format!(
-                "error: {name} (--{}): \"{value}\" ",
-                name.to_lowercase().replace('_', "-")
-            );
-            assert!(
-                said.starts_with(&begin) && said.contains(allowed),
-                "{name}={value}: {said}"
-            );
+            assert_eq!(output.status.code(), Some(2), "{command} {name}={value}: {said}");
+            let begin = format!("error: {name} (--{}): \"{value}\" ", name.to_lowercase().replace('_', "-"));
+            assert!(said.starts_with(&begin) && said.contains(allowed), "{name}={value}: {said}");
             assert!(said.lines().count() == 1 && output.stdout.is_empty());
         }
     }
@@ -111,17 +83,10 @@ fn a_port_that_is_taken_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let folder = tempfile::tempdir().unwrap();
-    let output = run(
-        &[],
-        &[("HOST", "127.0.0.1"), ("PORT", &port)],
-        folder.path(),
-    );
+    let output = run(&[], &[("HOST", "127.0.0.1"), ("PORT", &port)], folder.path());
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
-    assert!(
-        said.contains(&format!("cannot listen on 127.0.0.1:{port} (HOST, PORT)")),
-        "{said}"
-    );
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port} (HOST, PORT)")), "{said}");
 }
 
 #[test]
@@ -132,23 +97,15 @@ fn the_example_is_what_the_server_starts_with() {
     let of_example = run(&["check-config"], &[], folder.path());
     assert!(of_example.status.success(), "{}", text(&of_example.stderr));
     let values = |output: &Output| -> Vec<String> {
-        let lines = text(&output.stdout)
-            .lines()
-            .map(|line| line.split("  #").next().unwrap().trim_end().to_owned());
+        let lines = text(&output.stdout).lines().map(|line| line.split("  #").next().unwrap().trim_end().to_owned());
         lines.filter(|line| !line.starts_with("APP_ID=")).collect()
     };
     let empty = tempfile::tempdir().unwrap();
-    assert_eq!(
-        values(&of_example),
-        values(&run(&["check-config"], &[], empty.path()))
-    );
+    assert_eq!(values(&of_example), values(&run(&["check-config"], &[], empty.path())));
     // And it names every setting there is.
     let text = std::fs::read_to_string(example).unwrap();
     for line in values(&of_example) {
         let name = line.split('=').next().unwrap();
-        assert!(
-            text.contains(&format!("{name}=")),
-            "{name} is not in .env.example"
-        );
+        assert!(text.contains(&format!("{name}=")), "{name} is not in .env.example");
     }
 }

@@ -1,0 +1,71 @@
+# The few commands that anybody needs. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# What a load test is aimed at.
+TARGET ?= http://localhost:3000
+
+VENDOR := static/vendor
+LIBRARIES := socket.io.js socket.io.js.map socket.io.min.js socket.io.min.js.map socket.io.esm.min.js socket.io.esm.min.js.map
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: vendor ## Build and run the server with its dashboard on http://localhost:3000 (other settings: PORT=4000 make run)
+	cargo run --release
+
+.PHONY: build
+build: vendor ## Build the release binary: target/release/tickcast
+	cargo build --release
+
+.PHONY: test
+test: lint test-rust test-js ## Check and test everything (installs what it lacks)
+
+.PHONY: lint
+lint: vendor node_modules/.all ## Formatting, clippy, and the front end's checks
+	cargo fmt --check
+	cargo clippy --all-targets --quiet -- -D warnings
+	npx eslint .
+	npx tsc --noEmit
+
+.PHONY: test-rust
+test-rust: vendor ## Unit tests, and the integration tests in Rust
+	cargo test --quiet
+
+.PHONY: test-js
+test-js: vendor node_modules/.all loadtest/node_modules/.all ## The official clients, a browser and Artillery against the real server
+	tests/setup.sh chromium
+	cargo build --quiet
+	node --test --test-concurrency=2 tests/clients/*.test.mjs tests/browser/*.test.mjs
+
+.PHONY: loadtest
+loadtest: loadtest/node_modules/.all ## Artillery's Socket.IO load test (TARGET=http://localhost:8080 for another server)
+	cd loadtest && npx artillery run --target $(TARGET) artillery.yml
+
+.PHONY: vendor
+vendor: $(addprefix $(VENDOR)/,$(LIBRARIES)) ## Fetch the client libraries that the server hosts
+
+$(VENDOR)/%: node_modules/.served
+	@mkdir -p $(VENDOR)
+	cp node_modules/socket.io-client/dist/$* $@
+
+# What the server hosts alone, and that with the tools of the tests. The second has the first in it.
+node_modules/.served: package-lock.json
+	npm ci --omit=dev --ignore-scripts --no-fund --no-audit
+	touch $@
+
+node_modules/.all: package-lock.json
+	npm ci --ignore-scripts --no-fund --no-audit
+	touch node_modules/.served $@
+
+loadtest/node_modules/.all: loadtest/package-lock.json
+	cd loadtest && npm ci --ignore-scripts --no-fund --no-audit
+	touch $@
+
+.PHONY: clean
+clean: ## Remove what was built and fetched
+	rm -rf target node_modules loadtest/node_modules $(VENDOR)
