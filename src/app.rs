@@ -53,7 +53,8 @@ impl App {
     /// The address cannot be listened on.
     pub async fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let address = SocketAddr::new(config.host, config.port);
-        let listener = Listener::bind(&net::Settings { address })
+        let attachments_timeout = Duration::from_millis(config.attachments_timeout_ms);
+        let listener = Listener::bind(&net::Settings { address, attachments_timeout })
             .await
             .with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
         Ok(Self { config, clock, listener })
@@ -183,6 +184,7 @@ fn socket_settings(config: &Config) -> sockets::Settings {
         ping_interval: Duration::from_millis(config.ping_interval_ms),
         ping_timeout: Duration::from_millis(config.ping_timeout_ms),
         max_payload_bytes: config.max_payload_bytes,
+        attachments_timeout: Duration::from_millis(config.attachments_timeout_ms),
     }
 }
 

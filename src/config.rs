@@ -103,6 +103,12 @@ pub struct Config {
           value_parser = range(1_000, 100_000_000), value_name = "BYTES")]
     pub max_payload_bytes: u64,
 
+    /// How long the binary attachments that a packet announces may take before its connection is ended, in ms, 100 to
+    /// 600000. Read from the `ATTACHMENTS_TIMEOUT` environment variable.
+    #[arg(long = "attachments-timeout", env = "ATTACHMENTS_TIMEOUT", global = true, default_value = "10000",
+          value_parser = range(100, 600_000), value_name = "MS")]
+    pub attachments_timeout_ms: u64,
+
     /// The name of the event that carries one tick. Read from the `TICK_EVENT` environment variable.
     #[arg(long, env = "TICK_EVENT", global = true, default_value = "tick", value_parser = event_name)]
     pub tick_event: String,
@@ -492,7 +498,7 @@ mod tests {
         assert_eq!(command, Command::Serve);
         assert_eq!((config.port, config.update_interval_ms, config.default_mode), (3000, 500, Mode::Tick));
         assert_eq!((config.ping_interval_ms, config.ping_timeout_ms), (25_000, 60_000));
-        assert_eq!(config.max_payload_bytes, 1_000_000);
+        assert_eq!((config.max_payload_bytes, config.attachments_timeout_ms), (1_000_000, 10_000));
         let names: Vec<_> = config.symbols.0.iter().map(Symbol::as_str).collect();
         assert!(names.len() == 12 && ["BTC", "ETH", "SOL", "ADA", "XRP"].iter().all(|name| names.contains(name)));
         assert!(config.remarks().is_empty());
@@ -570,6 +576,7 @@ mod tests {
             ("ping-interval", "-1"),
             ("ping-timeout", "1e9"),
             ("max-payload", "1"),
+            ("attachments-timeout", "99"),
             ("drain-deadline", "soon"),
             ("history-seconds", "x"),
             ("simulator-seed", "-5"),

@@ -298,6 +298,9 @@ enum Step {
     Reconnect(u64),
 }
 
+/// What a client wants, as a model of [`Wants`](session::Wants): all in one mode, and what it said of single ones.
+type Model = (Option<Mode>, BTreeMap<&'static str, Option<Mode>>);
+
 fn step() -> impl Strategy<Value = Step> {
     let client = 0..3u64;
     let names = || prop::collection::vec(prop::sample::select(vec!["A", "B", "C", "D"]), 1..4);
@@ -318,7 +321,7 @@ proptest! {
     #[test]
     fn everybody_gets_what_they_want(steps in prop::collection::vec(step(), 1..60)) {
         let mut bench = Bench::new("A B C");
-        let mut wants: HashMap<u64, (Option<Mode>, BTreeMap<&str, Option<Mode>>)> = HashMap::new();
+        let mut wants: HashMap<u64, Model> = HashMap::new();
         let mut known = vec!["A", "B", "C"];
         for client in 0..3 {
             bench.join(client);
@@ -372,7 +375,7 @@ proptest! {
             let expected: BTreeMap<String, i64> = known
                 .iter()
                 .map(|name| {
-                    let has = |(all, named): &(Option<Mode>, BTreeMap<&str, Option<Mode>>)| {
+                    let has = |(all, named): &Model| {
                         named.get(name).copied().unwrap_or(*all).is_some()
                     };
                     ((*name).to_owned(), i64::try_from(wants.values().filter(|wants| has(wants)).count()).unwrap())

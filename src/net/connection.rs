@@ -3,11 +3,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::inbound::{Inbound, Stage};
+use crate::metrics::Metrics;
 
 /// Ends one accepted connection from outside, however stuck its peer is. Cheap to clone.
 ///
@@ -20,6 +24,7 @@ struct Shared {
     closed: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    stage: Stage,
     /// Where this connection is registered as somebody's WebSocket.
     upgraded: OnceLock<(String, Upgrades)>,
 }
@@ -27,9 +32,20 @@ struct Shared {
 impl Closer {
     /// Ends the connection: its reader sees the end of the stream, its writer a broken pipe.
     pub fn close(&self) {
-        self.0.closed.store(true, Ordering::Release);
-        self.0.reader.wake();
-        self.0.writer.wake();
+        self.0.close();
+    }
+
+    /// Whether the bytes that come are HTTP or WebSocket frames.
+    pub(super) fn stage(&self) -> &Stage {
+        &self.0.stage
+    }
+}
+
+impl Shared {
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.reader.wake();
+        self.writer.wake();
     }
 }
 
@@ -67,22 +83,27 @@ impl Upgrades {
     }
 }
 
-/// An accepted connection that a [`Closer`] can end.
+/// An accepted connection that a [`Closer`] can end, and that ends by itself when its client owes attachments for too
+/// long.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
     shared: Arc<Shared>,
+    inbound: Inbound,
+    metrics: Arc<Metrics>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> (Self, Closer) {
+    pub(super) fn new(stream: TcpStream, attachments_timeout: Duration, metrics: Arc<Metrics>) -> (Self, Closer) {
         let shared = Arc::new(Shared {
             closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
+            stage: Stage::default(),
             upgraded: OnceLock::new(),
         });
-        (Self { stream, shared: shared.clone() }, Closer(shared))
+        let inbound = Inbound::new(attachments_timeout);
+        (Self { stream, shared: shared.clone(), inbound, metrics }, Closer(shared))
     }
 
     /// True once it is to end; `side` is woken when it becomes so.
@@ -101,11 +122,22 @@ impl Drop for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.is_closed(&self.shared.reader, cx) {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.is_closed(&this.shared.reader, cx) {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        // The reader of a WebSocket always waits here, so no task is needed that waits for the deadline.
+        if this.inbound.poll_overdue(&this.shared.stage, cx).is_ready() {
+            tracing::debug!("connection ended: its client announced attachments and did not send them");
+            this.metrics.protocol_errors.inc();
+            this.shared.close();
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        this.inbound.read(&this.shared.stage, &buf.filled()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -151,7 +183,7 @@ mod tests {
     async fn pair() -> (Connection, Closer, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (connection, closer) = Connection::new(listener.accept().await.unwrap().0);
+        let (connection, closer) = Connection::new(listener.accept().await.unwrap().0, Duration::ZERO, Arc::default());
         (connection, closer, peer)
     }
 

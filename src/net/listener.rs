@@ -1,14 +1,21 @@
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::StatusCode;
+use axum::http::header::{CONNECTION, SEC_WEBSOCKET_KEY};
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// The address to listen on; port 0 takes any free one.
     pub address: SocketAddr,
+    /// How long the attachments of a binary packet may take over a WebSocket; then the connection ends.
+    pub attachments_timeout: Duration,
 }
 
 /// A bound socket that accepts connections and speaks HTTP/1.1 on them.
@@ -33,6 +42,7 @@ pub struct Settings {
 pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    attachments_timeout: Duration,
 }
 
 impl Listener {
@@ -43,7 +53,7 @@ impl Listener {
     pub async fn bind(settings: &Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, attachments_timeout: settings.attachments_timeout })
     }
 
     /// Where it listens, with the port that it got.
@@ -64,7 +74,8 @@ impl Listener {
                     // A tick is small and must not wait for another to share its packet. A failure means that the
                     // peer has gone already; reading will tell.
                     stream.set_nodelay(true).ok();
-                    tasks.spawn(converse(stream, peer, router.clone(), stop.clone()));
+                    let (stream, closer) = Connection::new(stream, self.attachments_timeout, metrics.clone());
+                    tasks.spawn(converse(stream, closer, peer, router.clone(), metrics.clone(), stop.clone()));
                 }
                 Err(error) => {
                     metrics.accept_errors.inc();
@@ -85,11 +96,21 @@ impl Listener {
 }
 
 /// Speaks HTTP on one connection until it ends or is upgraded.
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
-    let (stream, closer) = Connection::new(stream);
-    let service = TowerToHyperService::new(
-        router.layer(axum::Extension::<Closer>(closer)).layer(axum::Extension(ConnectInfo(peer))),
-    );
+async fn converse(
+    stream: Connection,
+    closer: Closer,
+    peer: SocketAddr,
+    router: Router,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // Put here by hand: a layer would build every route anew for each connection.
+        request.extensions_mut().insert(closer.clone());
+        request.extensions_mut().insert(ConnectInfo(peer));
+        answer(request, &router, &closer, &metrics)
+    });
     // HTTP/1 only: an upgraded connection is one client's alone.
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -106,5 +127,42 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: Can
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// Answers one request, and keeps the connection's stage when it is one for WebSocket frames.
+///
+/// Not an async function: what comes before the future is done before hyper reads on.
+fn answer(
+    request: Request<Incoming>,
+    router: &TowerToHyperService<Router>,
+    closer: &Closer,
+    metrics: &Metrics,
+) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+    // Other upgrades that clients offer (to h2c, without the key) are never taken.
+    let handshake =
+        request.extensions().get::<OnUpgrade>().is_some() && request.headers().contains_key(SEC_WEBSOCKET_KEY);
+    let closer = handshake.then(|| closer.clone());
+    let answered = match &closer {
+        // A body would come before the frames.
+        Some(closer) if !request.body().is_end_stream() || !closer.stage().begin_frames() => {
+            metrics.protocol_errors.inc();
+            None
+        }
+        _ => Some(router.call(request)),
+    };
+    async move {
+        let Some(answered) = answered else {
+            let why =
+                "a request for a WebSocket has no body, and its client waits for the answer before it sends more\n";
+            return Ok((StatusCode::BAD_REQUEST, [(CONNECTION, "close")], why).into_response());
+        };
+        let response = answered.await?;
+        if let Some(closer) = closer
+            && response.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
+            closer.stage().refuse_frames();
+        }
+        Ok(response)
     }
 }

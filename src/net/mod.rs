@@ -1,4 +1,6 @@
+mod attachments;
 mod connection;
+mod inbound;
 mod listener;
 
 pub use connection::{Closer, Upgrades};

@@ -27,9 +27,6 @@ use event::Event;
 /// Packets that may wait for one client; then ticks are dropped for it, and counted.
 const QUEUE_PACKETS: usize = 1024;
 
-/// How long the attachments of a binary packet may take.
-const ATTACHMENTS_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Attachments that one packet may announce. Nothing here takes any: this only lets a client be told so.
 const MAX_ATTACHMENTS: usize = 16;
 
@@ -44,6 +41,9 @@ pub struct Settings {
     pub ping_timeout: Duration,
     /// The largest message, frame or polling body, in bytes.
     pub max_payload_bytes: u64,
+    /// How long the attachments of a binary packet may take. Looked at when one comes; `net` ends a WebSocket on which
+    /// none does.
+    pub attachments_timeout: Duration,
 }
 
 /// The Socket.IO server.
@@ -67,7 +67,7 @@ impl Edge {
         let parser = ParserConfig::common()
             .max_incoming_binaries(MAX_ATTACHMENTS)
             .max_incoming_binary_buf_size(max_payload)
-            .packet_completion_timeout(ATTACHMENTS_TIMEOUT);
+            .packet_completion_timeout(settings.attachments_timeout);
         let (service, io) = SocketIo::builder()
             .req_path(settings.path.clone())
             .ping_interval(settings.ping_interval)

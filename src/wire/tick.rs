@@ -66,8 +66,7 @@ mod tests {
     #[test]
     fn ticks_have_the_shape_of_the_contract() {
         let mut tick = tick("64210.50".parse().unwrap());
-        let plain =
-            concat!(r#"{"symbol":"BTC-USD/x.y_z:1","price":64210.50,"ts":1732252800123,"seq":1732252800123000}"#);
+        let plain = r#"{"symbol":"BTC-USD/x.y_z:1","price":64210.50,"ts":1732252800123,"seq":1732252800123000}"#;
         assert_eq!(encode_tick(&tick, None).get(), plain);
         tick.update.bid = Some("64210.4".parse().unwrap());
         tick.update.ask = Some("64210.6".parse().unwrap());

@@ -6,22 +6,27 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// How long anything may take before a test fails; generous, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<TcpStream>,
     last_ack: u64,
 }
 
 impl Client {
     /// Connects to the default namespace.
     pub(crate) async fn connect(server: SocketAddr) -> Self {
-        let url = format!("ws://{server}/socket.io/?EIO=4&transport=websocket");
-        let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("the server accepts");
+        Self::connect_over(TcpStream::connect(server).await.expect("the server listens")).await
+    }
+
+    /// Connects to the default namespace over a connection that stands.
+    pub(crate) async fn connect_over(stream: TcpStream) -> Self {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", stream.peer_addr().expect("a peer"));
+        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("the server accepts");
         let mut client = Self { socket, last_ack: 0 };
         assert!(client.packet().await.starts_with("0{"));
         client.send("40").await;
@@ -55,8 +60,29 @@ impl Client {
         }
     }
 
-    async fn send(&mut self, packet: &str) {
-        self.socket.send(Message::text(packet)).await.expect("the connection stands");
+    pub(crate) async fn send(&mut self, packet: &str) {
+        self.send_message(Message::text(packet)).await;
+    }
+
+    /// Sends a message, or one frame, as it is.
+    pub(crate) async fn send_message(&mut self, message: Message) {
+        self.socket.send(message).await.expect("the connection stands");
+    }
+
+    /// Does nothing but answer pings until the connection ends; returns how many.
+    pub(crate) async fn pings_until_the_end(&mut self) -> usize {
+        let mut pings = 0;
+        let ended = async {
+            while let Some(Ok(message)) = self.socket.next().await {
+                if message == Message::text("2") {
+                    pings += 1;
+                    // It may have ended meanwhile.
+                    self.socket.send(Message::text("3")).await.ok();
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("in time");
+        pings
     }
 
     /// The next packet; pings are answered on the way.

@@ -1,45 +1,15 @@
 //! A clock that steps back must not take the numbering with it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use tickcast::app::{App, Outcome};
 use tickcast::clock::Clock;
-use tickcast::config::Config;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use crate::client::Client;
+use crate::server::Server;
 
 const HOUR_US: u64 = 3_600_000_000;
-
-struct Server {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    running: JoinHandle<anyhow::Result<Outcome>>,
-}
-
-async fn start(clock: &Clock) -> Server {
-    let args = ["tickcast", "--host=127.0.0.1", "--port=0", "--symbols=BTC", "--update-interval=5"];
-    let (_, config, _) = Config::load(args.map(Into::into)).unwrap();
-    let app = App::bind(config, clock.clone()).await.unwrap();
-    let address = app.address();
-    let (stop, stopped) = oneshot::channel();
-    #[allow(clippy::disallowed_methods, reason = "awaited by `Server::stop`")]
-    let running = tokio::spawn(app.run(async {
-        stopped.await.ok();
-    }));
-    Server { address, stop, running }
-}
-
-impl Server {
-    async fn stop(self) {
-        self.stop.send(()).unwrap();
-        assert_eq!(self.running.await.unwrap().unwrap(), Outcome::Clean);
-    }
-}
 
 fn seq(tick: &Value) -> u64 {
     tick["seq"].as_u64().unwrap()
@@ -54,7 +24,7 @@ async fn a_clock_stepped_back_an_hour_never_sends_a_seq_back_and_a_restart_is_a_
         move || now.fetch_add(1000, Ordering::Relaxed)
     });
 
-    let server = start(&clock).await;
+    let server = Server::start(&clock, &[]).await;
     let mut client = Client::connect(server.address).await;
     let answer = client.ask("subscribe", json!(["BTC"])).await;
     let mut last = answer["snapshot"].get(0).map(seq);
@@ -82,7 +52,7 @@ async fn a_clock_stepped_back_an_hour_never_sends_a_seq_back_and_a_restart_is_a_
     server.stop().await;
 
     // The clock is still an hour behind: only the epoch tells that the numbers start over.
-    let server = start(&clock).await;
+    let server = Server::start(&clock, &[]).await;
     let mut client = Client::connect(server.address).await;
     let after = client.ask("subscribe", json!(["BTC"])).await;
     assert_ne!(after["epoch"], answer["epoch"]);

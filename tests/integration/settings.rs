@@ -58,6 +58,7 @@ fn a_wrong_value_names_itself_and_never_starts_a_server() {
         ("PING_INTERVAL", "25s", "from 100 to 3600000"),
         ("PING_TIMEOUT", "", "from 100 to 3600000"),
         ("MAX_PAYLOAD", "1MB", "from 1000 to 100000000"),
+        ("ATTACHMENTS_TIMEOUT", "0", "from 100 to 600000"),
         ("SOCKET_PATH", "ws", "must begin with /"),
         ("BASE_PATH", "feed", "must begin with /"),
         ("HISTORY_SECONDS", "1e3", "from 0 to 86400"),
