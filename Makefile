@@ -29,8 +29,8 @@ test: lint test-rust test-js ## Check and test everything (installs what it lack
 lint: vendor node_modules/.all ## Formatting, clippy, and the front end's checks
 	cargo fmt --check
 	cargo clippy --all-targets --quiet -- -D warnings
-	npx eslint .
-	npx tsc --noEmit
+	npm run --silent lint
+	npm run --silent types
 
 .PHONY: test-rust
 test-rust: vendor ## Unit tests, and the integration tests in Rust

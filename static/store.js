@@ -114,7 +114,7 @@ function emptyCounters() {
     missedInGaps: 0,
     missedAway: 0,
     /** Changes of the numbering: what was missed across one cannot be known. */
-    restarts: 0,
+    resets: 0,
   };
 }
 
@@ -217,7 +217,7 @@ export class Store {
   /** @param {{epoch: string, previous: string}} change */
   epoch({ epoch, previous }) {
     this.setConnection({ epoch });
-    if (previous) this.counters.restarts += 1;
+    if (previous) this.counters.resets += 1;
     this.markPanel(PANEL.COUNTERS);
   }
 

@@ -43,7 +43,7 @@ struct PageConfig<'a> {
     version: &'static str,
 }
 
-/// The page at `/`, and its files.
+/// The page at the base path, and its files.
 pub(super) fn router(config: &Config) -> Router {
     let page_config = PageConfig {
         socket_path: format!("{}/", config.socket_path.trim_start_matches('/')),
@@ -54,10 +54,14 @@ pub(super) fn router(config: &Config) -> Router {
     // `<` would end the script early if a name had it.
     let json = serde_json::to_string(&page_config).unwrap_or_default().replace('<', "\\u003c");
     let script: Arc<str> = format!(r#"<script type="application/json" id="tickcast-config">{json}</script>"#).into();
+    let base = &config.base_path;
     Router::new()
-        .route("/", get(async |Extract(script): Script, headers: HeaderMap| page(INDEX, &script, &headers)))
         .route(
-            "/{*path}",
+            &format!("{base}/"),
+            get(async |Extract(script): Script, headers: HeaderMap| page(INDEX, &script, &headers)),
+        )
+        .route(
+            &format!("{base}/{{*path}}"),
             get(async |Extract(script): Script, Path(path): Path<String>, headers: HeaderMap| {
                 page(&path, &script, &headers)
             }),

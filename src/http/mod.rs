@@ -53,11 +53,12 @@ impl State {
 /// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
 /// below the base path already.
 pub fn router(config: &Config, state: Arc<State>, sockets: Router) -> Router {
-    let pages = status::router(state).merge(assets::router(config)).fallback(not_found);
-    let pages = match config.base_path.as_str() {
-        "" => pages,
-        base => Router::new().nest(base, pages).route(base, axum::routing::get(redirect_to_slash)).fallback(not_found),
-    };
+    let base = config.base_path.as_str();
+    let mut pages = status::router(base, state).merge(assets::router(config)).fallback(not_found);
+    if !base.is_empty() {
+        // The page's addresses are relative to its folder.
+        pages = pages.route(base, axum::routing::get(redirect_to_slash));
+    }
     // Not for the socket: what it sends is small, and often.
     let pages = pages.layer(CompressionLayer::new());
     // The client libraries lie below the socket's path, and are more exact routes than its own.

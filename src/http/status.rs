@@ -14,12 +14,12 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use super::State;
 use crate::price::Epoch;
 
-/// `/health`, `/ready` and `/stats`.
-pub(super) fn router(state: Arc<State>) -> Router {
+/// `/health`, `/ready` and `/stats`, below the base path.
+pub(super) fn router(base: &str, state: Arc<State>) -> Router {
     Router::new()
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .route("/stats", get(stats))
+        .route(&format!("{base}/health"), get(health))
+        .route(&format!("{base}/ready"), get(ready))
+        .route(&format!("{base}/stats"), get(stats))
         .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .with_state(state)
 }

@@ -52,18 +52,19 @@ function noticeText({ phase, reason, market }) {
   return `${what}${about}${market.reason && `: ${market.reason}`}.`;
 }
 
-/** @param {Counters} counters */
-function missedTexts({ updates, merged, gaps, missedInGaps, missedAway, restarts }) {
+/** @param {Counters} counters @param {boolean} live */
+function missedTexts({ updates, merged, gaps, missedInGaps, missedAway, resets }, live) {
   const parts = [];
   // Where all were missed in one way, the count beside it says how many.
   const both = missedInGaps > 0 && missedAway > 0;
   if (missedInGaps > 0) parts.push(`${both ? `${formatCount(missedInGaps)} ` : ''}in ${plural(gaps, 'gap')}`);
   if (missedAway > 0) parts.push(`${both ? `${formatCount(missedAway)} ` : ''}while away`);
-  if (restarts > 0) parts.push(`unknown across ${plural(restarts, 'restart')}`);
+  if (resets > 0) parts.push(`unknown across ${plural(resets, 'reset')}`);
   if (merged > 0) parts.push(`${formatCount(merged)} merged`);
-  const nothing = updates > 0 ? 'every update arrived' : '';
+  // Without a connection nobody knows.
+  const nothing = live && updates > 0 ? 'every update arrived' : '';
   return {
-    count: `${formatCount(missedInGaps + missedAway)}${restarts > 0 ? '+' : ''}`,
+    count: `${formatCount(missedInGaps + missedAway)}${resets > 0 ? '+' : ''}`,
     detail: parts.join(' · ') || nothing,
   };
 }
@@ -99,7 +100,7 @@ export function connectionView(store) {
   }
 
   function paintCounters() {
-    const { count, detail } = missedTexts(store.counters);
+    const { count, detail } = missedTexts(store.counters, store.connection.phase === 'live');
     setText(updates, `${formatCount(store.counters.perSecond)}/s`);
     setText(missed, count);
     setText(missedDetail, detail);
@@ -109,7 +110,7 @@ export function connectionView(store) {
     /** @param {import('../store.js').Changes} changes */
     paint({ panels }) {
       if (panels & PANEL.CONNECTION) paintConnection();
-      if (panels & PANEL.COUNTERS) paintCounters();
+      if (panels) paintCounters();
     },
   };
 }

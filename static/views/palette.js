@@ -1,4 +1,7 @@
-/** The colours that scripts paint with, from the style sheet, which alone knows about dark and light. */
+/**
+ * The colours that scripts paint with, from the style sheet, which alone knows about dark and light. `up`, `down` and
+ * `flat` are six hex digits, so that an alpha can be put behind them.
+ */
 
 const NAMES = /** @type {const} */ (['up', 'down', 'flat', 'flash-up', 'flash-down']);
 

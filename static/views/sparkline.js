@@ -133,7 +133,8 @@ export class Sparkline {
     if (!first || !last) return;
     const fade = context.createLinearGradient(0, 0, 0, this.height);
     fade.addColorStop(0, colour);
-    fade.addColorStop(1, 'transparent');
+    // The same colour with no alpha: towards `transparent`, which is black, it would turn grey.
+    fade.addColorStop(1, `${colour}00`);
     context.globalAlpha = 0.16;
     context.fillStyle = fade;
     context.beginPath();

@@ -63,8 +63,8 @@ async function leastContrasts({ image, texts }) {
 
 for (const colorScheme of ['dark', 'light']) {
   for (const phase of ['live', 'reconnecting', 'failed']) {
-    test(`all text can be read: ${colorScheme}, ${phase}`, TEST, async () => {
-      const { page } = await newPage(browser, { colorScheme, bypassCSP: true, reducedMotion: 'reduce', viewport: { width: 1280, height: 900 } });
+    test(`all text can be read: ${colorScheme}, ${phase}`, TEST, async (t) => {
+      const { page } = await newPage(t, browser, { colorScheme, bypassCSP: true, reducedMotion: 'reduce', viewport: { width: 1280, height: 900 } });
       if (phase === 'failed') {
         await page.route('**/socket.io.esm.min.js', (route) => route.abort());
       }

@@ -8,15 +8,15 @@ let server;
 let browser;
 
 before(async () => {
-  [server, browser] = await Promise.all([startServer({ SERVER_ID: 'desk-7' }), openBrowser()]);
+  [server, browser] = await Promise.all([startServer({ APP_ID: 'desk-7' }), openBrowser()]);
 });
 after(async () => {
   await browser?.close();
   await server?.stop();
 });
 
-test('prices move, and the page says where they come from', TEST, async () => {
-  const { page, faults } = await newPage(browser);
+test('prices move, and the page says where they come from', TEST, async (t) => {
+  const { page, faults } = await newPage(t, browser);
   const response = await page.goto(server.url);
   assert.match(response.headers()['content-security-policy'] ?? '', /script-src 'self'/);
   await untilPhase(page, 'live');
@@ -34,8 +34,8 @@ test('prices move, and the page says where they come from', TEST, async () => {
   assert.deepEqual(faults, []);
 });
 
-test('every price of a symbol has the same number of decimals', TEST, async () => {
-  const { page } = await newPage(browser);
+test('every price of a symbol has the same number of decimals', TEST, async (t) => {
+  const { page } = await newPage(t, browser);
   await page.goto(server.url);
   await untilAllMoved(page);
   const decimals = (text) => text.split('.')[1]?.length ?? 0;
@@ -48,8 +48,8 @@ test('every price of a symbol has the same number of decimals', TEST, async () =
   }
 });
 
-test('each row says up or down with a sign and an arrow', TEST, async () => {
-  const { page } = await newPage(browser);
+test('each row says up or down with a sign and an arrow', TEST, async (t) => {
+  const { page } = await newPage(t, browser);
   await page.goto(server.url);
   const rows = page.locator('#prices tbody tr');
   await rows.first().waitFor();
@@ -68,8 +68,8 @@ test('each row says up or down with a sign and an arrow', TEST, async () => {
   }
 });
 
-test('each row has a chart, sharp on a dense screen', TEST, async () => {
-  const { page } = await newPage(browser, { deviceScaleFactor: 2 });
+test('each row has a chart, sharp on a dense screen', TEST, async (t) => {
+  const { page } = await newPage(t, browser, { deviceScaleFactor: 2 });
   await page.goto(server.url);
   await untilAllMoved(page);
   const charts = () => page.$$eval('#prices canvas', (canvases) => canvases.map((canvas) => ({
@@ -85,8 +85,8 @@ test('each row has a chart, sharp on a dense screen', TEST, async () => {
 });
 
 for (const width of [360, 320]) {
-  test(`a phone ${width} px wide does not scroll sideways, nor cut anything off`, TEST, async () => {
-    const { page } = await newPage(browser, { viewport: { width, height: 740 }, isMobile: true, hasTouch: true });
+  test(`a phone ${width} px wide does not scroll sideways, nor cut anything off`, TEST, async (t) => {
+    const { page } = await newPage(t, browser, { viewport: { width, height: 740 }, isMobile: true, hasTouch: true });
     await page.goto(server.url);
     await untilAllMoved(page);
     const wide = await page.evaluate(() => {
@@ -105,8 +105,8 @@ for (const width of [360, 320]) {
 }
 
 for (const [device, viewport] of [['laptop', { width: 1280, height: 800 }], ['phone', { width: 390, height: 844 }]]) {
-  test(`on a ${device} a screen reader finds a table`, TEST, async () => {
-    const { page } = await newPage(browser, { viewport });
+  test(`on a ${device} a screen reader finds a table`, TEST, async (t) => {
+    const { page } = await newPage(t, browser, { viewport });
     await page.goto(server.url);
     await untilAllMoved(page);
     const { nodes } = await (await page.context().newCDPSession(page)).send('Accessibility.getFullAXTree');
@@ -117,8 +117,8 @@ for (const [device, viewport] of [['laptop', { width: 1280, height: 800 }], ['ph
   });
 }
 
-test('nothing but the connection is read out unasked', TEST, async () => {
-  const { page } = await newPage(browser);
+test('nothing but the connection is read out unasked', TEST, async (t) => {
+  const { page } = await newPage(t, browser);
   await page.goto(server.url);
   await untilPhase(page, 'live');
   const regions = page.locator('[aria-live]:not([aria-live="off"]), [role="status"], [role="alert"], [role="log"]');
@@ -138,8 +138,8 @@ test('nothing but the connection is read out unasked', TEST, async () => {
   assert.equal(await page.evaluate(() => globalThis.saidAgain), 0);
 });
 
-test('everything that can be done can be done from the keyboard', TEST, async () => {
-  const { page } = await newPage(browser);
+test('everything that can be done can be done from the keyboard', TEST, async (t) => {
+  const { page } = await newPage(t, browser);
   await page.goto(server.url);
   await untilPhase(page, 'live');
   const stops = [];
@@ -167,8 +167,8 @@ function noteFlashes() {
   });
 }
 
-test('a changed price flashes, but not more often than the eye can bear', TEST, async () => {
-  const { page } = await newPage(browser, { reducedMotion: 'no-preference' });
+test('a changed price flashes, but not more often than the eye can bear', TEST, async (t) => {
+  const { page } = await newPage(t, browser, { reducedMotion: 'no-preference' });
   await page.addInitScript(noteFlashes);
   await page.goto(server.url);
   await page.waitForFunction(() => globalThis.flashes.length >= 30);
@@ -181,16 +181,16 @@ test('a changed price flashes, but not more often than the eye can bear', TEST, 
   }
 });
 
-test('who asked for less motion sees none', TEST, async () => {
-  const { page } = await newPage(browser, { reducedMotion: 'reduce' });
+test('who asked for less motion sees none', TEST, async (t) => {
+  const { page } = await newPage(t, browser, { reducedMotion: 'reduce' });
   await page.addInitScript(noteFlashes);
   await page.goto(server.url);
   await page.waitForFunction(() => globalThis.changes >= 60);
   assert.deepEqual(await page.evaluate(() => [globalThis.flashes.length, globalThis.moving]), [0, 0]);
 });
 
-test('polling alone is enough, when the reader asks for it', TEST, async () => {
-  const { page, faults } = await newPage(browser);
+test('polling alone is enough, when the reader asks for it', TEST, async (t) => {
+  const { page, faults } = await newPage(t, browser);
   const sockets = [];
   page.on('websocket', (socket) => sockets.push(socket.url()));
   await page.goto(`${server.url}/?transport=polling`);
@@ -200,8 +200,8 @@ test('polling alone is enough, when the reader asks for it', TEST, async () => {
   assert.deepEqual(faults, []);
 });
 
-test('polling alone is enough, when WebSockets do not get through', TEST, async () => {
-  const { page, faults } = await newPage(browser);
+test('polling alone is enough, when WebSockets do not get through', TEST, async (t) => {
+  const { page, faults } = await newPage(t, browser);
   let tried = 0;
   await page.routeWebSocket(/.*/, (socket) => {
     tried += 1;
@@ -215,8 +215,8 @@ test('polling alone is enough, when WebSockets do not get through', TEST, async 
   assert.deepEqual(faults, []);
 });
 
-test('a page without the Socket.IO client says so', TEST, async () => {
-  const { page, faults } = await newPage(browser);
+test('a page without the Socket.IO client says so', TEST, async (t) => {
+  const { page, faults } = await newPage(t, browser);
   await page.route('**/socket.io.esm.min.js', (route) => route.abort());
   await page.goto(server.url);
   await untilPhase(page, 'failed');

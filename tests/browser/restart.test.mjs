@@ -12,11 +12,11 @@ before(async () => {
 after(() => browser?.close());
 
 for (const signal of ['SIGTERM', 'SIGKILL']) {
-  test(`a restart after ${signal} is shown, survived and owned up to`, TEST, async () => {
+  test(`a restart after ${signal} is shown, survived and owned up to`, TEST, async (t) => {
     let server = await startServer();
     const { url, port } = server;
     try {
-      const { page, faults } = await newPage(browser);
+      const { page, faults } = await newPage(t, browser);
       await page.goto(url);
       await untilPhase(page, 'live');
       await untilAllMoved(page);
@@ -37,7 +37,7 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
       await untilAllMoved(page);
       assert.deepEqual(Object.keys(await prices(page)), Object.keys(shown), 'no row twice');
       assert.notEqual(await page.locator('body').getAttribute('data-epoch'), epoch);
-      assert.equal(await page.locator('#missed-detail').innerText(), 'unknown across 1 restart');
+      assert.equal(await page.locator('#missed-detail').innerText(), 'unknown across 1 reset');
       assert.equal(await page.locator('#announce').innerText(), 'Live');
       assert.equal(await page.locator('#notice').isVisible(), false);
       assert.deepEqual(faults, []);
@@ -47,10 +47,10 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
   });
 }
 
-test('without a network for a while, it counts what it missed', TEST, async () => {
+test('without a network for a while, it counts what it missed', TEST, async (t) => {
   const server = await startServer();
   try {
-    const { page, faults } = await newPage(browser);
+    const { page, faults } = await newPage(t, browser);
     // In front of the real socket, so that the test can cut it and hold the way back shut.
     let shut = false;
     const open = new Set();

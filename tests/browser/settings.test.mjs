@@ -20,10 +20,10 @@ function frameWith(page, event) {
   });
 }
 
-test('under a path of its own, everything is found', TEST, async () => {
+test('under a path of its own, everything is found', TEST, async (t) => {
   const server = await startServer({ BASE_PATH: '/feed' });
   try {
-    const { page, faults } = await newPage(browser);
+    const { page, faults } = await newPage(t, browser);
     const outside = [];
     page.on('request', (request) => {
       if (!new URL(request.url()).pathname.startsWith('/feed/')) outside.push(request.url());
@@ -43,11 +43,11 @@ test('under a path of its own, everything is found', TEST, async () => {
   }
 });
 
-test('renamed events are listened to in both modes', TEST, async () => {
+test('renamed events are listened to in both modes', TEST, async (t) => {
   const server = await startServer({ TICK_EVENT: 'price-update', BATCH_EVENT: 'price-update-bulk' });
   try {
     for (const [mode, event] of [['tick', 'price-update'], ['batch', 'price-update-bulk']]) {
-      const { page, faults } = await newPage(browser);
+      const { page, faults } = await newPage(t, browser);
       const arrived = frameWith(page, event);
       await page.goto(`${server.url}/?mode=${mode}`);
       await untilPhase(page, 'live');

@@ -120,8 +120,8 @@ describe('the counters', () => {
     store.gap({ symbol: 'BTC', missed: 2, after: 46, seq: 49, cause: 'snapshot' });
     store.epoch({ epoch: 'e1', previous: '' });
     store.epoch({ epoch: 'e2', previous: 'e1' });
-    const { gaps, missedInGaps, missedAway, restarts } = store.counters;
-    assert.deepEqual({ gaps, missedInGaps, missedAway, restarts }, { gaps: 1, missedInGaps: 3, missedAway: 42, restarts: 1 });
+    const { gaps, missedInGaps, missedAway, resets } = store.counters;
+    assert.deepEqual({ gaps, missedInGaps, missedAway, resets }, { gaps: 1, missedInGaps: 3, missedAway: 42, resets: 1 });
   });
 
   test('count live updates, merged ones apart, and their rate', () => {

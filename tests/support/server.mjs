@@ -106,7 +106,7 @@ export class Server {
 
   /** `GET path` as JSON. @param {string} path */
   async json(path) {
-    const response = await fetch(this.url + path);
+    const response = await fetch(this.url + path, { signal: AbortSignal.timeout(DEADLINE_MS) });
     return response.json();
   }
 
