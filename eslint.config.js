@@ -1,18 +1,13 @@
-import { builtinRules } from 'eslint/use-at-your-own-risk';
+import js from '@eslint/js';
 import globals from 'globals';
 
-// ESLint's own recommended set, read from the rules: the package that lists it is one more dependency.
-const recommended = Object.fromEntries(
-  [...builtinRules].filter(([, rule]) => rule.meta.docs.recommended).map(([name]) => [name, 'error']),
-);
-
 export default [
-  { ignores: ['static/vendor/', 'target/', 'node_modules/', 'loadtest/'] },
+  { ignores: ['static/vendor/', 'target/', '**/node_modules/'] },
+  js.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     languageOptions: { ecmaVersion: 2024, sourceType: 'module' },
     rules: {
-      ...recommended,
       'array-callback-return': 'error',
       'default-case-last': 'error',
       eqeqeq: 'error',
@@ -39,7 +34,7 @@ export default [
   { files: ['static/**/*.js'], languageOptions: { globals: globals.browser } },
   // Others copy it into programs of every kind: only what both browsers and Node have.
   { files: ['static/feed.js'], languageOptions: { globals: globals['shared-node-browser'] } },
-  { files: ['tests/**/*.mjs', '*.js'], languageOptions: { globals: globals.nodeBuiltin } },
+  { files: ['tests/**/*.mjs', 'loadtest/*.js', '*.js'], languageOptions: { globals: globals.nodeBuiltin } },
   // These hand functions to the page.
   { files: ['tests/browser/**/*.mjs'], languageOptions: { globals: globals.browser } },
 ];
