@@ -90,6 +90,18 @@ describe('order', { concurrency: true }, () => {
       await feed.settle(witness);
     });
   }
+});
+
+describe('requests at once', () => {
+  /** @type {import('../support/server.mjs').Server} */
+  let server;
+  /** @type {(() => Promise<void>)[]} */
+  const undo = [];
+
+  before(async () => {
+    server = await serve({ after: (each) => undo.push(each) }, { SYMBOLS: 'BTC,ETH', UPDATE_INTERVAL: '50' });
+  });
+  after(() => Promise.all(undo.map((each) => each())));
 
   for (const eio of [4, 3]) {
     it(`EIO=${eio}: a request in the very moment of the connection is answered`, async () => {
@@ -146,4 +158,31 @@ describe('order', { concurrency: true }, () => {
     client.close();
     await within(client.closed, 'the end');
   });
+
+  // Whoever misses an answer could not know what it gets: so each comes, or the connection ends.
+  for (const name of ['websocket', 'polling']) {
+    it(`${name}: more requests at once than there may be room for answers`, async () => {
+      const count = 5000;
+      const requests = Array.from({ length: count }, (_, index) => `42${1000 + index}["subscribe",["BTC"]]`);
+      /** @type {RawWebSocket | RawPolling} */
+      let client;
+      if (name === 'websocket') {
+        client = await RawWebSocket.open(server.url);
+        await client.join();
+        client.send(...requests);
+      } else {
+        // It reads only once all is sent, as a client does that sends in one portion what it saved up.
+        client = await RawPolling.open(server.url, { reads: false });
+        client.send('40');
+        client.send(...requests);
+        await client.posting;
+        client.poll();
+      }
+      const answers = () => client.received.filter((packet) => /^43\d+\[/.test(String(packet))).length;
+      await until(() => client.ended || answers() === count, () => `${answers()} of ${count} answers, and no end`);
+      if (!client.ended) assert.ok(await client.works());
+      client.close();
+      await within(client.closed, 'the end');
+    });
+  }
 });
