@@ -446,7 +446,8 @@ fn redis_url(text: &str) -> Result<String, String> {
     if text.is_empty() || fits().is_some() {
         return Ok(text.to_owned());
     }
-    Err("is not an address of Redis: must be redis://[user[:password]@]host[:port][/database], or rediss:// for TLS".into())
+    Err("is not an address of Redis: must be redis://[user[:password]@]host[:port][/database], or rediss:// for TLS"
+        .into())
 }
 
 fn redis_host(text: &str) -> Result<String, String> {

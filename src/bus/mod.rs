@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::price::{BusEvent, Epoch, Feed, FeedState, Price, Symbol, Update};
 use local::LocalBus;
-pub use redis::{Listing, RedisSettings};
 use redis::{Connections, Follower, Lease, Presence, RedisLog, VersionError, check_version};
+pub use redis::{Listing, RedisSettings};
 
 /// Events that may wait between the bus and its reader. A full channel slows the source down; nothing is dropped.
 const EVENTS_IN_FLIGHT: usize = 1024;

@@ -128,7 +128,8 @@ async fn health(Extract(state): Extract<Arc<State>>) -> Response {
 /// Whether new clients should come here.
 async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
     let health = state.health();
-    let code = if matches!(health.status, "ok" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code =
+        if matches!(health.status, "ok" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(health)).into_response()
 }
 
@@ -263,7 +264,11 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         },
         bus: state.bus_health(state.market.feed()),
         epoch_changes: metrics.epoch_changes.get(),
-        sources: Sources { roles: state.bus.roles(), restarts: metrics.source_restarts.get(), skipped: metrics.ticks_skipped.get() },
+        sources: Sources {
+            roles: state.bus.roles(),
+            restarts: metrics.source_restarts.get(),
+            skipped: metrics.ticks_skipped.get(),
+        },
     })
     .into_response()
 }
@@ -281,12 +286,8 @@ mod tests {
     async fn state(silent_after: Duration) -> State {
         let market = Market::new([], Keep { age_ms: 1, ticks: 1 }, Arc::default());
         market.set_feed(Feed { state: FeedState::Live, reason: "test".into() });
-        let settings = bus::Settings {
-            redis: None,
-            lease_ttl: Duration::ZERO,
-            history: Duration::ZERO,
-            node_id: "app1".into(),
-        };
+        let settings =
+            bus::Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
         let (bus, ..) = Bus::open(&settings, &Clock::from_fn(|| 0), &Arc::default()).await.unwrap();
         State {
             id: "app1".into(),

@@ -6,8 +6,8 @@ use socketioxide::adapter::Adapter;
 use socketioxide::extract::SocketRef;
 use socketioxide::socket::DisconnectReason;
 
-use super::{Message, Shared, room_of};
 use super::event::{Body, Event, Responder};
+use super::{Message, Shared, room_of};
 use crate::fanout::{ClientId, Link, Reply, Request};
 use crate::wire::{
     Answer, Chat, ChatMessage, DEFAULT_ROOM, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe,
@@ -157,7 +157,7 @@ impl<A: Adapter> Client<A> {
             self.shared.messages.try_send(message).map_err(busy)
         });
         match said {
-            Ok(()) => self.sent(responder.done(Answer::encode(Ok(Done {})))),
+            Ok(()) => self.sent(responder.done(&Answer::encode(Ok(Done {})))),
             Err(failure) => self.refuse(responder, from::CHAT, failure),
         }
     }

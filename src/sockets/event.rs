@@ -93,8 +93,8 @@ impl<A: Adapter> Responder<A> {
     }
 
     /// Answers where there is a callback; false if there was no room for it.
-    pub(super) fn done(self, answer: Box<RawValue>) -> bool {
-        self.ack.is_none_or(|ack| ack.send(&*answer).is_ok())
+    pub(super) fn done(self, answer: &RawValue) -> bool {
+        self.ack.is_none_or(|ack| ack.send(answer).is_ok())
     }
 
     /// Says that `request` failed; false if there was no room for it.

@@ -191,7 +191,14 @@ mod tests {
 
     fn simulator(symbols: &str, interval_ms: u64, seed: u64) -> Simulator {
         let symbols: Vec<Symbol> = symbols.split(',').map(|name| name.parse().unwrap()).collect();
-        Simulator::new(symbols, Duration::from_millis(interval_ms), Some(seed), Clock::from_fn(|| 0), Arc::default(), Box::new(|_| None))
+        Simulator::new(
+            symbols,
+            Duration::from_millis(interval_ms),
+            Some(seed),
+            Clock::from_fn(|| 0),
+            Arc::default(),
+            Box::new(|_| None),
+        )
     }
 
     fn prices(simulator: &mut Simulator, symbol: &str, steps: usize) -> Vec<Price> {
@@ -241,12 +248,8 @@ mod tests {
 
     /// Runs a simulator for `length` of paused time, and returns when each tick of `symbol` was published.
     async fn run(interval_ms: u64, length: Duration, stall: Option<(Duration, Duration)>) -> (Vec<Tick>, Arc<Metrics>) {
-        let settings = bus::Settings {
-            redis: None,
-            lease_ttl: Duration::ZERO,
-            history: Duration::ZERO,
-            node_id: "app1".into(),
-        };
+        let settings =
+            bus::Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
         let clock = Clock::from_fn(|| 0);
         let (bus, mut reader, _) = Bus::open(&settings, &clock, &Arc::default()).await.unwrap();
         let mut simulator = simulator("BTC,ETH", interval_ms, 1);

@@ -39,7 +39,8 @@ const LOOK_MS = 5;
 export async function serve(test, env = {}) {
   const server = await startServer(env);
   test.after(async () => {
-    await server.stop();
+    // However clients went and whatever they sent: it ends by itself, and in order.
+    assert.deepEqual(await server.stop(), { code: 0, signal: null }, server.tail());
   });
   await priced(server, `${env.BASE_PATH ?? ''}${env.SOCKET_PATH ?? '/socket.io'}/`);
   return server;

@@ -87,6 +87,7 @@ export class Feed {
    * @param {Iterable<string>} [symbols] all that are subscribed
    */
   async ticks(count, symbols = this.symbols.keys()) {
+    /** @type {{ symbol: string, stream: string, watched: Watched, goal: number }[]} */
     const goals = [];
     for (const symbol of symbols) {
       const watched = this.symbols.get(symbol);

@@ -46,7 +46,10 @@ export function fetchRaw(url, { method = 'GET', headers = {}, body, agent } = {}
 
 /** What both transports have in common: a queue of what arrived, requests, and how it ended. */
 class RawClient {
-  constructor() {
+  /** @param {string} url */
+  constructor(url) {
+    /** Where its requests go. */
+    this.url = url;
     /** Engine.IO packets that nobody took yet. @type {(string | Buffer)[]} */
     this.received = [];
     /** @type {Set<() => void>} */
@@ -165,7 +168,7 @@ export class RawWebSocket extends RawClient {
 
   /** @param {string} url */
   constructor(url) {
-    super();
+    super(url);
     this.ws = new WebSocket(url, { perMessageDeflate: false });
     this.ws.on('message', (/** @type {Buffer} */ data, /** @type {boolean} */ isBinary) => {
       this.arrived(isBinary ? data : data.toString());
@@ -175,7 +178,7 @@ export class RawWebSocket extends RawClient {
     this.ws.on('error', () => {});
   }
 
-  /** @param {...(string | Buffer)} packets */
+  /** @override @param {...(string | Buffer)} packets */
   send(...packets) {
     for (const packet of packets) this.ws.send(packet);
   }
@@ -214,8 +217,7 @@ export class RawPolling extends RawClient {
 
   /** @param {string} url */
   constructor(url) {
-    super();
-    this.url = url;
+    super(url);
     this.agent = new http.Agent({ keepAlive: true });
     /** The statuses of its POSTs, in order; 0 for a connection that broke off. @type {number[]} */
     this.posts = [];
@@ -241,7 +243,7 @@ export class RawPolling extends RawClient {
     this.agent.destroy();
   }
 
-  /** @param {...(string | Buffer)} packets */
+  /** @override @param {...(string | Buffer)} packets */
   send(...packets) {
     const body = packets.map((each) => (typeof each === 'string' ? each : `b${each.toString('base64')}`)).join(SEPARATOR);
     this.post(body);

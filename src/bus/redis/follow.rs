@@ -40,6 +40,8 @@ pub(in crate::bus) struct Follower {
     history: Duration,
     /// The id of the last entry that was handed on; none before the first load.
     position: Option<String>,
+    /// The epoch of that entry.
+    epoch: Option<Epoch>,
     state: FeedState,
 }
 
@@ -64,7 +66,7 @@ impl From<Closed> for Failure {
 impl Follower {
     /// A reader that begins with so much history.
     pub(in crate::bus) fn new(log: RedisLog, events: mpsc::Sender<BusEvent>, history: Duration) -> Self {
-        Self { log, events, history, position: None, state: FeedState::Starting }
+        Self { log, events, history, position: None, epoch: None, state: FeedState::Starting }
     }
 
     /// Follows the log until nobody listens. A lost connection is made anew, and what was missed is read.
@@ -101,8 +103,7 @@ impl Follower {
             VersionError::TooOld { .. } => Failure::Version(error.to_string()),
             VersionError::Redis(error) => Failure::Redis(error),
         })?;
-        let args =
-            vec![self.log.known.highest().to_string(), new_epoch(), self.log.clock.micros().to_string()];
+        let args = vec![self.log.known.highest().to_string(), new_epoch(), self.log.clock.micros().to_string()];
         let keys = vec![keys::META, keys::SEQ, keys::STREAM];
         let join = &connections.scripts.join;
         let (epoch, first, last): (String, String, String) =
@@ -112,8 +113,11 @@ impl Follower {
             None => self.load(&epoch).await?,
             // An older stream than ours: another Redis, or the same one with its clock set back.
             Some(position) if id(&last) < id(position) => self.position = Some("0-0".to_owned()),
-            // Entries that we had not read are gone. Their numbers show how many ticks there were.
-            Some(position) if id(&first) > id(position) && id(position) > (0, 0) => {
+            // Entries that we had not read are gone. Their numbers show how many ticks there were. In another epoch
+            // nothing can be missed.
+            Some(position)
+                if id(&first) > id(position) && id(position) > (0, 0) && self.epoch.as_ref() == Some(&epoch) =>
+            {
                 self.log.metrics.bus_gaps.inc();
                 tracing::warn!(from = position, to = first, "the log was trimmed beyond what was read here");
             }
@@ -201,7 +205,8 @@ impl Follower {
         Ok(())
     }
 
-    async fn pass(&self, batch: Batch) -> Result<(), Closed> {
+    async fn pass(&mut self, batch: Batch) -> Result<(), Closed> {
+        self.epoch = Some(batch.epoch.clone());
         if let Some(highest) = batch.ticks.iter().map(|tick| tick.seq).max() {
             self.log.known.raise(highest);
         }

@@ -5,8 +5,8 @@ mod lease;
 mod nodes;
 
 pub(super) use append::RedisLog;
-pub(super) use connection::{Connections, VersionError, check_version};
 pub use connection::RedisSettings;
+pub(super) use connection::{Connections, VersionError, check_version};
 pub(super) use follow::Follower;
 pub(super) use lease::Lease;
 pub(super) use nodes::Presence;
