@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::Bus;
+use crate::bus::{self, Bus, RedisSettings};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fanout::{self, Fanout};
@@ -76,18 +76,29 @@ impl App {
         let interval = Duration::from_millis(config.update_interval_ms);
 
         // Channels.
-        let (bus, batches) = Bus::local(&clock);
+        let redis = config.redis().map(|address| RedisSettings::new(&address)).transpose()?;
+        let (bus, events, background) = Bus::open(&bus_settings(&config, redis.clone()), &clock, &metrics).await?;
         let bus = Arc::new(bus);
         let (handle, inbox) = fanout::channel();
 
         // Parts, in the order of a tick's way.
-        let simulator =
-            Simulator::new(config.symbols.0.clone(), interval, config.simulator_seed, clock.clone(), metrics.clone());
         let keep = Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS };
         let market = Arc::new(Market::new(config.symbols.0.clone(), keep, metrics.clone()));
-        let edge = Edge::new(&socket_settings(&config), handle, metrics.clone(), clock.clone());
+        let simulator = Simulator::new(
+            config.symbols.0.clone(),
+            interval,
+            config.simulator_seed,
+            clock.clone(),
+            metrics.clone(),
+            Box::new({
+                let market = market.clone();
+                move |symbol| market.last_price(symbol)
+            }),
+        );
+        let (edge, messages) =
+            Edge::new(&socket_settings(&config, redis.as_ref()), handle, metrics.clone(), clock.clone()).await?;
         let fanout =
-            Fanout::new(fanout_settings(&config, &bus), market.clone(), metrics.clone(), clock.clone(), edge.outlet());
+            Fanout::new(fanout_settings(&config), market.clone(), metrics.clone(), clock.clone(), edge.outlet());
         let state = Arc::new(http::State {
             id: config.app_id.clone(),
             started: Instant::now(),
@@ -101,20 +112,35 @@ impl App {
 
         // Tasks. One that ends before its token is cancelled begins the shutdown.
         let accepting = CancellationToken::new();
+        let leading = CancellationToken::new();
         let running = CancellationToken::new();
         let connections = TaskTracker::new();
         let mut tasks = JoinSet::new();
         tasks.spawn({
-            let (running, metrics) = (running.clone(), metrics.clone());
+            let (bus, leading, metrics) = (bus.clone(), leading.clone(), metrics.clone());
             async move {
-                let ended = sources::supervise(simulator, &bus, &metrics, &running).await;
+                let ended = sources::supervise(simulator, &bus, &metrics, &leading).await;
                 ("source", ended.map_err(anyhow::Error::from))
+            }
+        });
+        tasks.spawn({
+            let (running, state) = (running.clone(), state.clone());
+            async move {
+                background.run(|| state.describe(), running).await;
+                ("bus", Ok(()))
             }
         });
         tasks.spawn({
             let running = running.clone();
             async move {
-                fanout.run(batches, inbox, running).await;
+                messages.run(running).await;
+                ("messages", Ok(()))
+            }
+        });
+        tasks.spawn({
+            let running = running.clone();
+            async move {
+                fanout.run(events, inbox, running).await;
                 ("fan-out", Ok(()))
             }
         });
@@ -148,17 +174,22 @@ impl App {
             tracing::info!(deadline_ms = config.drain_deadline_ms, "shutting down");
         }
 
-        // Not ready and nobody new; then the clients; ticks go on until they are gone.
+        // Not ready and nobody new; sources go to other replicas, where there are any; then the clients; ticks go on
+        // until they are gone.
         let deadline = Duration::from_millis(config.drain_deadline_ms);
         let end = tokio::time::Instant::now() + deadline;
         state.drain();
         accepting.cancel();
+        if bus.is_shared() {
+            leading.cancel();
+        }
         connections.close();
         let goodbye = async {
             edge.close().await;
             connections.wait().await;
         };
         let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), goodbye).await.is_ok();
+        leading.cancel();
         running.cancel();
         let join = async { while tasks.join_next().await.is_some() {} };
         let tasks_joined = tokio::time::timeout_at(end, join).await.is_ok();
@@ -178,22 +209,33 @@ impl App {
     }
 }
 
-fn socket_settings(config: &Config) -> sockets::Settings {
+fn bus_settings(config: &Config, redis: Option<RedisSettings>) -> bus::Settings {
+    bus::Settings {
+        redis,
+        lease_ttl: Duration::from_millis(config.lease_ttl_ms),
+        history: Duration::from_secs(config.history_seconds),
+        node_id: config.app_id.clone(),
+    }
+}
+
+fn socket_settings(config: &Config, redis: Option<&RedisSettings>) -> sockets::Settings {
     sockets::Settings {
         path: config.full_socket_path(),
         ping_interval: Duration::from_millis(config.ping_interval_ms),
         ping_timeout: Duration::from_millis(config.ping_timeout_ms),
         max_payload_bytes: config.max_payload_bytes,
         attachments_timeout: Duration::from_millis(config.attachments_timeout_ms),
+        server_id: config.app_id.clone(),
+        chat_auto_join: config.chat_auto_join,
+        redis: redis.map(RedisSettings::builder),
     }
 }
 
-fn fanout_settings(config: &Config, bus: &Bus) -> fanout::Settings {
+fn fanout_settings(config: &Config) -> fanout::Settings {
     fanout::Settings {
         tick_event: config.tick_event.clone(),
         batch_event: config.batch_event.clone(),
         default_mode: config.default_mode,
         server_id: config.app_id.clone(),
-        state: bus.state().as_str(),
     }
 }

@@ -32,6 +32,10 @@ pub enum Command {
     Serve,
     /// Print the effective settings, or the mistake in them, and exit: 0 if the server would start, 2 if not.
     CheckConfig,
+    /// Ask the server that runs here with these settings whether it is well, and exit: 0 if it is, 1 if not.
+    Healthcheck,
+    /// List the live replicas around the Redis of these settings.
+    Nodes,
 }
 
 /// Every setting. Parsing validates: a `Config` that exists is one that the server can run with.
@@ -64,6 +68,44 @@ pub struct Config {
     #[arg(long, env = "HISTORY_SECONDS", global = true, default_value = "60", value_parser = range(0, 86_400),
           value_name = "S")]
     pub history_seconds: u64,
+
+    /// The Redis that joins replicas: `redis://[user[:password]@]host[:port][/database]`, `rediss://` for TLS. Without
+    /// it, and without `REDIS_HOST`, the server runs alone. Read from the `REDIS_URL` environment variable.
+    #[arg(long, env = "REDIS_URL", global = true, value_parser = redis_url, hide_env_values = true)]
+    redis_url: Option<String>,
+
+    /// The host of that Redis, instead of `REDIS_URL`. Read from the `REDIS_HOST` environment variable.
+    #[arg(long, env = "REDIS_HOST", global = true, value_parser = redis_host)]
+    redis_host: Option<String>,
+
+    /// The port of that Redis. Read from the `REDIS_PORT` environment variable.
+    #[arg(long, env = "REDIS_PORT", global = true, default_value = "6379", value_parser = redis_port)]
+    redis_port: u16,
+
+    /// The user at that Redis. Read from the `REDIS_USERNAME` environment variable.
+    #[arg(long, env = "REDIS_USERNAME", global = true)]
+    redis_username: Option<String>,
+
+    /// The password at that Redis. Read from the `REDIS_PASSWORD` environment variable.
+    #[arg(long, env = "REDIS_PASSWORD", global = true, hide_env_values = true)]
+    redis_password: Option<String>,
+
+    /// false: run alone, whatever the other settings of Redis are; true: use Redis, at localhost if nothing else is
+    /// said. Read from the `REDIS_ENABLED` environment variable.
+    #[arg(long, env = "REDIS_ENABLED", global = true, value_parser = boolean, value_name = "BOOL")]
+    redis_enabled: Option<bool>,
+
+    /// How long a replica keeps a source that it has stopped to renew, in ms, 300 to 60000: another one goes on with it
+    /// then. Read from the `LEASE_TTL` environment variable.
+    #[arg(long = "lease-ttl", env = "LEASE_TTL", global = true, default_value = "3000",
+          value_parser = range(300, 60_000), value_name = "MS")]
+    pub lease_ttl_ms: u64,
+
+    /// Whether everybody is in the room `chat` from the start: true or false. Read from the `CHAT_AUTO_JOIN` environment
+    /// variable.
+    #[arg(long, env = "CHAT_AUTO_JOIN", global = true, default_value = "false", value_parser = boolean,
+          value_name = "BOOL", action = clap::ArgAction::Set)]
+    pub chat_auto_join: bool,
 
     /// Names this replica in answers and in the log; 1 to 64 letters, digits, or . _ : -. Default: the host's name
     /// and a random part. Read from the `APP_ID` environment variable.
@@ -179,6 +221,24 @@ pub enum Origins {
     Listed(Vec<String>),
 }
 
+/// Where Redis is, and how to be let in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum RedisAddress {
+    /// `redis://...` or `rediss://...`
+    Url(String),
+    /// In parts.
+    Parts {
+        /// Its host.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// Who we are there.
+        username: Option<String>,
+        /// What only we know.
+        password: Option<String>,
+    },
+}
+
 /// A mistake in the settings, or an answer to `--help` and `--version`.
 #[derive(Debug)]
 pub struct Stop {
@@ -186,6 +246,16 @@ pub struct Stop {
     pub message: String,
     /// True where the message is what was asked for.
     pub asked_for: bool,
+}
+
+// A derived one would print the password.
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Url(_) => "RedisAddress::Url",
+            Self::Parts { .. } => "RedisAddress::Parts",
+        })
+    }
 }
 
 impl Config {
@@ -221,10 +291,44 @@ impl Config {
                 self.workers
             ));
         }
+        if self.redis_url().is_some() && self.redis_host().is_some() && self.redis().is_some() {
+            remarks.push("REDIS_HOST changes nothing: REDIS_URL says where Redis is".to_owned());
+        }
         if let Some(env) = &self.node_env {
             remarks.push(format!("NODE_ENV={env} changes nothing: there is one way to run"));
         }
         remarks
+    }
+
+    /// The Redis that joins replicas; none for a server that runs alone.
+    pub fn redis(&self) -> Option<RedisAddress> {
+        if self.redis_enabled == Some(false) {
+            return None;
+        }
+        if let Some(url) = self.redis_url() {
+            return Some(RedisAddress::Url(url.to_owned()));
+        }
+        let host = match self.redis_host() {
+            Some(host) => host,
+            None if self.redis_enabled == Some(true) => "localhost",
+            None => return None,
+        };
+        let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        Some(RedisAddress::Parts {
+            host: host.to_owned(),
+            port: self.redis_port,
+            username: set(&self.redis_username),
+            password: set(&self.redis_password),
+        })
+    }
+
+    // Files that others wrote have these empty for «none».
+    fn redis_url(&self) -> Option<&str> {
+        self.redis_url.as_deref().filter(|url| !url.is_empty())
+    }
+
+    fn redis_host(&self) -> Option<&str> {
+        self.redis_host.as_deref().filter(|host| !host.is_empty())
     }
 
     /// The path of the Socket.IO endpoint as clients see it, without a slash at the end.
@@ -294,7 +398,8 @@ fn explain(error: &clap::Error) -> Stop {
             .and_then(|known| known.get_env().map(|name| name.to_string_lossy().into_owned()));
         let mut message = name.map_or_else(|| flag.to_owned(), |name| format!("{name} ({flag})"));
         // Writing to a String cannot fail.
-        let _ = write!(message, ": \"{}\" ", wire::short(value));
+        let shown = if is_secret(&message) { "********".to_owned() } else { wire::short(value) };
+        let _ = write!(message, ": \"{shown}\" ");
         match std::error::Error::source(error) {
             Some(source) => {
                 let _ = write!(message, "{source}");
@@ -327,6 +432,36 @@ fn range(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone 
             .ok()
             .filter(|number| (least..=most).contains(number))
             .ok_or_else(|| format!("is not allowed: must be a whole number from {least} to {most}"))
+    }
+}
+
+fn redis_url(text: &str) -> Result<String, String> {
+    let fits = || {
+        let url = url::Url::parse(text).ok()?;
+        let database = url.path().trim_start_matches('/');
+        let known = ["redis", "rediss"].contains(&url.scheme());
+        let host = url.host_str().is_some_and(|host| !host.is_empty());
+        (known && host && database.bytes().all(|byte| byte.is_ascii_digit())).then_some(())
+    };
+    if text.is_empty() || fits().is_some() {
+        return Ok(text.to_owned());
+    }
+    Err("is not an address of Redis: must be redis://[user[:password]@]host[:port][/database], or rediss:// for TLS"
+        .into())
+}
+
+fn redis_host(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if !text.bytes().all(plain) {
+        return Err("is not a host: must be a name or an address, without a scheme or a port".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn redis_port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("is not a port: must be a whole number from 1 to 65535".into()),
     }
 }
 
@@ -603,6 +738,31 @@ mod tests {
         let (_, config, _) = load(&["--cluster-enabled=true", "--workers=4", "--node-env=production"]).unwrap();
         let remarks = config.remarks();
         assert!(remarks[0].contains("WORKERS=4 threads") && remarks[1].contains("NODE_ENV=production"));
+    }
+
+    #[test]
+    fn redis_is_where_the_settings_say() {
+        let redis = |args: &[&str]| load(args).unwrap().1.redis();
+        let url = |url: &str| Some(RedisAddress::Url(url.into()));
+        let parts = |host: &str, port, username: Option<&str>, password: Option<&str>| {
+            let (username, password) = (username.map(Into::into), password.map(Into::into));
+            Some(RedisAddress::Parts { host: host.into(), port, username, password })
+        };
+        assert_eq!(redis(&[]), None);
+        assert_eq!(redis(&["--redis-url=", "--redis-host=", "--redis-password="]), None);
+        assert_eq!(redis(&["--redis-url=rediss://u:p@h:1/2"]), url("rediss://u:p@h:1/2"));
+        assert_eq!(redis(&["--redis-host=h", "--redis-password="]), parts("h", 6379, None, None));
+        let all = ["--redis-host=h", "--redis-port=7", "--redis-username=u", "--redis-password=p"];
+        assert_eq!(redis(&all), parts("h", 7, Some("u"), Some("p")));
+        assert_eq!(redis(&["--redis-enabled=true"]), parts("localhost", 6379, None, None));
+        assert_eq!(redis(&["--redis-enabled=false", "--redis-url=redis://h"]), None);
+        let (_, both, _) = load(&["--redis-url=redis://h", "--redis-host=i"]).unwrap();
+        assert!(both.redis() == url("redis://h") && both.remarks().len() == 1);
+        for bad in ["h:6379", "http://h", "redis://", "redis://h/x"] {
+            let message = load(&[&format!("--redis-url={bad}")]).unwrap_err().message;
+            assert!(message.starts_with("REDIS_URL (--redis-url): \"********\" is not an address"), "{message}");
+        }
+        assert!(load(&["--redis-host=redis://h"]).is_err() && load(&["--redis-port=0"]).is_err());
     }
 
     #[test]

@@ -48,5 +48,8 @@ pub mod sockets;
 /// The HTTP edge.
 pub mod http;
 
+/// What the binary does beside serving.
+pub mod commands;
+
 /// The wiring: every channel, every task, the order of shutdown.
 pub mod app;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tickcast::app::{App, Outcome};
 use tickcast::clock::Clock;
+use tickcast::commands;
 use tickcast::config::{Command, Config, LogFormat, Stop};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
@@ -43,9 +44,14 @@ fn main() -> ExitCode {
             return MISTAKEN.into();
         }
     };
-    if command == Command::CheckConfig {
-        print(&effective.to_string());
-        return ExitCode::SUCCESS;
+    match command {
+        Command::Serve => {}
+        Command::CheckConfig => {
+            print(&effective.to_string());
+            return ExitCode::SUCCESS;
+        }
+        Command::Healthcheck => return answer(commands::healthcheck(&config).map(|()| String::new())),
+        Command::Nodes => return answer(nodes(&config)),
     }
 
     log(&config);
@@ -85,6 +91,25 @@ fn serve(config: Config) -> anyhow::Result<Outcome> {
     });
     runtime.shutdown_timeout(LAST_MOMENT);
     outcome
+}
+
+fn nodes(config: &Config) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(commands::nodes(config))
+}
+
+/// The end of a command that answers something.
+fn answer(answer: anyhow::Result<String>) -> ExitCode {
+    match answer {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            FAILED.into()
+        }
+    }
 }
 
 fn log(config: &Config) {

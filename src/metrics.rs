@@ -78,12 +78,24 @@ pub struct Metrics {
     pub ticks_skipped: Counter,
     /// Times that a source failed and was started again.
     pub source_restarts: Counter,
+    /// Ticks that never came from the bus: a hole in its numbers.
+    pub ticks_lost: Counter,
+    /// Times that the epoch changed under this replica.
+    pub epoch_changes: Counter,
+    /// Times that the log was trimmed beyond what was read here.
+    pub bus_gaps: Counter,
+    /// Entries of the log that could not be read.
+    pub bus_garbage: Counter,
+    /// Commands to Redis that failed.
+    pub redis_errors: Counter,
     /// Ticks handed to a client's queue; a tick in a `ticks` array counts once for each client.
     pub deliveries: Counter,
     /// Ticks dropped because a client's queue was full: that client has a gap in `seq`.
     pub drops_queue_full: Counter,
     /// Answers and other messages that could not be queued for their client.
     pub messages_dropped: Counter,
+    /// Messages between replicas that were lost.
+    pub messages_lost: Counter,
     /// Events received from clients.
     pub messages_received: Counter,
     /// Requests of clients that were answered with an error.

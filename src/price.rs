@@ -122,6 +122,47 @@ pub struct Batch {
     pub ticks: Vec<Tick>,
 }
 
+/// How the feed is, as far as this replica knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeedState {
+    /// The bus has not been reached yet, nor given up on.
+    Starting,
+    /// Ticks pass.
+    Live,
+    /// This replica is cut off from the bus.
+    Degraded,
+}
+
+impl FeedState {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
+/// How the feed is, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// How it is.
+    pub state: FeedState,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// What the bus hands on, in order.
+#[derive(Clone, Debug)]
+pub enum BusEvent {
+    /// Ticks.
+    Ticks(Batch),
+    /// The feed is otherwise now.
+    Feed(Feed),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

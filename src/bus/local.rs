@@ -5,14 +5,14 @@ use tokio::sync::mpsc;
 
 use super::PublishError;
 use crate::clock::Clock;
-use crate::price::{Batch, Epoch, Symbol, Tick, Update};
+use crate::price::{Batch, BusEvent, Epoch, Symbol, Tick, Update};
 
 /// The bus of a server that runs alone: numbers in memory, and hands on through a channel.
 #[derive(Debug)]
 pub(super) struct LocalBus {
     /// A std lock: held for numbering one batch and for a send that cannot wait.
     numbering: Mutex<Numbering>,
-    batches: mpsc::Sender<Batch>,
+    events: mpsc::Sender<BusEvent>,
 }
 
 #[derive(Debug)]
@@ -26,10 +26,10 @@ struct Numbering {
 impl LocalBus {
     /// A bus with a numbering of its own: history is lost with the process, so each start is a new epoch. It begins
     /// at the clock in microseconds, above what an earlier process can have reached unless the clock went back.
-    pub(super) fn new(clock: &Clock, batches: mpsc::Sender<Batch>) -> Self {
+    pub(super) fn new(clock: &Clock, events: mpsc::Sender<BusEvent>) -> Self {
         let epoch = Epoch::new(&format!("{:016x}", rand::random::<u64>()));
         let numbering = Numbering { epoch, floor: clock.micros(), last: HashMap::new() };
-        Self { numbering: Mutex::new(numbering), batches }
+        Self { numbering: Mutex::new(numbering), events }
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -39,11 +39,11 @@ impl LocalBus {
     /// Numbers and appends; waits while the reader is behind. The place in the channel is taken first, so that the
     /// lock that numbers also orders the sends.
     pub(super) async fn publish(&self, updates: Vec<Update>) -> Result<Vec<u64>, PublishError> {
-        let place = self.batches.reserve().await.map_err(|_| PublishError::Closed)?;
+        let place = self.events.reserve().await.map_err(|_| PublishError::Closed)?;
         let mut numbering = self.lock();
         let ticks: Vec<Tick> = updates.into_iter().map(|update| numbering.number(update)).collect();
         let seqs = ticks.iter().map(|tick| tick.seq).collect();
-        place.send(Batch { epoch: numbering.epoch.clone(), ticks });
+        place.send(BusEvent::Ticks(Batch { epoch: numbering.epoch.clone(), ticks }));
         Ok(seqs)
     }
 

@@ -1,17 +1,45 @@
 mod local;
+mod redis;
 
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use fred::interfaces::ClientLike;
 use futures_util::Stream;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::price::{Batch, Epoch, Update};
+use crate::metrics::Metrics;
+use crate::price::{BusEvent, Epoch, Feed, FeedState, Price, Symbol, Update};
 use local::LocalBus;
+use redis::{Connections, Follower, Lease, Presence, RedisLog, VersionError, check_version};
+pub use redis::{Listing, RedisSettings};
 
-/// Batches that may wait between the bus and its reader. A full channel slows the source down; nothing is dropped.
-const BATCHES_IN_FLIGHT: usize = 1024;
+/// Events that may wait between the bus and its reader. A full channel slows the source down; nothing is dropped.
+const EVENTS_IN_FLIGHT: usize = 1024;
+
+/// How long a start waits for Redis before it goes on without.
+const START_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long a shutdown waits for Redis.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
+/// What the bus is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where Redis is; none for a bus inside this process.
+    pub redis: Option<RedisSettings>,
+    /// How long a replica keeps a source without renewing its lease.
+    pub lease_ttl: Duration,
+    /// How much of the log is read when a replica starts.
+    pub history: Duration,
+    /// This replica's id.
+    pub node_id: String,
+}
 
 /// The one ordered log of ticks, as those who append to it see it.
 ///
@@ -19,30 +47,51 @@ const BATCHES_IN_FLIGHT: usize = 1024;
 /// cluster.
 #[derive(Debug)]
 pub struct Bus {
-    log: LocalBus,
+    log: Log,
+    lease_ttl: Duration,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+enum Log {
+    Local(LocalBus),
+    Redis(RedisLog),
+}
+
+/// What those who use the bus and its background know of each other.
+#[derive(Debug, Default)]
+struct Shared {
+    /// What this replica is to each source.
+    roles: Mutex<BTreeMap<&'static str, &'static str>>,
+    /// What each live replica says of itself, as of the last look.
+    nodes: Mutex<Vec<serde_json::Value>>,
+    /// Latest prices that other services have not been told yet.
+    prices: Mutex<HashMap<Symbol, String>>,
 }
 
 /// The log as its one reader in this process sees it.
 #[derive(Debug)]
 pub struct Reader {
-    batches: mpsc::Receiver<Batch>,
+    events: mpsc::Receiver<BusEvent>,
 }
 
-/// How the bus is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Ticks pass.
-    Live,
+/// What goes on behind a bus: reading the log, saying that this replica lives, telling other services the prices.
+#[derive(Debug)]
+pub struct Background(Option<Following>);
+
+#[derive(Debug)]
+struct Following {
+    follower: Follower,
+    connections: Connections,
+    presence: Presence,
+    node_id: String,
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
 }
 
-impl State {
-    /// Its name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-        }
-    }
-}
+/// The reader is gone.
+#[derive(Debug)]
+struct Closed;
 
 /// Why ticks could not be appended.
 #[derive(Debug, thiserror::Error)]
@@ -50,119 +99,254 @@ pub enum PublishError {
     /// The reader is gone: the process is shutting down. Not worth a retry.
     #[error("the bus is closed")]
     Closed,
+    /// Another replica may publish for this source now.
+    #[error("the lease is lost")]
+    Fenced,
+}
+
+/// Why there can be no bus.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The server at that address will not do.
+    #[error("{address}: {why}")]
+    Unfit {
+        /// Where it is.
+        address: RedisSettings,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl Bus {
-    /// A bus inside this process, and its reader.
-    pub fn local(clock: &Clock) -> (Self, Reader) {
-        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
-        (Self { log: LocalBus::new(clock, sender) }, Reader { batches })
-    }
-
-    /// Appends updates as one batch and returns the `seq` that each was given, in order. Waits while the log is
-    /// full.
+    /// A bus, its reader, and what has to run behind it. Waits a moment for Redis; if it is away, the bus begins
+    /// without it and joins later.
     ///
     /// # Errors
-    /// [`PublishError`] says whether a retry is worth it; nothing was appended then.
-    pub async fn publish(&self, updates: Vec<Update>) -> Result<Vec<u64>, PublishError> {
-        self.log.publish(updates).await
+    /// The server at that address is no Redis that can be used.
+    pub async fn open(
+        settings: &Settings,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+    ) -> Result<(Self, Reader, Background), OpenError> {
+        let (sender, events) = mpsc::channel(EVENTS_IN_FLIGHT);
+        let shared = Arc::<Shared>::default();
+        let reader = Reader { events };
+        let lease_ttl = settings.lease_ttl;
+        let Some(redis) = &settings.redis else {
+            let live = Feed { state: FeedState::Live, reason: "the bus is in this process".to_owned() };
+            sender.try_send(BusEvent::Feed(live)).ok();
+            let log = Log::Local(LocalBus::new(clock, sender));
+            return Ok((Self { log, lease_ttl, shared }, reader, Background(None)));
+        };
+
+        let unfit = |why: String| OpenError::Unfit { address: redis.clone(), why };
+        let connections = Connections::open(redis).map_err(|error| unfit(error.to_string()))?;
+        let first = async {
+            connections.wait().await?;
+            check_version(connections.commands()).await
+        };
+        match tokio::time::timeout(START_WITHIN, first).await {
+            Ok(Ok(())) => tracing::info!(redis = %redis, "connected"),
+            Ok(Err(error @ VersionError::TooOld { .. })) => return Err(unfit(error.to_string())),
+            Ok(Err(VersionError::Redis(error))) => {
+                tracing::warn!(redis = %redis, %error, "cannot use Redis: starting without it");
+            }
+            Err(_) => tracing::warn!(redis = %redis, "cannot reach Redis: starting without it"),
+        }
+        let log = RedisLog::new(connections.clone(), clock.clone(), metrics.clone());
+        let background = Following {
+            follower: Follower::new(log.clone(), sender, settings.history),
+            presence: Presence::new(connections.clone()),
+            connections,
+            node_id: settings.node_id.clone(),
+            shared: shared.clone(),
+            metrics: metrics.clone(),
+        };
+        Ok((Self { log: Log::Redis(log), lease_ttl, shared }, reader, Background(Some(background))))
     }
 
-    /// The numbering in force.
-    pub fn epoch(&self) -> Epoch {
-        self.log.epoch()
+    /// Waits until this replica may publish for a source. None if `stop` comes first.
+    pub async fn lead(&self, source: &'static str, stop: &CancellationToken) -> Option<Term<'_>> {
+        let holder = match &self.log {
+            Log::Local(bus) => Holder::Local(bus),
+            Log::Redis(log) => {
+                self.set_role(source, "standby");
+                Holder::Redis(log.lease(source, self.lease_ttl, stop).await?)
+            }
+        };
+        self.set_role(source, "publisher");
+        Some(Term { bus: self, source, holder })
     }
 
-    /// How it is now.
-    pub fn state(&self) -> State {
-        State::Live
+    fn set_role(&self, source: &'static str, role: &'static str) {
+        lock(&self.shared.roles).insert(source, role);
     }
 
-    /// Which form it has: `local`.
+    /// What this replica is to each source: `publisher` or `standby`.
+    pub fn roles(&self) -> BTreeMap<&'static str, &'static str> {
+        lock(&self.shared.roles).clone()
+    }
+
+    /// What each live replica says of itself, as of a second ago; nobody where this one is alone.
+    pub fn nodes(&self) -> Vec<serde_json::Value> {
+        lock(&self.shared.nodes).clone()
+    }
+
+    /// The numbering in force, as far as this replica knows.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match &self.log {
+            Log::Local(bus) => Some(bus.epoch()),
+            Log::Redis(log) => log.known().epoch(),
+        }
+    }
+
+    /// How old the newest entry of the log was when it was read, in ms; none where there is no way between.
+    pub fn lag_ms(&self) -> Option<i64> {
+        match &self.log {
+            Log::Local(_) => None,
+            Log::Redis(log) => Some(log.known().lag_ms()),
+        }
+    }
+
+    /// Whether Redis is connected; none where there is none.
+    pub fn redis_connected(&self) -> Option<bool> {
+        match &self.log {
+            Log::Local(_) => None,
+            Log::Redis(log) => Some(log.connections().commands().is_connected()),
+        }
+    }
+
+    /// Which form it has: `local` or `redis`.
     pub fn kind(&self) -> &'static str {
-        "local"
+        match self.log {
+            Log::Local(_) => "local",
+            Log::Redis(_) => "redis",
+        }
+    }
+
+    /// True where other replicas can go on with a source that this one gives up.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.log, Log::Redis(_))
     }
 }
 
-/// Batches in order, until every [`Bus`] is gone.
-impl Stream for Reader {
-    type Item = Batch;
+/// The right to publish for a source, until it is lost or given back.
+#[derive(Debug)]
+pub struct Term<'a> {
+    bus: &'a Bus,
+    source: &'static str,
+    holder: Holder<'a>,
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
-        self.batches.poll_recv(cx)
+#[derive(Debug)]
+enum Holder<'a> {
+    Local(&'a LocalBus),
+    Redis(Lease),
+}
+
+impl Term<'_> {
+    /// Appends updates in order and returns the `seq` that each was given. Waits while the log is full or out of
+    /// reach.
+    ///
+    /// # Errors
+    /// [`PublishError`] says why not; then what is not appended yet never will be.
+    pub async fn publish(&self, updates: Vec<Update>) -> Result<Vec<u64>, PublishError> {
+        match &self.holder {
+            Holder::Local(bus) => bus.publish(updates).await,
+            Holder::Redis(lease) => {
+                let seqs = lease.append(&updates).await?;
+                let mut prices = lock(&self.bus.shared.prices);
+                for (update, seq) in updates.iter().zip(&seqs) {
+                    prices.insert(update.symbol.clone(), redis::price_json(update, *seq));
+                }
+                Ok(seqs)
+            }
+        }
     }
+
+    /// Keeps the right for as long as that works, and returns when it is lost.
+    pub async fn keep(&self) {
+        match &self.holder {
+            Holder::Local(_) => std::future::pending().await,
+            Holder::Redis(lease) => lease.keep().await,
+        }
+    }
+
+    /// The last price of each symbol that the log knows, whoever published it.
+    pub async fn last_prices(&self) -> HashMap<Symbol, Price> {
+        match &self.holder {
+            Holder::Local(_) => HashMap::new(),
+            Holder::Redis(lease) => lease.last_prices().await,
+        }
+    }
+
+    /// Gives it back, so that another replica can go on at once.
+    pub async fn release(self) {
+        if let Holder::Redis(lease) = &self.holder {
+            tokio::time::timeout(LEAVE_WITHIN, lease.release()).await.ok();
+            self.bus.set_role(self.source, "standby");
+        }
+    }
+}
+
+/// Events in order, until every [`Bus`] is gone.
+impl Stream for Reader {
+    type Item = BusEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<BusEvent>> {
+        self.events.poll_recv(cx)
+    }
+}
+
+impl Background {
+    /// Runs until `stop`. `describe` is what this replica says of itself.
+    pub async fn run(self, describe: impl Fn() -> serde_json::Value + Send + Sync, stop: CancellationToken) {
+        let Some(following) = self.0 else { return stop.cancelled().await };
+        let Following { follower, connections, presence, node_id, shared, metrics } = following;
+        let live = async {
+            let mut every = tokio::time::interval(Presence::EVERY);
+            every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                every.tick().await;
+                match presence.say(&node_id, &describe().to_string()).await {
+                    Ok(nodes) => {
+                        *lock(&shared.nodes) =
+                            nodes.iter().filter_map(|node| serde_json::from_str(node).ok()).collect();
+                    }
+                    Err(error) => {
+                        metrics.redis_errors.inc();
+                        tracing::debug!(%error, "cannot say that this replica lives");
+                    }
+                }
+            }
+        };
+        let prices = async {
+            loop {
+                tokio::time::sleep(redis::PRICES_EVERY).await;
+                let prices = std::mem::take(&mut *lock(&shared.prices));
+                if let Err(error) = redis::tell_prices(&connections, prices).await {
+                    metrics.redis_errors.inc();
+                    tracing::debug!(%error, "cannot tell other services the prices");
+                }
+            }
+        };
+        tokio::select! {
+            () = follower.run() => {}
+            () = live => {}
+            () = prices => {}
+            () = stop.cancelled() => {}
+        }
+        let leave = async {
+            presence.leave(&node_id).await;
+            connections.close().await;
+        };
+        tokio::time::timeout(LEAVE_WITHIN, leave).await.ok();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use futures_util::StreamExt;
-
-    use super::*;
-    use crate::price::Price;
-
-    fn update(symbol: &str) -> Update {
-        Update { symbol: symbol.parse().unwrap(), price: Price::ONE, ts_ms: 0, bid: None, ask: None, size: None }
-    }
-
-    #[tokio::test]
-    async fn numbers_per_symbol_from_the_clock_in_microseconds() {
-        let (bus, mut reader) = Bus::local(&Clock::from_fn(|| 1_732_252_800_123_000));
-        let seqs = bus.publish(vec![update("BTC"), update("ETH"), update("BTC")]).await.unwrap();
-        assert_eq!(seqs, [1_732_252_800_123_001, 1_732_252_800_123_001, 1_732_252_800_123_002]);
-        bus.publish(vec![update("BTC")]).await.unwrap();
-
-        let batch = reader.next().await.unwrap();
-        assert_eq!(batch.ticks.iter().map(|tick| tick.seq).collect::<Vec<_>>(), seqs);
-        assert_eq!(batch.epoch, bus.epoch());
-        assert_eq!(reader.next().await.unwrap().ticks[0].seq, 1_732_252_800_123_003);
-    }
-
-    #[tokio::test]
-    async fn never_goes_back_with_the_clock_and_a_restart_is_a_new_epoch() {
-        let now = Arc::new(AtomicU64::new(7_200_000_000));
-        let clock = Clock::from_fn({
-            let now = now.clone();
-            move || now.load(Ordering::Relaxed)
-        });
-        let (bus, _reader) = Bus::local(&clock);
-        let before = bus.publish(vec![update("BTC")]).await.unwrap();
-        now.fetch_sub(3_600_000_000, Ordering::Relaxed);
-        assert_eq!(bus.publish(vec![update("BTC")]).await.unwrap()[0], before[0] + 1);
-
-        let (again, _reader) = Bus::local(&clock);
-        assert_ne!(again.epoch(), bus.epoch());
-    }
-
-    #[tokio::test]
-    async fn publishers_side_by_side_keep_the_order_of_their_numbers() {
-        let (bus, mut reader) = Bus::local(&Clock::from_fn(|| 0));
-        let bus = Arc::new(bus);
-        let publishers: Vec<_> = (0..8)
-            .map(|_| {
-                let bus = bus.clone();
-                async move {
-                    for _ in 0..200 {
-                        bus.publish(vec![update("BTC")]).await.unwrap();
-                    }
-                }
-            })
-            .collect();
-        let all = futures_util::future::join_all(publishers);
-        let read = async {
-            for expected in 1..=1600 {
-                assert_eq!(reader.next().await.unwrap().ticks[0].seq, expected);
-            }
-        };
-        tokio::join!(all, read);
-    }
-
-    #[tokio::test]
-    async fn says_that_it_is_closed() {
-        let (bus, reader) = Bus::local(&Clock::from_fn(|| 0));
-        drop(reader);
-        assert!(matches!(bus.publish(vec![update("BTC")]).await, Err(PublishError::Closed)));
-    }
-}
+mod tests;

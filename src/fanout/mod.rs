@@ -10,18 +10,21 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::market::Market;
+use crate::market::{Applied, Market};
 use crate::metrics::Metrics;
-use crate::price::{Batch, Symbol};
+use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, Symbol};
 use crate::wire::{
-    Answer, ErrorCode, Failure, Mode, Rejected, Server, Subscribe, Subscribed, Symbols, Unsubscribe, Unsubscribed,
-    encode_tick, encode_ticks, short,
+    Answer, ErrorCode, Failure, Mode, Rejected, Server, Status, Subscribe, Subscribed, Symbols, Unsubscribe,
+    Unsubscribed, encode_tick, encode_ticks, short, to_client,
 };
 use cohort::Cohorts;
 use session::Session;
 
 /// Requests of clients that may wait for the fan-out. One that finds no room is answered with `unavailable`.
 const COMMANDS_IN_FLIGHT: usize = 16_384;
+
+/// Where everybody is who gets ticks.
+const SUBSCRIBED_ROOM: &str = "subscribed";
 
 /// Names one connection of one client; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,8 +125,6 @@ pub struct Settings {
     pub default_mode: Mode,
     /// The replica's id.
     pub server_id: String,
-    /// How the feed is, for answers.
-    pub state: &'static str,
 }
 
 /// Decides who gets which tick: one task that owns every session.
@@ -173,19 +174,20 @@ impl<O: Outlet> Fanout<O> {
         }
     }
 
-    /// Applies batches to the market and sends them on, and serves clients in between, until there are no more batches
-    /// or `stop`.
+    /// Applies what the bus says to the market and sends it on, and serves clients in between, until the bus ends or
+    /// `stop`.
     pub async fn run(
         mut self,
-        mut batches: impl Stream<Item = Batch> + Unpin,
+        mut events: impl Stream<Item = BusEvent> + Unpin,
         mut inbox: Inbox,
         stop: CancellationToken,
     ) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                batch = batches.next() => match batch {
-                    Some(batch) => self.flush(batch),
+                event = events.next() => match event {
+                    Some(BusEvent::Ticks(batch)) => self.flush(batch),
+                    Some(BusEvent::Feed(feed)) => self.turn(feed),
                     None => return,
                 },
                 Some(command) = inbox.0.recv() => self.obey(command),
@@ -209,14 +211,20 @@ impl<O: Outlet> Fanout<O> {
     /// Takes the ticks in and hands each to whom it concerns: encoded once, whoever gets it.
     fn flush(&mut self, batch: Batch) {
         let epoch = batch.epoch.clone();
-        let fresh = self.market.apply(batch);
+        let Applied { fresh, turned } = self.market.apply(batch);
+        if turned {
+            self.metrics.epoch_changes.inc();
+            self.tell(&self.market.feed(), Some(&epoch));
+        }
         for unknown in fresh.iter().filter(|fresh| fresh.unknown) {
             self.greet(&unknown.tick.update.symbol);
         }
         let encoded: Vec<(Symbol, Box<RawValue>)> = fresh
             .into_iter()
-            .map(|fresh| (encode_tick(&fresh.tick, fresh.first.then_some(&epoch)), fresh))
-            .map(|(json, fresh)| (fresh.tick.update.symbol, json))
+            .map(|fresh| {
+                let json = encode_tick(&fresh.tick, fresh.missed + 1, fresh.first.then_some(&epoch));
+                (fresh.tick.update.symbol, json)
+            })
             .collect();
 
         for (symbol, json) in &encoded {
@@ -235,6 +243,22 @@ impl<O: Outlet> Fanout<O> {
                 self.count(ticks, cohort.members, dropped);
             }
         }
+    }
+
+    /// The feed is otherwise now: those who get ticks are told.
+    fn turn(&mut self, feed: Feed) {
+        let before = self.market.feed();
+        self.market.set_feed(feed.clone());
+        if before.state != feed.state && before.state != FeedState::Starting {
+            self.tell(&feed, None);
+        }
+    }
+
+    /// Tells everybody who gets ticks how the feed is, and the epoch if it is a new one.
+    fn tell(&self, feed: &Feed, epoch: Option<&Epoch>) {
+        let reason = if epoch.is_some() { "a new epoch: the numbers start over" } else { &feed.reason };
+        let status = Status { state: feed.state.as_str(), reason, epoch };
+        self.outlet.emit(SUBSCRIBED_ROOM, to_client::STATUS, &status.encode());
     }
 
     /// Counts an event with so many ticks that went to so many clients, but for those who had no room.
@@ -272,7 +296,7 @@ impl<O: Outlet> Fanout<O> {
         self.rearrange(client);
         let epoch = self.market.epoch();
         let snapshot: Vec<Box<RawValue>> =
-            self.market.latest(&symbols).iter().map(|tick| encode_tick(tick, epoch.as_ref())).collect();
+            self.market.latest(&symbols).iter().map(|tick| encode_tick(tick, 1, epoch.as_ref())).collect();
         let by_callback = reply.by_callback();
         let events = if by_callback { Vec::new() } else { self.as_events(mode, &snapshot) };
         let server = Server { id: self.settings.server_id.clone(), time: self.clock.millis() };
@@ -281,7 +305,7 @@ impl<O: Outlet> Fanout<O> {
             rejected,
             mode,
             epoch,
-            state: self.settings.state,
+            state: self.market.feed().state.as_str(),
             snapshot,
             replay: Vec::new(),
             resumed: BTreeMap::new(),
@@ -379,6 +403,11 @@ impl<O: Outlet> Fanout<O> {
         if cohort != session.cohort {
             join.extend(cohort.map(cohort::CohortId::room));
             leave.extend(session.cohort.map(cohort::CohortId::room));
+        }
+        match (session.symbols.is_empty(), symbols.is_empty()) {
+            (true, false) => join.push(SUBSCRIBED_ROOM.to_owned()),
+            (false, true) => leave.push(SUBSCRIBED_ROOM.to_owned()),
+            _ => {}
         }
         if !leave.is_empty() {
             session.link.leave(leave);

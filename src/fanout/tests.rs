@@ -94,8 +94,8 @@ impl Bench {
             batch_event: "ticks".into(),
             default_mode: Mode::Tick,
             server_id: "app1".into(),
-            state: "live",
         };
+        market.set_feed(Feed { state: FeedState::Live, reason: "test".into() });
         let fanout = Fanout::new(settings, market, metrics, Clock::from_fn(|| 5_000_000), world.clone());
         Self { world, fanout, next: HashMap::new() }
     }
@@ -125,6 +125,10 @@ impl Bench {
 
     /// One flush with a tick of each of these symbols.
     fn flush(&mut self, symbols: &str) {
+        self.flush_in("e", symbols);
+    }
+
+    fn flush_in(&mut self, epoch: &str, symbols: &str) {
         let ticks = symbols
             .split(' ')
             .map(|name| {
@@ -135,7 +139,7 @@ impl Bench {
                 Tick { seq: *seq, update }
             })
             .collect();
-        self.fanout.flush(Batch { epoch: Epoch::new("e"), ticks });
+        self.fanout.flush(Batch { epoch: Epoch::new(epoch), ticks });
     }
 
     fn take(&self, client: u64) -> Vec<(String, Value)> {
@@ -268,6 +272,43 @@ fn what_nobody_could_take_is_counted_and_a_lost_answer_ends_the_client() {
     bench.request(1, Request::Unsubscribe(Unsubscribe { symbols: Symbols::All }), true);
     assert!(bench.world.0.lock().unwrap().closed.contains(&1));
     assert_eq!(bench.fanout.metrics.messages_dropped.get(), 1);
+}
+
+#[test]
+fn those_who_get_ticks_are_told_of_a_change_and_of_a_new_epoch() {
+    let mut bench = Bench::new("BTC ETH");
+    for client in 1..=2 {
+        bench.join(client);
+        bench.subscribe(client, "*", Some(Mode::Tick));
+    }
+    bench.unsubscribe(2, "*");
+    bench.flush("BTC");
+    bench.take(1);
+    let feed = |state| Feed { state, reason: "because".into() };
+    bench.fanout.turn(feed(FeedState::Degraded));
+    bench.fanout.turn(feed(FeedState::Degraded));
+    bench.fanout.turn(feed(FeedState::Live));
+    bench.flush_in("f", "BTC");
+    let came = bench.take(1);
+    let said: Vec<_> = came.iter().map(|(event, body)| (event.as_str(), body.clone())).collect();
+    assert_eq!(said[0], ("status", json!({"state": "degraded", "reason": "because"})));
+    assert_eq!(said[1], ("status", json!({"state": "live", "reason": "because"})));
+    let turned = json!({"state": "live", "reason": "a new epoch: the numbers start over", "epoch": "f"});
+    assert_eq!(said[2], ("status", turned));
+    assert_eq!((said[3].0, &said[3].1["epoch"]), ("tick", &json!("f")));
+    assert!(bench.take(2).is_empty(), "who gets nothing is told nothing");
+}
+
+#[test]
+fn a_tick_stands_for_those_that_were_lost_on_the_way() {
+    let mut bench = Bench::new("BTC");
+    bench.join(1);
+    bench.flush("BTC");
+    bench.subscribe(1, "BTC", None);
+    bench.next.insert("BTC".into(), 105);
+    bench.flush("BTC");
+    let (_, tick) = bench.take(1).pop().unwrap();
+    assert_eq!((&tick["seq"], &tick["n"]), (&json!(106), &json!(5)));
 }
 
 #[test]

@@ -2,17 +2,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::State as Extract;
+use axum::extract::{Query, State as Extract};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::State;
-use crate::price::Epoch;
+use crate::price::{Epoch, Feed, FeedState};
+use crate::wire::short;
 
 /// `/health`, `/ready` and `/stats`, below the base path.
 pub(super) fn router(base: &str, state: Arc<State>) -> Router {
@@ -27,7 +29,8 @@ pub(super) fn router(base: &str, state: Arc<State>) -> Router {
 /// How the replica is.
 #[derive(Debug, Serialize)]
 struct Health<'a> {
-    /// `ok`, `draining` (a shutdown has begun) or `down`.
+    /// `ok`, `starting` (the bus has not been heard yet), `degraded` (cut off from the bus), `draining` (a shutdown has
+    /// begun) or `down` (no ticks).
     status: &'static str,
     /// Why it is not `ok`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,13 +39,22 @@ struct Health<'a> {
     version: &'static str,
     uptime_ms: u64,
     bus: BusHealth,
+    /// What this replica is to each source: `publisher` or `standby`.
+    sources: BTreeMap<&'static str, &'static str>,
 }
 
 #[derive(Debug, Serialize)]
 struct BusHealth {
     kind: &'static str,
-    state: &'static str,
-    epoch: Epoch,
+    state: FeedState,
+    reason: String,
+    epoch: Option<Epoch>,
+    /// `connected` or `away`, where the bus is Redis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<&'static str>,
+    /// How old the newest entry of the log was when it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_ms: Option<i64>,
 }
 
 impl State {
@@ -59,20 +71,50 @@ impl State {
     }
 
     fn health(&self) -> Health<'_> {
-        let failure = self.failure();
-        let status = match (&failure, self.draining.load(Ordering::Relaxed)) {
-            (Some(_), _) => "down",
-            (None, true) => "draining",
-            (None, false) => "ok",
+        let feed = self.market.feed();
+        let draining = self.draining.load(Ordering::Relaxed);
+        let (status, reason) = match (feed.state, draining, self.failure()) {
+            (_, true, _) => ("draining", Some("a shutdown has begun".to_owned())),
+            (FeedState::Starting, ..) => ("starting", Some(feed.reason.clone())),
+            (FeedState::Degraded, ..) => ("degraded", Some(feed.reason.clone())),
+            (FeedState::Live, _, Some(failure)) => ("down", Some(failure)),
+            (FeedState::Live, _, None) => ("ok", None),
         };
         Health {
             status,
-            reason: failure.or_else(|| (status == "draining").then(|| "a shutdown has begun".into())),
+            reason,
             id: &self.id,
             version: env!("CARGO_PKG_VERSION"),
             uptime_ms: self.uptime_ms(),
-            bus: BusHealth { kind: self.bus.kind(), state: self.bus.state().as_str(), epoch: self.bus.epoch() },
+            bus: self.bus_health(feed),
+            sources: self.bus.roles(),
         }
+    }
+
+    fn bus_health(&self, feed: Feed) -> BusHealth {
+        BusHealth {
+            kind: self.bus.kind(),
+            state: feed.state,
+            reason: feed.reason,
+            epoch: self.bus.epoch(),
+            redis: self.bus.redis_connected().map(|connected| if connected { "connected" } else { "away" }),
+            lag_ms: self.bus.lag_ms(),
+        }
+    }
+
+    /// What this replica says of itself to those who list the replicas.
+    pub fn describe(&self) -> Value {
+        let health = self.health();
+        json!({
+            "id": health.id,
+            "version": health.version,
+            "uptime_ms": health.uptime_ms,
+            "status": health.status,
+            "connections": self.metrics.connections_active.get(),
+            "lag_ms": health.bus.lag_ms,
+            "epoch": health.bus.epoch,
+            "sources": health.sources,
+        })
     }
 }
 
@@ -86,7 +128,8 @@ async fn health(Extract(state): Extract<Arc<State>>) -> Response {
 /// Whether new clients should come here.
 async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
     let health = state.health();
-    let code = if health.status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code =
+        if matches!(health.status, "ok" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(health)).into_response()
 }
 
@@ -106,6 +149,8 @@ struct Stats<'a> {
     messages: Messages,
     errors: Errors,
     bus: BusHealth,
+    /// Times that the epoch changed under this replica.
+    epoch_changes: u64,
     sources: Sources,
 }
 
@@ -122,6 +167,8 @@ struct Ticks {
     taken: u64,
     /// Had already, and dropped.
     repeated: u64,
+    /// Never came: holes in the numbers.
+    lost: u64,
     /// Held as history.
     history: usize,
 }
@@ -137,6 +184,8 @@ struct Drops {
 #[derive(Debug, Serialize)]
 struct Messages {
     received: u64,
+    /// Between replicas.
+    lost: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -147,16 +196,44 @@ struct Errors {
     requests: u64,
     /// Connections that could not be accepted.
     accept: u64,
+    /// Commands to Redis that failed.
+    redis: u64,
+    /// Entries of the log that could not be read.
+    bus_entries: u64,
+    /// Times that the log was trimmed beyond what was read here.
+    bus_gaps: u64,
 }
 
 #[derive(Debug, Serialize)]
 struct Sources {
+    /// What this replica is to each: `publisher` or `standby`.
+    #[serde(flatten)]
+    roles: BTreeMap<&'static str, &'static str>,
     restarts: u64,
     /// Ticks that could not be made in time.
     skipped: u64,
 }
 
-async fn stats(Extract(state): Extract<Arc<State>>) -> Response {
+#[derive(Debug, Deserialize)]
+struct StatsQuery {
+    scope: Option<String>,
+}
+
+async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQuery>) -> Response {
+    match query.scope.as_deref() {
+        None | Some("node") => {}
+        Some("cluster") => {
+            let mut nodes = state.bus.nodes();
+            if nodes.is_empty() {
+                nodes.push(state.describe());
+            }
+            return Json(json!({ "nodes": nodes })).into_response();
+        }
+        Some(other) => {
+            let message = format!("scope is \"{}\": must be node or cluster\n", short(other));
+            return (StatusCode::BAD_REQUEST, message).into_response();
+        }
+    }
     let metrics = &state.metrics;
     let mut subscriptions = metrics.subscriptions.all();
     for symbol in state.market.symbols() {
@@ -171,18 +248,27 @@ async fn stats(Extract(state): Extract<Arc<State>>) -> Response {
         ticks: Ticks {
             taken: metrics.ticks_in.get(),
             repeated: metrics.ticks_repeated.get(),
+            lost: metrics.ticks_lost.get(),
             history: state.market.history_ticks(),
         },
         deliveries: metrics.deliveries.get(),
         drops: Drops { queue_full: metrics.drops_queue_full.get(), messages: metrics.messages_dropped.get() },
-        messages: Messages { received: metrics.messages_received.get() },
+        messages: Messages { received: metrics.messages_received.get(), lost: metrics.messages_lost.get() },
         errors: Errors {
             protocol: metrics.protocol_errors.get(),
             requests: metrics.request_errors.get(),
             accept: metrics.accept_errors.get(),
+            redis: metrics.redis_errors.get(),
+            bus_entries: metrics.bus_garbage.get(),
+            bus_gaps: metrics.bus_gaps.get(),
         },
-        bus: state.health().bus,
-        sources: Sources { restarts: metrics.source_restarts.get(), skipped: metrics.ticks_skipped.get() },
+        bus: state.bus_health(state.market.feed()),
+        epoch_changes: metrics.epoch_changes.get(),
+        sources: Sources {
+            roles: state.bus.roles(),
+            restarts: metrics.source_restarts.get(),
+            skipped: metrics.ticks_skipped.get(),
+        },
     })
     .into_response()
 }
@@ -192,14 +278,17 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::bus::Bus;
+    use crate::bus::{self, Bus};
     use crate::clock::Clock;
     use crate::market::{Keep, Market};
     use crate::price::Batch;
 
-    fn state(silent_after: Duration) -> State {
+    async fn state(silent_after: Duration) -> State {
         let market = Market::new([], Keep { age_ms: 1, ticks: 1 }, Arc::default());
-        let bus = Bus::local(&Clock::from_fn(|| 0)).0;
+        market.set_feed(Feed { state: FeedState::Live, reason: "test".into() });
+        let settings =
+            bus::Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
+        let (bus, ..) = Bus::open(&settings, &Clock::from_fn(|| 0), &Arc::default()).await.unwrap();
         State {
             id: "app1".into(),
             started: Instant::now(),
@@ -213,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn is_down_with_a_reason_when_the_feed_falls_silent_and_up_again_with_the_next_tick() {
-        let state = Arc::new(state(Duration::from_millis(20)));
+        let state = Arc::new(state(Duration::from_millis(20)).await);
         while state.health().status == "ok" {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -221,13 +310,26 @@ mod tests {
         assert_eq!(down.status, "down");
         assert!(down.reason.unwrap().ends_with("; 20 ms are allowed"));
         assert_eq!(health(Extract(state.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-        state.market.apply(Batch { epoch: state.bus.epoch(), ticks: vec![] });
+        state.market.apply(Batch { epoch: Epoch::new("e"), ticks: vec![] });
         assert_eq!(state.health().status, "ok");
     }
 
     #[tokio::test]
+    async fn one_that_starts_is_not_ready_and_one_that_is_cut_off_is() {
+        let state = Arc::new(state(Duration::from_secs(60)).await);
+        let codes = async |feed| {
+            state.market.set_feed(Feed { state: feed, reason: "because".into() });
+            let (health, ready) = (health(Extract(state.clone())).await, ready(Extract(state.clone())).await);
+            (health.status().as_u16(), ready.status().as_u16())
+        };
+        assert_eq!(codes(FeedState::Starting).await, (200, 503));
+        assert_eq!(codes(FeedState::Degraded).await, (200, 200));
+        assert_eq!(state.health().reason.as_deref(), Some("because"));
+    }
+
+    #[tokio::test]
     async fn a_draining_replica_is_healthy_but_not_ready() {
-        let state = Arc::new(state(Duration::from_secs(60)));
+        let state = Arc::new(state(Duration::from_secs(60)).await);
         assert_eq!(ready(Extract(state.clone())).await.status(), StatusCode::OK);
         state.drain();
         assert_eq!(state.health().status, "draining");

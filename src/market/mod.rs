@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
-use crate::price::{Batch, Epoch, Symbol, Tick};
+use crate::price::{Batch, Epoch, Feed, FeedState, Price, Symbol, Tick};
 pub use history::{History, Keep};
 
 /// What is true now, for every symbol.
@@ -28,6 +28,7 @@ struct State {
     order: Vec<Symbol>,
     /// When the last batch came; at first, when the market began.
     heard: Instant,
+    feed: Feed,
 }
 
 #[derive(Debug)]
@@ -47,6 +48,17 @@ pub struct Fresh {
     pub first: bool,
     /// True for the first tick of a symbol that nobody knew.
     pub unknown: bool,
+    /// Ticks between the one before and this one that never came: this one stands for them too.
+    pub missed: u64,
+}
+
+/// What a batch brought.
+#[derive(Debug)]
+pub struct Applied {
+    /// The ticks that are news.
+    pub fresh: Vec<Fresh>,
+    /// True where the batch began another epoch than the one before.
+    pub turned: bool,
 }
 
 impl Market {
@@ -58,6 +70,7 @@ impl Market {
                 symbols: HashMap::new(),
                 order: Vec::new(),
                 heard: Instant::now(),
+                feed: Feed { state: FeedState::Starting, reason: "the bus has not been heard yet".to_owned() },
             }),
             keep,
             metrics,
@@ -71,10 +84,11 @@ impl Market {
     }
 
     /// Takes the ticks of a batch, in order, and returns those that are news. One with a `seq` that the symbol has
-    /// reached already in this epoch is a repeat: counted and dropped.
-    pub fn apply(&self, batch: Batch) -> Vec<Fresh> {
+    /// reached already in this epoch is a repeat: counted and dropped. A hole in the numbers is counted too.
+    pub fn apply(&self, batch: Batch) -> Applied {
         let mut state = self.write();
         state.heard = Instant::now();
+        let turned = state.epoch.as_ref().is_some_and(|epoch| *epoch != batch.epoch);
         if state.epoch.as_ref() != Some(&batch.epoch) {
             state.begin(batch.epoch);
         }
@@ -93,13 +107,25 @@ impl Market {
                 continue;
             }
             let first = known.is_none();
+            let missed = known.map_or(0, |last| tick.seq - last.seq - 1);
+            self.metrics.ticks_lost.add(missed);
             entry.outdated = false;
             entry.last = Some(tick.clone());
             entry.history.push(tick.clone());
-            fresh.push(Fresh { tick, first, unknown });
+            fresh.push(Fresh { tick, first, unknown, missed });
         }
         self.metrics.ticks_in.add(fresh.len() as u64);
-        fresh
+        Applied { fresh, turned }
+    }
+
+    /// Takes what the bus says of the feed.
+    pub fn set_feed(&self, feed: Feed) {
+        self.write().feed = feed;
+    }
+
+    /// How the feed is.
+    pub fn feed(&self) -> Feed {
+        self.read().feed.clone()
     }
 
     /// The numbering that is in force; none before the first batch.
@@ -122,6 +148,11 @@ impl Market {
         let state = self.read();
         let last = |symbol| state.symbols.get(symbol).filter(|entry| !entry.outdated)?.last.clone();
         symbols.into_iter().filter_map(last).collect()
+    }
+
+    /// The last price of a symbol, of whatever epoch.
+    pub fn last_price(&self, symbol: &Symbol) -> Option<Price> {
+        self.read().symbols.get(symbol)?.last.as_ref().map(|tick| tick.update.price)
     }
 
     /// How long ago the last batch came.
@@ -164,7 +195,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::price::{Price, Update};
+    use crate::price::Update;
 
     fn tick(symbol: &str, seq: u64, price: u32) -> Tick {
         let update = Update {
@@ -187,6 +218,10 @@ mod tests {
         Batch { epoch: Epoch::new(epoch), ticks }
     }
 
+    fn apply(market: &Market, batch: Batch) -> Vec<Fresh> {
+        market.apply(batch).fresh
+    }
+
     fn names(symbols: &[Symbol]) -> Vec<&str> {
         symbols.iter().map(Symbol::as_str).collect()
     }
@@ -196,11 +231,11 @@ mod tests {
         let market = market(&["BTC", "ETH"]);
         assert!(market.latest(&market.symbols()).is_empty());
 
-        let fresh = market.apply(batch("a", vec![tick("BTC", 10, 1), tick("BTC", 11, 2), tick("ETH", 7, 3)]));
+        let fresh = apply(&market, batch("a", vec![tick("BTC", 10, 1), tick("BTC", 11, 2), tick("ETH", 7, 3)]));
         let said: Vec<_> = fresh.iter().map(|fresh| (fresh.tick.seq, fresh.first, fresh.unknown)).collect();
         assert_eq!(said, [(10, true, false), (11, false, false), (7, true, false)]);
 
-        let fresh = market.apply(batch("a", vec![tick("BTC", 11, 9), tick("BTC", 10, 9), tick("BTC", 12, 4)]));
+        let fresh = apply(&market, batch("a", vec![tick("BTC", 11, 9), tick("BTC", 10, 9), tick("BTC", 12, 4)]));
         assert_eq!(fresh.len(), 1, "a repeat is harmless");
         assert_eq!(market.latest(&market.symbols()), [tick("BTC", 12, 4), tick("ETH", 7, 3)]);
         assert_eq!(market.history_ticks(), 4);
@@ -211,7 +246,7 @@ mod tests {
     fn a_new_epoch_starts_over_whatever_its_numbers() {
         let market = market(&["BTC", "ETH"]);
         market.apply(batch("a", vec![tick("BTC", 100, 1), tick("ETH", 100, 1)]));
-        let fresh = market.apply(batch("b", vec![tick("BTC", 5, 2)]));
+        let fresh = apply(&market, batch("b", vec![tick("BTC", 5, 2)]));
         assert!(fresh[0].first);
         assert_eq!(market.epoch(), Some(Epoch::new("b")));
         assert_eq!(market.latest(&market.symbols()), [tick("BTC", 5, 2)], "ETH has no tick in this epoch yet");
@@ -219,9 +254,25 @@ mod tests {
     }
 
     #[test]
+    fn sees_a_hole_in_the_numbers() {
+        let market = market(&["BTC"]);
+        let missed = |market: &Market, seq| apply(market, batch("a", vec![tick("BTC", seq, 1)]))[0].missed;
+        assert_eq!([missed(&market, 10), missed(&market, 11), missed(&market, 15), missed(&market, 16)], [0, 0, 3, 0]);
+        assert_eq!(market.metrics.ticks_lost.get(), 3);
+        assert_eq!(apply(&market, batch("b", vec![tick("BTC", 99, 1)]))[0].missed, 0, "another epoch");
+    }
+
+    #[test]
+    fn says_when_the_epoch_turns() {
+        let market = market(&["BTC"]);
+        let turned = |epoch| market.apply(batch(epoch, vec![])).turned;
+        assert_eq!([turned("a"), turned("a"), turned("b"), turned("b")], [false, false, true, false]);
+    }
+
+    #[test]
     fn learns_symbols_from_their_ticks() {
         let market = market(&["ETH"]);
-        let fresh = market.apply(batch("a", vec![tick("BTC", 1, 1), tick("BTC", 2, 1)]));
+        let fresh = apply(&market, batch("a", vec![tick("BTC", 1, 1), tick("BTC", 2, 1)]));
         assert_eq!(fresh.iter().map(|fresh| fresh.unknown).collect::<Vec<_>>(), [true, false]);
         assert_eq!(names(&market.symbols()), ["ETH", "BTC"]);
         assert!(market.symbol("BTC").is_some() && market.symbol("XRP").is_none());

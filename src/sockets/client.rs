@@ -6,11 +6,12 @@ use socketioxide::adapter::Adapter;
 use socketioxide::extract::SocketRef;
 use socketioxide::socket::DisconnectReason;
 
-use super::Shared;
 use super::event::{Body, Event, Responder};
+use super::{Message, Shared, room_of};
 use crate::fanout::{ClientId, Link, Reply, Request};
 use crate::wire::{
-    Answer, ErrorCode, Failure, Pong, Subscribe, Unsubscribe, from_client as from, short, to_client as to,
+    Answer, Chat, ChatMessage, DEFAULT_ROOM, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe,
+    from_client as from, short, to_client as to,
 };
 
 /// Events that may come before the connection stands: the packet that says so is on its way already, and a quick client
@@ -54,6 +55,9 @@ impl<A: Adapter> Client<A> {
         *phase = Phase::Open;
         self.shared.metrics.connections_total.inc();
         self.shared.metrics.connections_active.add(1);
+        if self.shared.chat_auto_join {
+            socket.join(room_of(DEFAULT_ROOM));
+        }
         place.join(self.id, Arc::new(SocketLink { socket, shared: self.shared.clone() }));
         for event in early {
             self.carry_out(event);
@@ -106,7 +110,7 @@ impl<A: Adapter> Client<A> {
             return;
         };
         let request = match name.as_str() {
-            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY if binary => {
+            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY | from::CHAT if binary => {
                 Err(Failure::invalid("the payload has binary attachments: must be JSON alone"))
             }
             from::SUBSCRIBE => {
@@ -121,6 +125,7 @@ impl<A: Adapter> Client<A> {
             from::LATENCY => {
                 return self.pong(responder.answer_to(&name, to::LATENCY), payload.as_deref());
             }
+            from::CHAT => return self.chat(responder, payload.as_deref()),
             _ => Err(unknown_event(&name)),
         };
         match request {
@@ -141,6 +146,22 @@ impl<A: Adapter> Client<A> {
         self.sent(Box::new(reply).send(Ok(answer)));
     }
 
+    /// Says something to a room. Without a callback, silence is success.
+    fn chat(&self, responder: Responder<A>, payload: Option<&RawValue>) {
+        let said = Chat::parse(payload).and_then(|Chat { room, text }| {
+            let ts = self.shared.clock.millis();
+            let server = self.shared.server_id.as_str();
+            let body = ChatMessage { room: &room, text: &text, from: None, server, ts }.encode();
+            let message = Message { room: room_of(&room), event: to::CHAT_MESSAGE, body };
+            let busy = |_| Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
+            self.shared.messages.try_send(message).map_err(busy)
+        });
+        match said {
+            Ok(()) => self.sent(responder.done(&Answer::encode(Ok(Done {})))),
+            Err(failure) => self.refuse(responder, from::CHAT, failure),
+        }
+    }
+
     fn refuse(&self, responder: Responder<A>, name: &str, failure: Failure) {
         self.shared.metrics.request_errors.inc();
         self.sent(responder.fail(name, failure));
@@ -158,7 +179,7 @@ impl<A: Adapter> Client<A> {
 }
 
 fn unknown_event(name: &str) -> Failure {
-    let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY].join(", ");
+    let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY, from::CHAT].join(", ");
     Failure::new(ErrorCode::UnknownEvent, format!("there is no event \"{}\": must be one of {known}", short(name)))
 }
 

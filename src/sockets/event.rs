@@ -92,6 +92,11 @@ impl<A: Adapter> Responder<A> {
         Answerer { responder: self, request: request.to_owned(), answered_by }
     }
 
+    /// Answers where there is a callback; false if there was no room for it.
+    pub(super) fn done(self, answer: &RawValue) -> bool {
+        self.ack.is_none_or(|ack| ack.send(answer).is_ok())
+    }
+
     /// Says that `request` failed; false if there was no room for it.
     pub(super) fn fail(self, request: &str, failure: Failure) -> bool {
         match self.ack {

@@ -1,3 +1,4 @@
+mod across;
 mod client;
 mod event;
 
@@ -11,18 +12,32 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
-use socketioxide::adapter::Adapter;
+use socketioxide::adapter::{Adapter, Emitter};
 use socketioxide::extract::SocketRef;
 use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
 use socketioxide::{BroadcastError, ParserConfig, SocketIo, TransportType};
 
+use socketioxide_redis::{CustomRedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::Clock;
 use crate::fanout::{Handle, Outlet};
 use crate::metrics::Metrics;
 use crate::net::{Closer, Upgrades};
+use across::Across;
 use client::Client;
 use event::Event;
+
+/// What knows the rooms of this replica, and carries what is rare (never ticks) to the others.
+type Rooming = CustomRedisAdapter<Emitter, Across>;
+
+/// What the adapter's channels in Redis begin with: another than that of Node's adapter, whose messages are different.
+const CHANNEL_PREFIX: &str = "tickcast";
+
+/// Messages to rooms that may wait to be sent across; a request that finds no room is answered with `unavailable`.
+const MESSAGES_IN_FLIGHT: usize = 1024;
 
 /// Packets that may wait for one client; then ticks are dropped for it, and counted.
 const QUEUE_PACKETS: usize = 1024;
@@ -44,12 +59,32 @@ pub struct Settings {
     /// How long the attachments of a binary packet may take. Looked at when one comes; `net` ends a WebSocket on which
     /// none does.
     pub attachments_timeout: Duration,
+    /// This replica's id.
+    pub server_id: String,
+    /// True if everybody is in the room `chat` from the start.
+    pub chat_auto_join: bool,
+    /// How to reach the Redis that joins the replicas; none for one that is alone.
+    pub redis: Option<fred::types::Builder>,
 }
 
 /// The Socket.IO server.
 pub struct Edge {
-    io: SocketIo,
+    io: SocketIo<Rooming>,
     router: Router,
+}
+
+/// Carries what is said to rooms, on this replica and across.
+pub struct Messages {
+    io: SocketIo<Rooming>,
+    across: Across,
+    outgoing: mpsc::Receiver<Message>,
+}
+
+/// An event for everybody in a room, on every replica.
+struct Message {
+    room: String,
+    event: &'static str,
+    body: Box<RawValue>,
 }
 
 /// What every client's handlers share.
@@ -58,17 +93,34 @@ struct Shared {
     metrics: Arc<Metrics>,
     clock: Clock,
     upgrades: Upgrades,
+    server_id: String,
+    chat_auto_join: bool,
+    messages: mpsc::Sender<Message>,
 }
 
 impl Edge {
-    /// A server that hands what clients ask for to the fan-out.
-    pub fn new(settings: &Settings, fanout: Handle, metrics: Arc<Metrics>, clock: Clock) -> Self {
+    /// A server that hands what clients ask for to the fan-out, and what has to run for its messages.
+    ///
+    /// # Errors
+    /// The address of Redis cannot be used at all. One that does not answer is waited for.
+    pub async fn new(
+        settings: &Settings,
+        fanout: Handle,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Result<(Self, Messages), fred::error::Error> {
         let max_payload = usize::try_from(settings.max_payload_bytes).unwrap_or(usize::MAX);
         let parser = ParserConfig::common()
             .max_incoming_binaries(MAX_ATTACHMENTS)
             .max_incoming_binary_buf_size(max_payload)
             .packet_completion_timeout(settings.attachments_timeout);
+        let across = match settings.redis.clone() {
+            Some(redis) => Across::through(redis, metrics.clone())?,
+            None => Across::nowhere(metrics.clone()),
+        };
+        let adapter = RedisAdapterConfig::new().with_prefix(CHANNEL_PREFIX);
         let (service, io) = SocketIo::builder()
+            .with_adapter::<Rooming>(RedisAdapterCtr::new_with_driver(across.clone(), adapter))
             .req_path(settings.path.clone())
             .ping_interval(settings.ping_interval)
             .ping_timeout(settings.ping_timeout)
@@ -79,8 +131,17 @@ impl Edge {
             .with_parser(parser)
             .build_svc();
         let upgrades = Upgrades::default();
-        let shared = Arc::new(Shared { fanout, metrics, clock, upgrades: upgrades.clone() });
-        serve_namespace(&io, &shared);
+        let (messages, outgoing) = mpsc::channel(MESSAGES_IN_FLIGHT);
+        let shared = Arc::new(Shared {
+            fanout,
+            metrics,
+            clock,
+            upgrades: upgrades.clone(),
+            server_id: settings.server_id.clone(),
+            chat_auto_join: settings.chat_auto_join,
+            messages,
+        });
+        serve_namespace(&io, &shared).await;
 
         let path = &settings.path;
         let router = Router::new()
@@ -88,7 +149,8 @@ impl Edge {
             .route_service(&format!("{path}/"), service.clone())
             .route_service(&format!("{path}/{{*rest}}"), service)
             .layer(middleware::from_fn(move |request, next| note_upgrade(upgrades.clone(), request, next)));
-        Self { io, router }
+        let messages = Messages { io: io.clone(), across, outgoing };
+        Ok((Self { io, router }, messages))
     }
 
     /// The routes of the endpoint.
@@ -107,14 +169,39 @@ impl Edge {
     }
 }
 
+impl Messages {
+    /// Sends what is said here, and hands on what comes from other replicas, until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let send = async {
+            while let Some(Message { room, event, body }) = self.outgoing.recv().await {
+                // None once the server is closing.
+                let Some(namespace) = self.io.of("/") else { return };
+                if let Err(BroadcastError::Socket(full)) = namespace.within(room).emit(event, &*body).await {
+                    tracing::debug!(full = full.len(), event, "clients had no room for a message");
+                }
+            }
+        };
+        tokio::select! {
+            () = self.across.run(stop.clone()) => {}
+            () = send => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// The room of people that has this name. The server's own rooms have other names, whatever people call theirs.
+fn room_of(name: &str) -> String {
+    format!("room:{name}")
+}
+
 /// The handlers of the default namespace.
 ///
 /// They are registered before the connection stands (in the middleware), not after (in the connect handler): a client
 /// may send its first event as soon as it has read that it is connected, and one that finds no handler is lost.
-fn serve_namespace(io: &SocketIo, shared: &Arc<Shared>) {
+async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
     let prepare = {
         let shared = shared.clone();
-        async move |socket: SocketRef| {
+        async move |socket: SocketRef<Rooming>| {
             let client = Arc::new(Client::new(shared.clone()));
             socket.extensions.insert(client.clone());
             socket.on_fallback({
@@ -137,12 +224,15 @@ fn serve_namespace(io: &SocketIo, shared: &Arc<Shared>) {
             Ok::<(), Infallible>(())
         }
     };
-    let connected = async |socket: SocketRef| {
+    let connected = async |socket: SocketRef<Rooming>| {
         if let Some(client) = socket.extensions.get::<Arc<Client<_>>>() {
             client.open(socket).await;
         }
     };
-    io.ns("/", connected.with(prepare));
+    // Cannot fail: see `Across`.
+    if let Err(error) = io.ns("/", connected.with(prepare)).await {
+        tracing::error!(%error, "cannot serve the namespace");
+    }
 }
 
 /// Notes which connection is to carry the WebSocket of a session that began with polling: the session itself only

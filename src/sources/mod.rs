@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Bus, PublishError};
+use crate::bus::{Bus, PublishError, Term};
 use crate::metrics::Metrics;
 pub use simulator::Simulator;
 
@@ -32,6 +32,7 @@ impl Error {
     pub fn worth_retrying(&self) -> bool {
         match self {
             Self::Publish(PublishError::Closed) => false,
+            Self::Publish(PublishError::Fenced) => true,
         }
     }
 }
@@ -41,14 +42,15 @@ pub trait Source: Send {
     /// Its name, as in the settings and the log.
     fn name(&self) -> &'static str;
 
-    /// Publishes until it is told to stop.
+    /// Publishes until it is told to stop. Goes on from where the log ends: another replica may have published.
     ///
     /// # Errors
     /// Whatever keeps it from going on; see [`Error::worth_retrying`].
-    fn run(&mut self, bus: &Bus, stop: &CancellationToken) -> impl Future<Output = Result<(), Error>> + Send;
+    fn run(&mut self, term: &Term<'_>, stop: &CancellationToken) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// Runs a source until `stop`, and starts it again when it fails, after a pause that grows.
+/// Runs a source whenever this replica holds its lease, until `stop`. Starts it again when it fails, after a pause that
+/// grows.
 ///
 /// # Errors
 /// The first error that is not worth a retry.
@@ -60,15 +62,25 @@ pub async fn supervise(
 ) -> Result<(), Error> {
     let mut pause = FIRST_PAUSE;
     loop {
+        let Some(term) = bus.lead(source.name(), stop).await else { return Ok(()) };
+        tracing::info!(source = source.name(), "publishing");
         let started = tokio::time::Instant::now();
-        let Err(error) = source.run(bus, stop).await else {
-            return Ok(());
+        let ended = tokio::select! {
+            ended = source.run(&term, stop) => ended,
+            () = term.keep() => Err(Error::Publish(PublishError::Fenced)),
         };
+        term.release().await;
+        let Err(error) = ended else { return Ok(()) };
         if stop.is_cancelled() {
             return Ok(());
         }
         if !error.worth_retrying() {
             return Err(error);
+        }
+        if matches!(error, Error::Publish(PublishError::Fenced)) {
+            // Not the source's failure: another replica goes on with it.
+            tracing::warn!(source = source.name(), "the lease is lost");
+            continue;
         }
         if started.elapsed() >= HEALTHY_AFTER {
             pause = FIRST_PAUSE;

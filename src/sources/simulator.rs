@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Source};
-use crate::bus::Bus;
+use crate::bus::Term;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::price::{Price, Symbol, Update};
@@ -40,17 +41,20 @@ const FARTHEST: f64 = 100.0;
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A simulator that fell behind by more than this gives up what is missing instead of making it up in a burst.
-const LONGEST_CATCH_UP: Duration = Duration::from_secs(1);
+const LONGEST_CATCH_UP: Duration = Duration::from_secs(5);
 
 /// A source of believable prices: per symbol a geometric random walk, rounded to the symbol's price step. One tick per
 /// symbol and interval, all symbols in one batch.
-#[derive(Debug)]
 pub struct Simulator {
     walks: Vec<Walk>,
     interval: Duration,
     clock: Clock,
     metrics: Arc<Metrics>,
+    recall: Recall,
 }
+
+/// The last price of a symbol that this replica knows of.
+pub type Recall = Box<dyn Fn(&Symbol) -> Option<Price> + Send + Sync>;
 
 #[derive(Debug)]
 struct Walk {
@@ -65,17 +69,28 @@ struct Walk {
 
 impl Simulator {
     /// A simulator of these symbols. With a `seed`, each symbol's walk is the same on every start and whatever the
-    /// other symbols are.
+    /// other symbols are. `recall` is where it goes on from when the log itself has forgotten.
     pub fn new(
         symbols: impl IntoIterator<Item = Symbol>,
         interval: Duration,
         seed: Option<u64>,
         clock: Clock,
         metrics: Arc<Metrics>,
+        recall: Recall,
     ) -> Self {
         let seed = seed.unwrap_or_else(rand::random);
         let walks = symbols.into_iter().map(|symbol| Walk::new(symbol, seed)).collect();
-        Self { walks, interval, clock, metrics }
+        Self { walks, interval, clock, metrics, recall }
+    }
+
+    /// Takes each walk up where the feed is: at the log's last price, else at the last one that was seen here.
+    fn take_up(&mut self, last: &HashMap<Symbol, Price>) {
+        for walk in &mut self.walks {
+            let price = last.get(&walk.symbol).copied().or_else(|| (self.recall)(&walk.symbol));
+            if let Some(price) = price.and_then(|price| f64::try_from(price).ok()).filter(|price| *price > 0.0) {
+                walk.go_on_from(price);
+            }
+        }
     }
 
     fn step(&mut self) -> Vec<Update> {
@@ -90,7 +105,8 @@ impl Source for Simulator {
         "simulator"
     }
 
-    async fn run(&mut self, bus: &Bus, stop: &CancellationToken) -> Result<(), Error> {
+    async fn run(&mut self, term: &Term<'_>, stop: &CancellationToken) -> Result<(), Error> {
+        self.take_up(&term.last_prices().await);
         let mut pace = tokio::time::interval(self.interval);
         // Late ticks are made up at once: over any longer time there is one per interval, without drift.
         pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -108,7 +124,7 @@ impl Source for Simulator {
             }
             let updates = self.step();
             tokio::select! {
-                published = bus.publish(updates) => published?,
+                published = term.publish(updates) => published?,
                 () = stop.cancelled() => return Ok(()),
             };
         }
@@ -131,6 +147,16 @@ impl Walk {
         let offset: f64 = StandardNormal.sample(&mut rng);
         let price = start * (0.02 * offset.clamp(-3.0, 3.0)).exp();
         Self { symbol, price, start, volatility, decimals, rng }
+    }
+
+    /// Walks on from a price that was published. One far from the start moves the bounds: it is what is true.
+    fn go_on_from(&mut self, price: f64) {
+        // Within the rounding of what was published, the walk itself knows better.
+        let step = 10f64.powi(-self.decimals.cast_signed());
+        if (self.price - price).abs() > step {
+            self.price = price;
+        }
+        self.start = self.start.clamp(self.price / FARTHEST, self.price * FARTHEST);
     }
 
     /// One step of geometric Brownian motion without drift, `years` long.
@@ -160,11 +186,19 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
-    use crate::price::Tick;
+    use crate::bus::{self, Bus};
+    use crate::price::{BusEvent, Tick};
 
     fn simulator(symbols: &str, interval_ms: u64, seed: u64) -> Simulator {
         let symbols: Vec<Symbol> = symbols.split(',').map(|name| name.parse().unwrap()).collect();
-        Simulator::new(symbols, Duration::from_millis(interval_ms), Some(seed), Clock::from_fn(|| 0), Arc::default())
+        Simulator::new(
+            symbols,
+            Duration::from_millis(interval_ms),
+            Some(seed),
+            Clock::from_fn(|| 0),
+            Arc::default(),
+            Box::new(|_| None),
+        )
     }
 
     fn prices(simulator: &mut Simulator, symbol: &str, steps: usize) -> Vec<Price> {
@@ -214,19 +248,27 @@ mod tests {
 
     /// Runs a simulator for `length` of paused time, and returns when each tick of `symbol` was published.
     async fn run(interval_ms: u64, length: Duration, stall: Option<(Duration, Duration)>) -> (Vec<Tick>, Arc<Metrics>) {
-        let (bus, mut reader) = Bus::local(&Clock::from_fn(|| 0));
+        let settings =
+            bus::Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
+        let clock = Clock::from_fn(|| 0);
+        let (bus, mut reader, _) = Bus::open(&settings, &clock, &Arc::default()).await.unwrap();
         let mut simulator = simulator("BTC,ETH", interval_ms, 1);
         let metrics = simulator.metrics.clone();
         let stop = CancellationToken::new();
         let mut ticks = Vec::new();
         let end = Instant::now() + length;
-        let source = simulator.run(&bus, &stop);
+        let term = bus.lead("simulator", &stop).await.unwrap();
+        let source = simulator.run(&term, &stop);
         let read = async {
             loop {
                 tokio::select! {
                     biased;
                     () = tokio::time::sleep_until(end) => break,
-                    batch = reader.next() => ticks.extend(batch.unwrap().ticks),
+                    event = reader.next() => {
+                        if let Some(BusEvent::Ticks(batch)) = event {
+                            ticks.extend(batch.ticks);
+                        }
+                    }
                 }
             }
             stop.cancel();
@@ -270,6 +312,26 @@ mod tests {
         let got = count(&ticks, "BTC");
         assert!((395..=410).contains(&got), "no burst of what is old: {got}");
         assert!((1990..=2010).contains(&metrics.ticks_skipped.get()), "counted: {}", metrics.ticks_skipped.get());
+    }
+
+    #[test]
+    fn goes_on_from_the_last_price_within_one_step() {
+        let mut first = simulator("BTC,ETH", 100, 1);
+        let before = prices(&mut first, "BTC", 1000).pop().unwrap();
+        let last = HashMap::from([("BTC".parse().unwrap(), before)]);
+        let mut second = simulator("BTC,ETH", 100, 2);
+        second.recall = Box::new(|symbol| (symbol.as_str() == "ETH").then(|| Price::from(5000)));
+        second.take_up(&last);
+        let step = |from: f64, to: Price| (f64::try_from(to).unwrap() / from).ln().abs();
+        // Eight deviations of one step.
+        let bound = 8.0 * 0.7 * (0.1 / YEAR.as_secs_f64()).sqrt();
+        let updates = second.step();
+        assert!(step(f64::try_from(before).unwrap(), updates[0].price) < bound, "from the log");
+        assert!(step(5000.0, updates[1].price) < bound, "from what was seen here");
+        // One that goes on by itself keeps what rounding hides.
+        let exact = first.walks[0].price;
+        first.take_up(&last);
+        assert!((first.walks[0].price - exact).abs() < f64::EPSILON);
     }
 
     #[test]

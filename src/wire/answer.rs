@@ -68,6 +68,51 @@ pub struct Pong<'a> {
     pub time: u64,
 }
 
+/// The answer to a request that brings nothing back.
+#[derive(Debug, Serialize)]
+pub struct Done {}
+
+/// The body of `status`.
+#[derive(Debug, Serialize)]
+pub struct Status<'a> {
+    /// How the feed is.
+    pub state: &'static str,
+    /// Why, for people.
+    pub reason: &'a str,
+    /// The epoch, where it is a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<&'a Epoch>,
+}
+
+impl Status<'_> {
+    /// As JSON text.
+    pub fn encode(&self) -> Box<RawValue> {
+        encode(self)
+    }
+}
+
+/// The body of `chat-message`.
+#[derive(Debug, Serialize)]
+pub struct ChatMessage<'a> {
+    /// Where it was said.
+    pub room: &'a str,
+    /// What was said.
+    pub text: &'a str,
+    /// Who said it; null while nobody has a name.
+    pub from: Option<&'a str>,
+    /// The id of the replica that took it.
+    pub server: &'a str,
+    /// That replica's time, in ms since the Unix epoch.
+    pub ts: u64,
+}
+
+impl ChatMessage<'_> {
+    /// As JSON text.
+    pub fn encode(&self) -> Box<RawValue> {
+        encode(self)
+    }
+}
+
 /// Why a request failed as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {

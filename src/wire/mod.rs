@@ -2,8 +2,8 @@ mod answer;
 mod request;
 mod tick;
 
-pub use answer::{Answer, Failure, Pong, Rejected, Server, Subscribed, Unsubscribed};
-pub use request::{MAX_SYMBOLS_PER_REQUEST, Subscribe, Symbols, Unsubscribe, short};
+pub use answer::{Answer, ChatMessage, Done, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
+pub use request::{Chat, DEFAULT_ROOM, MAX_SYMBOLS_PER_REQUEST, Subscribe, Symbols, Unsubscribe, short};
 pub use tick::{encode_tick, encode_ticks};
 
 use std::str::FromStr;
@@ -18,7 +18,9 @@ pub mod from_client {
     pub const UNSUBSCRIBE: &str = "unsubscribe";
     /// Measures the round trip.
     pub const PING: &str = "ping";
-    /// The same under a name that JS 2.x clients can send: they keep `ping` to themselves.
+    /// Says something to a room.
+    pub const CHAT: &str = "chat";
+    /// [`PING`] under a name that JS 2.x clients can send: they keep `ping` to themselves.
     pub const LATENCY: &str = "latency";
 }
 
@@ -32,6 +34,10 @@ pub mod to_client {
     pub const PONG: &str = "pong";
     /// Answers `latency` where there is no callback.
     pub const LATENCY: &str = "latency";
+    /// Says how the feed is.
+    pub const STATUS: &str = "status";
+    /// Something that was said to a room.
+    pub const CHAT_MESSAGE: &str = "chat-message";
     /// Says what failed where there is no callback.
     pub const ERROR: &str = "error";
 }

@@ -105,6 +105,7 @@ fn the_example_is_what_the_server_starts_with() {
     assert_eq!(values(&of_example), values(&run(&["check-config"], &[], empty.path())));
     // And it names every setting there is.
     let text = std::fs::read_to_string(example).unwrap();
+    assert!(values(&of_example).len() > 20);
     for line in values(&of_example) {
         let name = line.split('=').next().unwrap();
         assert!(text.contains(&format!("{name}=")), "{name} is not in .env.example");

@@ -1,0 +1,162 @@
+mod append;
+mod connection;
+mod follow;
+mod lease;
+mod nodes;
+
+pub(super) use append::RedisLog;
+pub use connection::RedisSettings;
+pub(super) use connection::{Connections, VersionError, check_version};
+pub(super) use follow::Follower;
+pub(super) use lease::Lease;
+pub(super) use nodes::Presence;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::KeysInterface;
+use fred::types::Expiration;
+use fred::types::scripts::Script;
+
+use crate::price::{Epoch, Symbol, Update};
+
+/// Where everything of ours is in Redis. The braces put what a script touches in one slot of a Redis Cluster.
+pub(super) mod keys {
+    /// The log.
+    pub const STREAM: &str = "tickcast:{bus}:stream";
+    /// The epoch in force, the number that it began at, and the highest number that was given.
+    pub const META: &str = "tickcast:{bus}:meta";
+    /// The last number of each symbol.
+    pub const SEQ: &str = "tickcast:{bus}:seq";
+    /// The last tick of each symbol, as JSON: quiet ones fall out of the log.
+    pub const LAST: &str = "tickcast:{bus}:last";
+    /// The last batch of each source, to know it again.
+    pub const DONE: &str = "tickcast:{bus}:done";
+    /// What each replica says of itself, and until when that holds.
+    pub const NODES: &str = "tickcast:{bus}:nodes";
+    /// See [`NODES`].
+    pub const SEEN: &str = "tickcast:{bus}:seen";
+
+    /// Who may publish for a source.
+    pub fn lease(source: &str) -> String {
+        format!("tickcast:{{bus}}:lease:{source}")
+    }
+
+    /// The latest price of a symbol, for other services.
+    pub fn price(symbol: &str) -> String {
+        format!("tickcast:price:{symbol}")
+    }
+}
+
+/// The scripts that Redis runs for us.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    append: Script,
+    join: Script,
+    renew: Script,
+    release: Script,
+    nodes: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            append: Script::from_lua(include_str!("append.lua")),
+            join: Script::from_lua(include_str!("join.lua")),
+            renew: Script::from_lua(include_str!("renew.lua")),
+            release: Script::from_lua(include_str!("release.lua")),
+            nodes: Script::from_lua(include_str!("nodes.lua")),
+        }
+    }
+}
+
+/// What this replica knows of the bus; shared by those who write and who read.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    epoch: Mutex<Option<Epoch>>,
+    /// The highest number that was read or made here: a Redis that knows less has lost something.
+    highest: AtomicU64,
+    /// How old the newest entry was when it was read, in ms; below zero where the clocks differ.
+    lag_ms: AtomicI64,
+}
+
+impl Known {
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.epoch.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    fn set_epoch(&self, epoch: Epoch) {
+        *self.epoch.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(epoch);
+    }
+
+    fn raise(&self, seq: u64) {
+        self.highest.fetch_max(seq, Ordering::Relaxed);
+    }
+
+    fn highest(&self) -> u64 {
+        self.highest.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn lag_ms(&self) -> i64 {
+        self.lag_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// A name for an epoch that nobody has had.
+pub(super) fn new_epoch() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// How often other services are told the latest prices.
+pub(super) const PRICES_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a price holds for other services.
+const PRICE_HOLDS_MS: i64 = 3000;
+
+/// A price as other services read it: the tick as clients get it.
+pub(super) fn price_json(update: &Update, seq: u64) -> String {
+    format!(r#"{{"symbol":"{}",{},"seq":{seq}}}"#, update.symbol, append::encode(update))
+}
+
+/// Tells other services these prices: `tickcast:price:BTC`.
+pub(super) async fn tell_prices(connections: &Connections, prices: HashMap<Symbol, String>) -> Result<(), Error> {
+    if prices.is_empty() {
+        return Ok(());
+    }
+    let pipeline = connections.commands.pipeline();
+    for (symbol, json) in prices {
+        let holds = Some(Expiration::PX(PRICE_HOLDS_MS));
+        // Only queued here: what fails is said by the pipeline as a whole.
+        let _: () = pipeline.set(keys::price(symbol.as_str()), json, holds, None, false).await?;
+    }
+    pipeline.all::<()>().await
+}
+
+/// Who is there, for a command that is no replica itself.
+#[derive(Debug)]
+pub struct Listing(Presence);
+
+impl Listing {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The server cannot be reached in time.
+    pub async fn open(settings: &RedisSettings) -> Result<Self, Error> {
+        let connections = Connections::open(settings)?;
+        tokio::time::timeout(connection::COMMAND_TIMEOUT * 3, connections.wait())
+            .await
+            .map_err(|_| Error::new(ErrorKind::Timeout, "no connection"))??;
+        Ok(Self(Presence::new(connections)))
+    }
+
+    /// What each live replica says of itself, as JSON.
+    ///
+    /// # Errors
+    /// Redis did not answer.
+    pub async fn nodes(&self) -> Result<Vec<String>, Error> {
+        self.0.list().await
+    }
+}

@@ -1,0 +1,147 @@
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use fred::clients::SubscriberClient;
+use fred::error::Error;
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::{Builder, Message};
+use socketioxide_redis::drivers::{ChanItem, Driver, MessageStream};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// Messages from other replicas that may wait to be taken apart; fred drops what comes then.
+const MESSAGES_IN_FLIGHT: usize = 4096;
+
+/// How often a subscription that failed is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+
+/// What carries the adapter's messages from replica to replica: Redis's sharded pub/sub, or nothing for a replica that
+/// is alone. Cheap to clone.
+///
+/// It never fails for the adapter: a namespace comes up while Redis is away, and what is said here is heard here, since
+/// the adapter delivers locally only what was published. Channels are subscribed anew after each reconnect.
+#[derive(Clone, Debug)]
+pub(super) struct Across {
+    client: Option<SubscriberClient>,
+    channels: Arc<Mutex<HashMap<String, mpsc::Sender<ChanItem>>>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Across {
+    /// For a replica that is alone.
+    pub(super) fn nowhere(metrics: Arc<Metrics>) -> Self {
+        Self { client: None, channels: Arc::default(), metrics }
+    }
+
+    /// Through Redis. Begins to connect, and goes on trying for ever.
+    pub(super) fn through(mut redis: Builder, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        redis.with_performance_config(|performance| performance.broadcast_channel_capacity = MESSAGES_IN_FLIGHT);
+        let client = redis.build_subscriber_client()?;
+        client.connect();
+        Ok(Self { client: Some(client), channels: Arc::default(), metrics })
+    }
+
+    /// Hands on what comes from other replicas, until `stop`.
+    pub(super) async fn run(&self, stop: CancellationToken) {
+        let Some(client) = &self.client else { return stop.cancelled().await };
+        let mut messages = client.message_rx();
+        let mut reconnects = client.reconnect_rx();
+        let mut errors = client.error_rx();
+        let mut retry = tokio::time::interval(RETRY_EVERY);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // How many channels Redis sends us; each reconnect begins at none.
+        let mut subscribed = 0;
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Ok(message) => self.hand_on(message),
+                    Err(RecvError::Lagged(lost)) => {
+                        self.metrics.messages_lost.add(lost);
+                        tracing::warn!(lost, "messages of other replicas came too fast");
+                    }
+                    Err(RecvError::Closed) => return,
+                },
+                Ok(_) = reconnects.recv() => subscribed = 0,
+                Ok(_) = errors.recv() => subscribed = 0,
+                _ = retry.tick() => {
+                    let channels: Vec<String> = self.lock().keys().cloned().collect();
+                    if subscribed < channels.len() && client.is_connected() {
+                        subscribed = self.subscribe_all(client, channels).await;
+                    }
+                }
+                () = stop.cancelled() => {
+                    tokio::time::timeout(RETRY_EVERY, client.quit()).await.ok();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Returns how many were subscribed. One by one: in a cluster they may lie on several servers.
+    async fn subscribe_all(&self, client: &SubscriberClient, channels: Vec<String>) -> usize {
+        let mut subscribed = 0;
+        for channel in channels {
+            match client.ssubscribe(channel.as_str()).await {
+                Ok(()) => subscribed += 1,
+                Err(error) => {
+                    self.metrics.redis_errors.inc();
+                    tracing::debug!(%error, channel, "cannot subscribe, trying again");
+                }
+            }
+        }
+        subscribed
+    }
+
+    fn hand_on(&self, message: Message) {
+        let channel = message.channel.to_string();
+        let Some(taker) = self.lock().get(&channel).cloned() else { return };
+        if let Some(bytes) = message.value.into_owned_bytes()
+            && taker.try_send((channel, bytes)).is_err()
+        {
+            self.metrics.messages_lost.inc();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<ChanItem>>> {
+        self.channels.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Driver for Across {
+    type Error = Infallible;
+
+    async fn publish(&self, channel: String, message: Vec<u8>) -> Result<(), Infallible> {
+        let Some(client) = &self.client else { return Ok(()) };
+        // A command would wait for the connection to come back, and local delivery with it.
+        let published = match client.is_connected() {
+            true => client.spublish::<i64, _, _>(channel, message.as_slice()).await.map(drop),
+            false => Err(Error::new(fred::error::ErrorKind::IO, "no connection")),
+        };
+        if let Err(error) = published {
+            self.metrics.messages_lost.inc();
+            tracing::debug!(%error, "a message did not reach the other replicas");
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, channel: String, size: usize) -> Result<MessageStream<ChanItem>, Infallible> {
+        let (sender, receiver) = mpsc::channel(size);
+        self.lock().insert(channel, sender);
+        Ok(MessageStream::new(receiver))
+    }
+
+    async fn unsubscribe(&self, channel: String) -> Result<(), Infallible> {
+        self.lock().remove(&channel);
+        Ok(())
+    }
+
+    async fn num_serv(&self, channel: &str) -> Result<u16, Infallible> {
+        let Some(client) = &self.client else { return Ok(1) };
+        Ok(client.pubsub_shardnumsub::<(String, u16), _>(channel).await.map_or(1, |(_, count)| count))
+    }
+}
