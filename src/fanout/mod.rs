@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, Symbol};
 use crate::wire::{
     Answer, ErrorCode, Failure, Mode, Rejected, Server, Status, Subscribe, Subscribed, Symbols, Unsubscribe,
-    Unsubscribed, encode_tick, encode_ticks, short, to_client,
+    Unsubscribed, cut, encode_tick, encode_ticks, short, to_client,
 };
 use cohort::Cohorts;
 use session::Session;
@@ -473,9 +473,8 @@ fn tick_room(symbol: &Symbol) -> String {
 }
 
 fn unknown_symbol(name: &str) -> Rejected {
-    let name = short(name);
-    let message = format!("there is no symbol \"{name}\" (subscribe to \"*\" for all, or see /stats)");
-    Rejected { symbol: name, code: ErrorCode::UnknownSymbol, message }
+    let message = format!("there is no symbol \"{}\" (subscribe to \"*\" for all, or see /stats)", short(name));
+    Rejected { symbol: cut(name), code: ErrorCode::UnknownSymbol, message }
 }
 
 #[cfg(test)]

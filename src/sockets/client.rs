@@ -7,7 +7,7 @@ use socketioxide::extract::SocketRef;
 use socketioxide::socket::DisconnectReason;
 
 use super::event::{Body, Event, Responder};
-use super::{Message, Shared, room_of};
+use super::{Errand, Shared, room_of};
 use crate::fanout::{ClientId, Link, Reply, Request};
 use crate::wire::{
     Answer, Chat, ChatMessage, DEFAULT_ROOM, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe,
@@ -152,9 +152,9 @@ impl<A: Adapter> Client<A> {
             let ts = self.shared.clock.millis();
             let server = self.shared.server_id.as_str();
             let body = ChatMessage { room: &room, text: &text, from: None, server, ts }.encode();
-            let message = Message { room: room_of(&room), event: to::CHAT_MESSAGE, body };
+            let tell = Errand::Tell { room: room_of(&room), event: to::CHAT_MESSAGE, body };
             let busy = |_| Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
-            self.shared.messages.try_send(message).map_err(busy)
+            self.shared.errands.try_send(tell).map_err(busy)
         });
         match said {
             Ok(()) => self.sent(responder.done(&Answer::encode(Ok(Done {})))),

@@ -2,25 +2,29 @@ mod across;
 mod client;
 mod event;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use futures_util::FutureExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use serde_json::value::RawValue;
 use socketioxide::adapter::{Adapter, Emitter};
-use socketioxide::extract::SocketRef;
+use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
-use socketioxide::{BroadcastError, ParserConfig, SocketIo, TransportType};
+use socketioxide::{BroadcastError, ParserConfig, ProtocolVersion, SocketIo, TransportType};
 
 use socketioxide_redis::{CustomRedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::clock::Clock;
 use crate::fanout::{Handle, Outlet};
@@ -36,14 +40,18 @@ type Rooming = CustomRedisAdapter<Emitter, Across>;
 /// What the adapter's channels in Redis begin with: another than that of Node's adapter, whose messages are different.
 const CHANNEL_PREFIX: &str = "tickcast";
 
-/// Messages to rooms that may wait to be sent across; a request that finds no room is answered with `unavailable`.
-const MESSAGES_IN_FLIGHT: usize = 1024;
+/// Errands that may wait, such as a message to be sent across; a request that finds no room is answered with
+/// `unavailable`.
+const ERRANDS_IN_FLIGHT: usize = 1024;
 
 /// Packets that may wait for one client; then ticks are dropped for it, and counted.
 const QUEUE_PACKETS: usize = 1024;
 
 /// Attachments that one packet may announce. Nothing here takes any: this only lets a client be told so.
 const MAX_ATTACHMENTS: usize = 16;
+
+/// What a client is told whose credentials are no JSON, before its connection ends.
+const BROKEN_AUTH: &str = "invalid_payload";
 
 /// What the Socket.IO edge is told once.
 #[derive(Clone, Debug)]
@@ -77,14 +85,17 @@ pub struct Edge {
 pub struct Messages {
     io: SocketIo<Rooming>,
     across: Across,
-    outgoing: mpsc::Receiver<Message>,
+    router: TowerToHyperService<Router>,
+    path: String,
+    errands: mpsc::Receiver<Errand>,
 }
 
-/// An event for everybody in a room, on every replica.
-struct Message {
-    room: String,
-    event: &'static str,
-    body: Box<RawValue>,
+/// What handlers want done that they cannot wait for.
+enum Errand {
+    /// An event for everybody in a room, on every replica.
+    Tell { room: String, event: &'static str, body: Box<RawValue> },
+    /// The end of a polling session: it has no connection that could be closed.
+    End { session: String, protocol: ProtocolVersion },
 }
 
 /// What every client's handlers share.
@@ -95,7 +106,7 @@ struct Shared {
     upgrades: Upgrades,
     server_id: String,
     chat_auto_join: bool,
-    messages: mpsc::Sender<Message>,
+    errands: mpsc::Sender<Errand>,
 }
 
 impl Edge {
@@ -131,7 +142,7 @@ impl Edge {
             .with_parser(parser)
             .build_svc();
         let upgrades = Upgrades::default();
-        let (messages, outgoing) = mpsc::channel(MESSAGES_IN_FLIGHT);
+        let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
         let shared = Arc::new(Shared {
             fanout,
             metrics,
@@ -139,7 +150,7 @@ impl Edge {
             upgrades: upgrades.clone(),
             server_id: settings.server_id.clone(),
             chat_auto_join: settings.chat_auto_join,
-            messages,
+            errands: sender,
         });
         serve_namespace(&io, &shared).await;
 
@@ -148,8 +159,10 @@ impl Edge {
             .route_service(path, service.clone())
             .route_service(&format!("{path}/"), service.clone())
             .route_service(&format!("{path}/{{*rest}}"), service)
+            .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")))
             .layer(middleware::from_fn(move |request, next| note_upgrade(upgrades.clone(), request, next)));
-        let messages = Messages { io: io.clone(), across, outgoing };
+        let inside = TowerToHyperService::new(router.clone());
+        let messages = Messages { io: io.clone(), across, router: inside, path: path.clone(), errands };
         Ok((Self { io, router }, messages))
     }
 
@@ -172,20 +185,41 @@ impl Edge {
 impl Messages {
     /// Sends what is said here, and hands on what comes from other replicas, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let send = async {
-            while let Some(Message { room, event, body }) = self.outgoing.recv().await {
-                // None once the server is closing.
-                let Some(namespace) = self.io.of("/") else { return };
-                if let Err(BroadcastError::Socket(full)) = namespace.within(room).emit(event, &*body).await {
-                    tracing::debug!(full = full.len(), event, "clients had no room for a message");
+        let run = async {
+            while let Some(errand) = self.errands.recv().await {
+                match errand {
+                    Errand::Tell { room, event, body } => {
+                        // None once the server is closing.
+                        let Some(namespace) = self.io.of("/") else { return };
+                        if let Err(BroadcastError::Socket(full)) = namespace.within(room).emit(event, &*body).await {
+                            tracing::debug!(full = full.len(), event, "clients had no room for a message");
+                        }
+                    }
+                    Errand::End { session, protocol } => {
+                        end_polling(&self.router, &self.path, &session, protocol).await
+                    }
                 }
             }
         };
         tokio::select! {
             () = self.across.run(stop.clone()) => {}
-            () = send => {}
+            () = run => {}
             () = stop.cancelled() => {}
         }
+    }
+}
+
+/// Ends a polling session as its client would: with the packet that says so. The engine offers no other way.
+async fn end_polling(router: &TowerToHyperService<Router>, path: &str, session: &str, protocol: ProtocolVersion) {
+    let (version, close) = match protocol {
+        ProtocolVersion::V4 => (3, "1:1"),
+        ProtocolVersion::V5 => (4, "1"),
+    };
+    let uri = format!("{path}/?EIO={version}&transport=polling&sid={session}");
+    let request = axum::http::Request::post(uri).body(Body::from(close));
+    // Only an address could be wrong, and this one is ours. Who is not there any more has ended already.
+    if let Ok(request) = request {
+        router.call(request).await.map(drop).ok();
     }
 }
 
@@ -201,9 +235,14 @@ fn room_of(name: &str) -> String {
 async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
     let prepare = {
         let shared = shared.clone();
-        async move |socket: SocketRef<Rooming>| {
+        async move |socket: SocketRef<Rooming>, TryData(auth): TryData<serde_json::Value>| {
             let client = Arc::new(Client::new(shared.clone()));
             socket.extensions.insert(client.clone());
+            if auth.is_err() {
+                shared.metrics.protocol_errors.inc();
+                shared.close(&socket);
+                return Err(BROKEN_AUTH);
+            }
             socket.on_fallback({
                 let client = client.clone();
                 // Not an async block's business: events are carried out here, in the order in which they came.
@@ -221,7 +260,7 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
                     }
                 }
             });
-            Ok::<(), Infallible>(())
+            Ok::<(), &str>(())
         }
     };
     let connected = async |socket: SocketRef<Rooming>| {
@@ -264,11 +303,15 @@ impl Shared {
         } else {
             None
         };
-        match closer {
-            Some(closer) => closer.close(),
-            // A polling client has no connection of its own. It is told, and its session ends with its next event.
-            None => drop(socket.clone().disconnect()),
-        }
+        let Some(closer) = closer else {
+            let end = Errand::End { session: socket.id.to_string(), protocol: socket.protocol() };
+            if self.errands.try_send(end).is_err() {
+                // Too busy to end it well: it is told, and its session ends with its next event.
+                socket.clone().disconnect().ok();
+            }
+            return;
+        };
+        closer.close();
     }
 }
 

@@ -3,7 +3,7 @@ mod request;
 mod tick;
 
 pub use answer::{Answer, ChatMessage, Done, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
-pub use request::{Chat, DEFAULT_ROOM, MAX_SYMBOLS_PER_REQUEST, Subscribe, Symbols, Unsubscribe, short};
+pub use request::{Chat, DEFAULT_ROOM, MAX_SYMBOLS_PER_REQUEST, Subscribe, Symbols, Unsubscribe, cut, short};
 pub use tick::{encode_tick, encode_ticks};
 
 use std::str::FromStr;

@@ -107,6 +107,9 @@ impl Subscribe {
                         shown(&fields["stats"])
                     )));
                 }
+                if fields.get("epoch").is_some_and(|value| !value.is_null() && !value.is_string()) {
+                    return Err(Failure::invalid(format!("epoch is {}: must be a string", shown(&fields["epoch"]))));
+                }
                 let mode = match fields.get("mode") {
                     None | Some(Value::Null) => None,
                     Some(value) => Some(value.as_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
@@ -197,6 +200,14 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// A client's name as it is, but for its length.
+pub fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A client's text for a message: shortened, and with nothing in it that a terminal would obey.
 pub fn short(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
@@ -263,6 +274,7 @@ mod tests {
                 r#"{"symbols":"*","since":{"BTC":1}}"#,
                 "since is an object: not supported by this server, leave it out (a subscription starts from a snapshot)",
             ),
+            (r#"{"symbols":"*","epoch":5}"#, "epoch is 5: must be a string"),
             (r#"{"symbols":"*","stats":true}"#, "stats is true: not supported by this server, leave it out"),
         ] {
             assert_eq!(subscribe(json), Err(Failure::invalid(message)), "{json}");

@@ -113,7 +113,11 @@ fn modules_import_only_what_the_table_allows() {
 /// What may be named only in these places, and why.
 const KEPT_IN: &[(&str, &[&str], &str)] = &[
     ("socketioxide", &["src/sockets/"], "the adapter's type stays behind the edge"),
-    ("fred::", &["src/bus/", "src/sockets/across.rs", "src/sockets/mod.rs"], "Redis is the bus's, and what joins rooms"),
+    (
+        "fred::",
+        &["src/bus/", "src/sockets/across.rs", "src/sockets/mod.rs"],
+        "Redis is the bus's, and what joins rooms",
+    ),
     ("tokio::spawn", &[], "long-lived tasks are spawned in app.rs, under its tracker"),
     ("JoinSet", &["src/app.rs"], "long-lived tasks are spawned in app.rs"),
     ("unbounded_channel", &[], "every channel is bounded"),
