@@ -22,6 +22,8 @@ pub struct Closer(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     closed: AtomicBool,
+    /// The peer has ended the stream, or is gone.
+    left: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
     stage: Stage,
@@ -33,6 +35,11 @@ impl Closer {
     /// Ends the connection: its reader sees the end of the stream, its writer a broken pipe.
     pub fn close(&self) {
         self.0.close();
+    }
+
+    /// True while neither the peer has ended the stream nor a [`Closer`] has: who ends it now does so for what came.
+    pub fn is_whole(&self) -> bool {
+        !self.0.left.load(Ordering::Acquire) && !self.0.closed.load(Ordering::Acquire)
     }
 
     /// Whether the bytes that come are HTTP or WebSocket frames.
@@ -97,6 +104,7 @@ impl Connection {
     pub(super) fn new(stream: TcpStream, attachments_timeout: Duration, metrics: Arc<Metrics>) -> (Self, Closer) {
         let shared = Arc::new(Shared {
             closed: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
             stage: Stage::default(),
@@ -135,7 +143,11 @@ impl AsyncRead for Connection {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
+        if read.is_err() || (buf.filled().len() == before && buf.remaining() > 0) {
+            this.shared.left.store(true, Ordering::Release);
+        }
+        read?;
         this.inbound.read(&this.shared.stage, &buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -208,6 +220,18 @@ mod tests {
         };
         let ended = futures_util::future::join(writing, reading);
         assert_eq!(ended.await, (io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof));
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_whole_until_one_side_ends_it() {
+        let (mut connection, closer, peer) = pair().await;
+        assert!(closer.is_whole());
+        drop(peer);
+        assert!(connection.read_u8().await.is_err());
+        assert!(!closer.is_whole());
+        let (_connection, closer, _peer) = pair().await;
+        closer.close();
+        assert!(!closer.is_whole());
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde_json::value::RawValue;
 use socketioxide::adapter::Adapter;
@@ -9,6 +9,7 @@ use socketioxide::socket::DisconnectReason;
 use super::event::{Body, Event, Responder};
 use super::{Errand, Shared, room_of};
 use crate::fanout::{ClientId, Link, Reply, Request};
+use crate::net::Closer;
 use crate::wire::{
     Answer, Chat, ChatMessage, DEFAULT_ROOM, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe,
     from_client as from, short, to_client as to,
@@ -26,6 +27,8 @@ pub(super) struct Client<A: Adapter> {
     id: ClientId,
     shared: Arc<Shared>,
     phase: Mutex<Phase<A>>,
+    /// What carries its WebSocket, as soon as that is known: to tell who ended it.
+    connection: OnceLock<Closer>,
 }
 
 enum Phase<A: Adapter> {
@@ -39,7 +42,7 @@ impl<A: Adapter> Client<A> {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1);
-        Self { id, shared, phase: Mutex::new(Phase::Connecting(Vec::new())) }
+        Self { id, shared, phase: Mutex::new(Phase::Connecting(Vec::new())), connection: OnceLock::new() }
     }
 
     /// The connection stands: the client joins, then what it sent meanwhile takes effect.
@@ -67,6 +70,7 @@ impl<A: Adapter> Client<A> {
     /// An event has come.
     pub(super) fn receive(&self, event: Event<A>) {
         self.shared.metrics.messages_received.inc();
+        self.note_connection(&event.responder.socket);
         match &mut *self.lock() {
             Phase::Connecting(early) if early.len() < EARLY_EVENTS => early.push(event),
             Phase::Connecting(_) => {
@@ -82,9 +86,25 @@ impl<A: Adapter> Client<A> {
         }
     }
 
+    /// Notes what carries the client's WebSocket, if it has one by now.
+    pub(super) fn note_connection(&self, socket: &SocketRef<A>) {
+        if self.connection.get().is_none()
+            && let Some(closer) = self.shared.connection(socket)
+        {
+            self.connection.set(closer).ok();
+        }
+    }
+
     /// Counts a connection that ended because the client broke the protocol.
     pub(super) fn count(&self, reason: DisconnectReason) {
-        if matches!(reason, DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError) {
+        let broken = match reason {
+            DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError => true,
+            // Bad framing, bad UTF-8 and too large a message have the same reason as a peer that went. Where the
+            // connection is whole, it was not the peer who ended it.
+            DisconnectReason::TransportError => self.connection.get().is_some_and(Closer::is_whole),
+            _ => false,
+        };
+        if broken {
             self.shared.metrics.protocol_errors.inc();
         }
     }

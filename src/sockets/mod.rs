@@ -237,6 +237,7 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
         let shared = shared.clone();
         async move |socket: SocketRef<Rooming>, TryData(auth): TryData<serde_json::Value>| {
             let client = Arc::new(Client::new(shared.clone()));
+            client.note_connection(&socket);
             socket.extensions.insert(client.clone());
             if auth.is_err() {
                 shared.metrics.protocol_errors.inc();
@@ -295,14 +296,18 @@ async fn note_upgrade(upgrades: Upgrades, request: Request, next: Next) -> Respo
 }
 
 impl Shared {
+    /// The connection that carries a client's WebSocket; none for one that polls.
+    fn connection<A: Adapter>(&self, socket: &SocketRef<A>) -> Option<Closer> {
+        if socket.transport_type() != TransportType::Websocket {
+            return None;
+        }
+        let upgraded = self.upgrades.find(&socket.id.to_string());
+        upgraded.or_else(|| socket.req_parts().extensions.get::<Closer>().cloned())
+    }
+
     /// Ends a client's connection, whatever it does: its transport, so that an honest client comes back by itself.
     fn close<A: Adapter>(&self, socket: &SocketRef<A>) {
-        let closer = if socket.transport_type() == TransportType::Websocket {
-            let upgraded = self.upgrades.find(&socket.id.to_string());
-            upgraded.or_else(|| socket.req_parts().extensions.get::<Closer>().cloned())
-        } else {
-            None
-        };
+        let closer = self.connection(socket);
         let Some(closer) = closer else {
             let end = Errand::End { session: socket.id.to_string(), protocol: socket.protocol() };
             if self.errands.try_send(end).is_err() {
