@@ -331,7 +331,7 @@ const brokenFrames = {
   'reserved bits': (client) => client.sendBytes(0xf1, 0x81, 1, 2, 3, 4, 0x33),
   'an opcode that is none': (client) => client.sendBytes(0x83, 0x81, 1, 2, 3, 4, 0x33),
   'the middle of a message without its start': (client) => client.sendBytes(0x80, 0x81, 1, 2, 3, 4, 0x33),
-  'a control frame that is too long': (client) => client.sendBytes(0x89, 0xfe, 0x01, 0x00, 1, 2, 3, 4),
+  'a control frame that is too long': (client) => client.sendBytes(0x89, 0xfe, 0x01, 0x00, 1, 2, 3, 4, ...Buffer.alloc(256)),
   'a control frame in parts': (client) => client.sendBytes(0x09, 0x81, 1, 2, 3, 4, 0x33),
   'HTTP in the middle of it': (client) => client.sendBytes(...Buffer.from('GET /health HTTP/1.1\r\nhost: x\r\n\r\n')),
 };
