@@ -18,12 +18,17 @@ help: ## List the commands
 run: vendor ## Build and run the server with its dashboard on http://localhost:3000 (other settings: PORT=4000 make run)
 	cargo run --release
 
+.PHONY: demo
+demo: build ## Redis, two replicas (:3000, :3001) and nginx on :8080, without Docker (REPLICAS=4 make demo)
+	tests/setup.sh redis-server nginx
+	node demo/run.mjs
+
 .PHONY: build
 build: vendor ## Build the release binary: target/release/tickcast
 	cargo build --release
 
 .PHONY: test
-test: lint test-rust test-js ## Check and test everything (installs what it lacks)
+test: lint test-rust test-js ## Check and test everything (installs what it lacks: Debian packages, npm packages)
 
 .PHONY: lint
 lint: vendor node_modules/.all ## Formatting, clippy, and the front end's checks
@@ -37,10 +42,10 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust
 	cargo test --quiet
 
 .PHONY: test-js
-test-js: vendor node_modules/.all loadtest/node_modules/.all ## The official clients, a browser and Artillery against the real server
-	tests/setup.sh chromium
+test-js: vendor node_modules/.all loadtest/node_modules/.all ## The official clients, a browser, Redis, nginx and Artillery against the real server
+	tests/setup.sh chromium redis-server nginx
 	cargo build --quiet
-	node --test --test-concurrency=2 tests/clients/*.test.mjs tests/browser/*.test.mjs
+	node --test --test-concurrency=2 tests/*/*.test.mjs
 
 .PHONY: loadtest
 loadtest: loadtest/node_modules/.all ## Artillery's Socket.IO load test (TARGET=http://localhost:8080 for another server)
