@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::market::Keep;
 use crate::price::{Epoch, Price, Tick, Update};
+use crate::wire::Failure;
 
 /// What every client received, in order, as a Socket.IO server with rooms would have sent it.
 #[derive(Clone, Default)]

@@ -1,0 +1,216 @@
+//! One function for each form of value. The message of an error goes on where the variable and the value have been
+//! named, and says what is allowed.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+
+use super::{LogFormat, Origins, SymbolList};
+use crate::price::Symbol;
+use crate::wire::{self, Mode};
+
+/// The most symbols that a server starts with.
+const MAX_SYMBOLS: usize = 10_000;
+
+pub(super) fn host(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+        _ => text.parse().map_err(|_| {
+            "is not an address: must be an IPv4 or IPv6 address of this machine such as 127.0.0.1, 0.0.0.0 (every \
+             one) or ::, or localhost"
+                .into()
+        }),
+    }
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "is not a port: must be a whole number from 0 to 65535".into())
+}
+
+pub(super) fn range(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| {
+        text.parse()
+            .ok()
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| format!("is not allowed: must be a whole number from {least} to {most}"))
+    }
+}
+
+pub(super) fn redis_url(text: &str) -> Result<String, String> {
+    let fits = || {
+        let url = url::Url::parse(text).ok()?;
+        let database = url.path().trim_start_matches('/');
+        let known = ["redis", "rediss"].contains(&url.scheme());
+        let host = url.host_str().is_some_and(|host| !host.is_empty());
+        (known && host && database.bytes().all(|byte| byte.is_ascii_digit())).then_some(())
+    };
+    if text.is_empty() || fits().is_some() {
+        return Ok(text.to_owned());
+    }
+    Err("is not an address of Redis: must be redis://[user[:password]@]host[:port][/database], or rediss:// for TLS"
+        .into())
+}
+
+pub(super) fn redis_host(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if !text.bytes().all(plain) {
+        return Err("is not a host: must be a name or an address, without a scheme or a port".into());
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn redis_port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("is not a port: must be a whole number from 1 to 65535".into()),
+    }
+}
+
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("is not a seed: must be a whole number from 0 to {}", u64::MAX))
+}
+
+pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|number: &NonZeroUsize| number.get() <= 1024)
+        .ok_or_else(|| "is not allowed: must be a whole number from 1 to 1024".into())
+}
+
+pub(super) fn symbols(text: &str) -> Result<SymbolList, String> {
+    let mut seen = HashSet::new();
+    let mut list = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let symbol: Symbol = name
+            .parse()
+            .map_err(|error| format!("has \"{}\" in it: {error}, with commas between", wire::short(name)))?;
+        if !seen.insert(symbol.clone()) {
+            return Err(format!("names {symbol} twice"));
+        }
+        list.push(symbol);
+    }
+    if list.len() > MAX_SYMBOLS {
+        return Err(format!("names {} symbols: at most {MAX_SYMBOLS} are allowed", list.len()));
+    }
+    Ok(SymbolList(list))
+}
+
+pub(super) fn origins(text: &str) -> Result<Origins, String> {
+    if text.trim() == "*" {
+        return Ok(Origins::Any);
+    }
+    let origin = |text: &str| {
+        let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let fits = authority.is_some_and(|authority| {
+            !authority.is_empty()
+                && authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+        });
+        if fits {
+            Ok(text.to_ascii_lowercase())
+        } else {
+            Err(format!(
+                "has \"{}\" in it: must be * or a list of origins such as https://a.example or http://b.example:8080, \
+                 without a path, with commas between",
+                wire::short(text)
+            ))
+        }
+    };
+    text.split(',').map(|text| origin(text.trim())).collect::<Result<_, _>>().map(Origins::Listed)
+}
+
+pub(super) fn path(text: &str) -> Result<String, String> {
+    let trimmed = text.strip_suffix('/').unwrap_or(text);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._~-".contains(&byte);
+    if !trimmed.starts_with('/') || trimmed.contains("//") || !trimmed.bytes().all(plain) {
+        return Err(
+            "is not a path: must begin with / and have only letters, digits and . _ ~ - between its slashes".into()
+        );
+    }
+    Ok(trimmed.to_owned())
+}
+
+pub(super) fn socket_path(text: &str) -> Result<String, String> {
+    path(text)
+}
+
+pub(super) fn base_path(text: &str) -> Result<String, String> {
+    if text.is_empty() || text == "/" { Ok(String::new()) } else { path(text) }
+}
+
+pub(super) fn event_name(text: &str) -> Result<String, String> {
+    /// Names that socket.io-client keeps to itself, and those of ours that mean something else.
+    const TAKEN: &[&str] = &[
+        "connect",
+        "connect_error",
+        "disconnect",
+        "disconnecting",
+        "newListener",
+        "removeListener",
+        wire::to_client::SUBSCRIBED,
+        wire::to_client::UNSUBSCRIBED,
+        wire::to_client::PONG,
+        wire::to_client::LATENCY,
+        wire::to_client::ERROR,
+        wire::from_client::PING,
+        "status",
+        "stats",
+        "drain",
+    ];
+    if text.is_empty() || text.chars().count() > 64 || text.chars().any(char::is_control) {
+        return Err("is not allowed: must be 1 to 64 characters, none of them a control character".into());
+    }
+    if TAKEN.contains(&text) {
+        return Err(format!("is taken: must not be one of {}", TAKEN.join(", ")));
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn mode(text: &str) -> Result<Mode, String> {
+    text.parse().map_err(|()| format!("is not a mode: must be {}", Mode::ALLOWED))
+}
+
+pub(super) fn app_id(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
+        return Err("is not allowed: must be 1 to 64 letters, digits, or . _ : -".into());
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn log_level(text: &str) -> Result<tracing::Level, String> {
+    // Not the parser of tracing itself, which takes numbers too.
+    let known = ["error", "warn", "info", "debug", "trace"].contains(&text);
+    text.parse()
+        .ok()
+        .filter(|_| known)
+        .ok_or_else(|| "is not a level: must be error, warn, info, debug or trace".into())
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is not a format: must be text or json".into()),
+    }
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("is not allowed: must be true or false".into()),
+    }
+}
+
+pub(super) fn default_workers() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The host's name with a random part: replicas on one host must not share an id.
+pub(super) fn default_app_id() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
+    let host = if host.is_empty() { "tickcast" } else { &host };
+    format!("{host}-{:04x}", rand::random::<u16>())
+}

@@ -1,0 +1,144 @@
+use super::*;
+
+fn load(args: &[&str]) -> Result<(Command, Config, Effective), Stop> {
+    Config::load(std::iter::once("tickcast").chain(args.iter().copied()).map(Into::into))
+}
+
+#[test]
+fn the_command_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn defaults_start_a_server() {
+    let (command, config, _) = load(&[]).unwrap();
+    assert_eq!(command, Command::Serve);
+    assert_eq!((config.port, config.update_interval_ms, config.default_mode), (3000, 500, Mode::Tick));
+    assert_eq!((config.ping_interval_ms, config.ping_timeout_ms), (25_000, 60_000));
+    assert_eq!((config.max_payload_bytes, config.attachments_timeout_ms), (1_000_000, 10_000));
+    let names: Vec<_> = config.symbols.0.iter().map(Symbol::as_str).collect();
+    assert!(names.len() == 12 && ["BTC", "ETH", "SOL", "ADA", "XRP"].iter().all(|name| names.contains(name)));
+    assert!(config.remarks().is_empty());
+}
+
+#[test]
+fn flags_go_before_and_after_the_command() {
+    let (command, config, effective) = load(&["--port", "1234", "check-config", "--symbols", "A, B"]).unwrap();
+    assert_eq!((command, config.port), (Command::CheckConfig, 1234));
+    assert_eq!(config.symbols.0.len(), 2);
+    let shown = effective.to_string();
+    assert!(shown.lines().any(|line| line.starts_with("PORT=1234 ") && line.ends_with("# flag")), "{shown}");
+    assert!(shown.lines().any(|line| line.starts_with("TICK_EVENT=tick ") && line.ends_with("# default")), "{shown}");
+}
+
+#[test]
+fn a_mistake_names_the_variable_the_value_and_what_is_allowed() {
+    for (flag, value, message) in [
+        ("port", "70000", "PORT (--port): \"70000\" is not a port: must be a whole number from 0 to 65535"),
+        ("port", "", "PORT (--port): \"\" is not a port: must be a whole number from 0 to 65535"),
+        (
+            "update-interval",
+            "0",
+            "UPDATE_INTERVAL (--update-interval): \"0\" is not allowed: must be a whole number from 1 to 3600000",
+        ),
+        (
+            "symbols",
+            "BTC,,ETH",
+            "SYMBOLS (--symbols): \"BTC,,ETH\" has \"\" in it: a symbol is 1 to 32 ASCII letters, digits, or . _ : \
+             / -, with commas between",
+        ),
+        ("symbols", "BTC,BTC", "SYMBOLS (--symbols): \"BTC,BTC\" names BTC twice"),
+        (
+            "cors-origin",
+            "https://a.example/",
+            "CORS_ORIGIN (--cors-origin): \"https://a.example/\" has \"https://a.example/\" in it: must be * or a \
+             list of origins such as https://a.example or http://b.example:8080, without a path, with commas \
+             between",
+        ),
+        ("default-mode", "fast", "DEFAULT_MODE (--default-mode): \"fast\" is not a mode: must be tick, batch or both"),
+        ("log-format", "xml", "LOG_FORMAT (--log-format): \"xml\" is not a format: must be text or json"),
+        ("log-level", "3", "LOG_LEVEL (--log-level): \"3\" is not a level: must be error, warn, info, debug or trace"),
+        ("workers", "0", "WORKERS (--workers): \"0\" is not allowed: must be a whole number from 1 to 1024"),
+        (
+            "cluster-enabled",
+            "maybe",
+            "CLUSTER_ENABLED (--cluster-enabled): \"maybe\" is not allowed: must be true or false",
+        ),
+    ] {
+        let stop = load(&[&format!("--{flag}={value}")]).unwrap_err();
+        assert_eq!(stop.message, message);
+        assert!(!stop.asked_for);
+    }
+    for (flag, value) in [
+        ("host", "nowhere"),
+        ("socket-path", "socket.io"),
+        ("socket-path", "/"),
+        ("base-path", "/a b"),
+        ("base-path", "/a//b"),
+        ("tick-event", "connect"),
+        ("batch-event", "tick"),
+        ("batch-event", "error"),
+        ("app-id", "a b"),
+        ("ping-interval", "-1"),
+        ("ping-timeout", "1e9"),
+        ("max-payload", "1"),
+        ("attachments-timeout", "99"),
+        ("drain-deadline", "soon"),
+        ("history-seconds", "x"),
+        ("simulator-seed", "-5"),
+    ] {
+        let message = load(&[&format!("--{flag}={value}")]).unwrap_err().message;
+        let name = flag.to_uppercase().replace('-', "_");
+        assert!(message.starts_with(&format!("{name} (--{flag}): \"{value}\" ")), "{message}");
+        assert!(message.contains("must") || message.contains("different"), "{message}");
+    }
+}
+
+#[test]
+fn reads_what_the_forms_allow() {
+    let (_, config, _) = load(&["--base-path=/feed/", "--socket-path=/ws/", "--host=::1"]).unwrap();
+    assert_eq!(config.full_socket_path(), "/feed/ws");
+    let (_, config, _) = load(&["--cors-origin=https://A.example, http://[::1]:80", "--base-path=/"]).unwrap();
+    let listed = vec!["https://a.example".to_owned(), "http://[::1]:80".to_owned()];
+    assert_eq!(config.cors_origin, Origins::Listed(listed));
+    assert_eq!(config.full_socket_path(), "/socket.io");
+}
+
+#[test]
+fn explains_what_changes_nothing() {
+    let (_, config, _) = load(&["--cluster-enabled=true", "--workers=4", "--node-env=production"]).unwrap();
+    let remarks = config.remarks();
+    assert!(remarks[0].contains("WORKERS=4 threads") && remarks[1].contains("NODE_ENV=production"));
+}
+
+#[test]
+fn redis_is_where_the_settings_say() {
+    let redis = |args: &[&str]| load(args).unwrap().1.redis();
+    let url = |url: &str| Some(RedisAddress::Url(url.into()));
+    let parts = |host: &str, port, username: Option<&str>, password: Option<&str>| {
+        let (username, password) = (username.map(Into::into), password.map(Into::into));
+        Some(RedisAddress::Parts { host: host.into(), port, username, password })
+    };
+    assert_eq!(redis(&[]), None);
+    assert_eq!(redis(&["--redis-url=", "--redis-host=", "--redis-password="]), None);
+    assert_eq!(redis(&["--redis-url=rediss://u:p@h:1/2"]), url("rediss://u:p@h:1/2"));
+    assert_eq!(redis(&["--redis-host=h", "--redis-password="]), parts("h", 6379, None, None));
+    let all = ["--redis-host=h", "--redis-port=7", "--redis-username=u", "--redis-password=p"];
+    assert_eq!(redis(&all), parts("h", 7, Some("u"), Some("p")));
+    assert_eq!(redis(&["--redis-enabled=true"]), parts("localhost", 6379, None, None));
+    assert_eq!(redis(&["--redis-enabled=false", "--redis-url=redis://h"]), None);
+    let (_, both, _) = load(&["--redis-url=redis://h", "--redis-host=i"]).unwrap();
+    assert!(both.redis() == url("redis://h") && both.remarks().len() == 1);
+    for bad in ["h:6379", "http://h", "redis://", "redis://h/x"] {
+        let message = load(&[&format!("--redis-url={bad}")]).unwrap_err().message;
+        assert!(message.starts_with("REDIS_URL (--redis-url): \"********\" is not an address"), "{message}");
+    }
+    assert!(load(&["--redis-host=redis://h"]).is_err() && load(&["--redis-port=0"]).is_err());
+}
+
+#[test]
+fn hides_secrets() {
+    for (name, secret) in [("REDIS_PASSWORD", true), ("JWT_SECRET", true), ("PORT", false), ("APP_ID", false)] {
+        assert_eq!(is_secret(name), secret, "{name}");
+    }
+}
