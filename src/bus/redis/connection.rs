@@ -67,6 +67,8 @@ impl RedisSettings {
             .with_connection_config(|connection| {
                 connection.connection_timeout = CONNECT_TIMEOUT;
                 connection.internal_command_timeout = CONNECT_TIMEOUT;
+                // A password may be put right while we wait.
+                connection.reconnect_on_auth_error = true;
                 connection.max_command_attempts = 1;
                 connection.max_command_buffer_len = COMMANDS_IN_FLIGHT;
                 connection.tcp.nodelay = Some(true);

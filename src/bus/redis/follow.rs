@@ -2,13 +2,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fred::error::Error;
-use fred::interfaces::{ClientLike, HashesInterface, StreamsInterface};
+use fred::interfaces::{ClientLike, EventInterface, HashesInterface, StreamsInterface};
 use fred::types::Value;
-use fred::types::config::Options;
+use fred::types::config::{Options, Server};
 use fred::types::streams::XReadValue;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use super::append::RedisLog;
@@ -42,7 +42,10 @@ pub(in crate::bus) struct Follower {
     position: Option<String>,
     /// The epoch of that entry.
     epoch: Option<Epoch>,
-    state: FeedState,
+    feed: Feed,
+    /// What goes wrong with the connection itself: a command only knows that it got no answer.
+    errors: broadcast::Receiver<(Error, Option<Server>)>,
+    last_error: Option<String>,
 }
 
 enum Failure {
@@ -66,7 +69,9 @@ impl From<Closed> for Failure {
 impl Follower {
     /// A reader that begins with so much history.
     pub(in crate::bus) fn new(log: RedisLog, events: mpsc::Sender<BusEvent>, history: Duration) -> Self {
-        Self { log, events, history, position: None, epoch: None, state: FeedState::Starting }
+        let errors = log.connections.reads.error_rx();
+        let feed = Feed { state: FeedState::Starting, reason: String::new() };
+        Self { log, events, history, position: None, epoch: None, feed, errors, last_error: None }
     }
 
     /// Follows the log until nobody listens. A lost connection is made anew, and what was missed is read.
@@ -76,6 +81,7 @@ impl Follower {
             let failure = match self.join().await {
                 Ok(()) => {
                     failing_since = None;
+                    self.last_error = None;
                     self.read().await
                 }
                 Err(failure) => failure,
@@ -83,7 +89,13 @@ impl Follower {
             let reason = match failure {
                 Failure::Closed => return,
                 Failure::Version(reason) => reason,
-                Failure::Redis(error) => format!("cut off from Redis: {error}"),
+                Failure::Redis(error) => {
+                    while let Ok((error, _)) = self.errors.try_recv() {
+                        self.last_error = Some(error.to_string());
+                    }
+                    let why = self.last_error.clone().unwrap_or_else(|| error.to_string());
+                    format!("cut off from Redis: {why}")
+                }
             };
             self.log.metrics.redis_errors.inc();
             tracing::debug!(reason, "the bus failed");
@@ -214,15 +226,16 @@ impl Follower {
     }
 
     async fn tell(&mut self, state: FeedState, reason: String) -> Result<(), Closed> {
-        if self.state == state {
+        let feed = Feed { state, reason };
+        if self.feed.state == state && (state != FeedState::Degraded || self.feed == feed) {
             return Ok(());
         }
-        self.state = state;
         match state {
-            FeedState::Degraded => tracing::warn!(reason, "degraded"),
-            _ => tracing::info!(reason, "live"),
+            FeedState::Degraded => tracing::warn!(reason = feed.reason, "degraded"),
+            _ => tracing::info!(reason = feed.reason, "live"),
         }
-        self.events.send(BusEvent::Feed(Feed { state, reason })).await.map_err(|_| Closed)
+        self.feed = feed.clone();
+        self.events.send(BusEvent::Feed(feed)).await.map_err(|_| Closed)
     }
 }
 
