@@ -10,33 +10,36 @@ import { RawPolling, RawWebSocket } from '../support/raw.mjs';
 const BURST = 400;
 
 describe('order', { concurrency: true }, () => {
-  /** @type {import('../support/server.mjs').Server} */
-  let server;
-  /** @type {any} */
-  let watcher;
-  /** @type {Feed} */
-  let witness;
   /** @type {(() => Promise<void>)[]} */
   const undo = [];
+  /** A server, and a feed of another client, by which time passes. @typedef {{ url: string, witness: Feed }} Place */
+  /** @type {Record<string, Place>} */
+  const places = {};
 
   before(async () => {
-    const env = { SYMBOLS: 'BTC,ETH,SOL', UPDATE_INTERVAL: '2' };
-    server = await serve({ after: (each) => undo.push(each) }, env);
-    watcher = await connect(server.url);
-    witness = new Feed(watcher, { gaps: false });
-    await witness.subscribe(['SOL']);
+    // Ticks come as fast as they can. But who polls would have so many of them waiting between two requests that there
+    // were no room for answers, which rightly ends a connection.
+    for (const [name, interval_ms] of Object.entries({ websocket: 2, polling: 20, upgrade: 20 })) {
+      const env = { SYMBOLS: 'BTC,ETH,SOL', UPDATE_INTERVAL: `${interval_ms}` };
+      const { url } = await serve({ after: (each) => undo.push(each) }, env);
+      const watcher = await connect(url);
+      undo.unshift(async () => watcher.close());
+      places[name] = { url, witness: new Feed(watcher, { gaps: false }) };
+      await places[name].witness.subscribe(['SOL']);
+    }
   });
   after(async () => {
-    watcher.close();
-    await Promise.all(undo.map((each) => each()));
+    for (const each of undo) await each();
   });
 
   for (const [name, list] of Object.entries(transports)) {
+    // Only there before the tests begin.
+    const place = () => places[name];
     for (const last of ['subscribe', 'unsubscribe']) {
       it(`${name}: a burst that ends with ${last}`, async (test) => {
-        const socket = await connect(server.url, { transports: list });
+        const socket = await connect(place().url, { transports: list });
         closeAfter(test, socket);
-        // Five hundred ticks a second and hundreds of answers at once: who polls may fall behind, and gets newer ticks.
+        // Who polls may fall behind, and gets newer ticks.
         const feed = new Feed(socket, { gaps: name === 'websocket' });
         /** The order in which answers came. @type {number[]} */
         const answered = [];
@@ -53,12 +56,12 @@ describe('order', { concurrency: true }, () => {
         assert.equal(feed.symbols.has('BTC'), last === 'subscribe');
         if (last === 'subscribe') await feed.ticks(20);
         // The end of a subscription shows in what no longer comes.
-        await feed.settle(witness);
+        await feed.settle(place().witness);
       });
     }
 
     it(`${name}: bursts without callbacks`, async (test) => {
-      const socket = await connect(server.url, { transports: list });
+      const socket = await connect(place().url, { transports: list });
       closeAfter(test, socket);
       /** Ticks by symbol. @type {Map<string, number>} */
       const ticks = new Map();
@@ -77,7 +80,7 @@ describe('order', { concurrency: true }, () => {
     });
 
     it(`${name}: modes in a burst`, async (test) => {
-      const socket = await connect(server.url, { transports: list });
+      const socket = await connect(place().url, { transports: list });
       closeAfter(test, socket);
       const feed = new Feed(socket, { gaps: name === 'websocket' });
       const modes = ['tick', 'batch', 'both'];
@@ -87,7 +90,7 @@ describe('order', { concurrency: true }, () => {
       }
       await Promise.all(answers);
       await feed.ticks(5);
-      await feed.settle(witness);
+      await feed.settle(place().witness);
     });
   }
 });
@@ -183,6 +186,48 @@ describe('requests at once', () => {
       if (!client.ended) assert.ok(await client.works());
       client.close();
       await within(client.closed, 'the end');
+    });
+  }
+
+  for (const name of ['websocket', 'polling']) {
+    it(`${name}: answers to who has ticks waiting, as many as there is room for`, async (test) => {
+      const fast = await serve(test, { UPDATE_INTERVAL: '1' });
+      /** @type {() => void} */
+      let read;
+      /** @type {RawWebSocket | RawPolling} */
+      let client;
+      if (name === 'websocket') {
+        const websocket = await RawWebSocket.open(fast.url);
+        await websocket.join();
+        websocket.send('421["subscribe",{"symbols":"*","mode":"both"}]');
+        websocket.ws.pause();
+        read = () => websocket.ws.resume();
+        client = websocket;
+      } else {
+        const polling = await RawPolling.open(fast.url, { reads: false });
+        polling.send('40');
+        polling.send('421["subscribe","*"]');
+        read = () => polling.poll();
+        client = polling;
+      }
+      const dropped = async () => {
+        const { drops } = await fast.json('/stats');
+        return /** @type {number[]} */ (Object.values(drops)).some((count) => count > 0);
+      };
+      await until(dropped, 'ticks to be dropped');
+      // An answer of each kind: success, failure, and by the one that hands out ticks.
+      const asked = ['422["ping"]', '423["nope"]', '424["subscribe",5]', '425["unsubscribe",["BTC"]]'];
+      const earlier = (await fast.json('/stats')).messages.received;
+      client.send(...asked);
+      await until(
+        async () => (await fast.json('/stats')).messages.received === earlier + asked.length
+          || (await fast.json('/stats')).connections.active === 0,
+        'the requests to arrive',
+      );
+      read();
+      const answers = () => client.received.filter((packet) => /^43[2-5]\[/.test(String(packet))).length;
+      await until(() => client.ended || answers() === asked.length, () => `${answers()} answers, and no end`);
+      client.close();
     });
   }
 });

@@ -1,0 +1,272 @@
+// Redis is away, or comes back with less than it had: clients stay, and are told; nobody's numbers go back.
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { request, until } from '../support/clients.mjs';
+import { isPong } from '../support/contract.mjs';
+import { BUSY_MS, Cluster, SYMBOLS, freeze, walksOn } from '../support/cluster.mjs';
+import { Cable, LOG, Redis, freePort } from '../support/redis.mjs';
+
+/** Steps of the walk that say what an ordinary one is. */
+const STEPS = 25;
+
+/** The epochs that a client was in, in order. @param {import('../support/cluster.mjs').Watch} watch */
+const epochs = (watch) => [...new Set(watch.ticks.map(({ epoch }) => epoch))];
+
+/** @param {import('../support/server.mjs').Server} server @param {string} where */
+async function ask(server, where) {
+  const response = await fetch(server.url + where);
+  return { code: response.status, body: await response.json() };
+}
+
+/**
+ * Two replicas, each with its own way to Redis, and a client of each.
+ *
+ * @param {any} test
+ * @param {Record<string, string>} [env]
+ */
+async function wired(test, env = {}) {
+  /** @type {Map<string, Cable>} */
+  const cables = new Map();
+  const cluster = await Cluster.start(test, {
+    env,
+    each: async (id, redis) => {
+      const cable = await Cable.to(redis);
+      cables.set(id, cable);
+      return { REDIS_URL: cable.url };
+    },
+  });
+  cluster.undo.push(() => Promise.all([...cables.values()].map((cable) => cable.stop())));
+  const { publisher, others: [other] } = await cluster.roles();
+  const [mine, theirs] = await Promise.all([cluster.watch(publisher), cluster.watch(other)]);
+  await Promise.all([mine.more(STEPS), theirs.more(STEPS)]);
+  /** @param {string} id */
+  const cable = (id) => {
+    const found = cables.get(id);
+    assert.ok(found);
+    return found;
+  };
+  return { cluster, publisher, other, mine, theirs, cable, cables: [...cables.values()] };
+}
+
+describe('Redis is not there', { concurrency: true }, () => {
+  it('a replica that starts without it serves, degraded, and joins when it comes', async (test) => {
+    const redis = new Redis({ port: await freePort() });
+    const cluster = new Cluster(test, redis, {});
+    test.after(() => cluster.stop());
+    await Promise.all([cluster.add('app1'), cluster.add('app2')]);
+
+    for (const server of cluster.replicas.values()) {
+      await until(async () => (await ask(server, '/health')).body.status === 'degraded', 'it to be degraded');
+      for (const where of ['/health', '/ready']) {
+        const { code, body } = await ask(server, where);
+        assert.deepEqual([code, body.status, body.bus.state, body.bus.redis], [200, 'degraded', 'degraded', 'away'], where);
+        assert.match(body.reason, /Redis/);
+        assert.equal(body.bus.epoch, null);
+      }
+    }
+    const watch = await cluster.watch('app1');
+    const [answer] = watch.answers;
+    assert.deepEqual([answer.ok, answer.state, answer.snapshot], [true, 'degraded', []]);
+    assert.deepEqual(answer.symbols, SYMBOLS);
+    isPong(await request(watch.socket, 'ping', 1), 1);
+
+    await redis.begin();
+    const live = await watch.status(({ state }) => state === 'live');
+    assert.ok(live.reason);
+    await watch.more(10);
+    await cluster.roles();
+    const [second] = await Promise.all([cluster.watch('app2'), watch.more(5)]);
+    await second.more(5);
+    await cluster.level();
+    for (const server of cluster.replicas.values()) {
+      const { code, body } = await ask(server, '/ready');
+      assert.deepEqual([code, body.status, body.bus.redis, body.reason], [200, 'ok', 'connected', undefined]);
+    }
+    assert.equal(epochs(watch).length, 1);
+    await cluster.checkLog();
+  });
+
+  for (const { title, soon, saved } of [
+    { title: 'comes back at once, empty', soon: true, saved: false },
+    { title: 'comes back empty when everybody knows that it was away', soon: false, saved: false },
+    { title: 'comes back with an older state', soon: true, saved: true },
+  ]) {
+    it(`${title}: a new epoch, above all that was sent`, async (test) => {
+      const cluster = await Cluster.start(test);
+      const watches = await Promise.all(['app1', 'app2'].flatMap((id) => [cluster.watch(id), cluster.watch(id, { mode: 'batch' })]));
+      await Promise.all(watches.map((watch) => watch.more(STEPS)));
+      if (saved) {
+        await cluster.redis.ask('SAVE');
+        await watches[0].more(STEPS);
+      }
+      const [epoch] = epochs(watches[0]);
+
+      const [killed, killed_us] = [performance.now(), Date.now() * 1000];
+      await cluster.redis.kill();
+      if (!soon) {
+        for (const watch of watches) {
+          const { reason } = await watch.status(({ state }) => state === 'degraded');
+          assert.match(reason, /Redis/);
+        }
+        for (const server of cluster.replicas.values()) {
+          for (const where of ['/health', '/ready']) {
+            const { code, body } = await ask(server, where);
+            assert.deepEqual([code, body.status, body.bus.redis], [200, 'degraded', 'away'], where);
+          }
+        }
+      }
+      const highest = Math.max(...watches.map((watch) => watch.highest));
+      await cluster.redis.begin();
+      await until(() => watches.every((watch) => [...watch.last.values()].every((last) => last.epoch !== epoch)),
+        () => `a new epoch:\n${[...cluster.replicas.values()].map((server) => server.tail()).join('\n')}`);
+      await Promise.all(watches.map((watch) => watch.more(STEPS)));
+
+      // That a status comes before it, that the first ticks bear it, and that no number goes back, each watch looks at.
+      await cluster.level();
+      const [second] = epochs(watches[0]).slice(1);
+      for (const watch of watches) {
+        assert.deepEqual(epochs(watch), [epoch, second], watch.name);
+        const lowest = Math.min(...watch.ticks.filter((tick) => tick.epoch === second).map(({ seq }) => seq));
+        assert.ok(lowest > highest, `${watch.name}: ${lowest} after ${highest}`);
+        assert.ok(lowest >= killed_us, `${watch.name}: ${lowest}, but the clock was at ${killed_us}`);
+        assert.equal(watch.statuses.filter((status) => status.epoch).length, 1, JSON.stringify(watch.statuses));
+        const last = watch.statuses[watch.statuses.length - 1];
+        assert.equal(last.state, 'live', JSON.stringify(watch.statuses));
+        // Whoever leads now: prices go on.
+        walksOn(watch.ticks, killed);
+      }
+      const late = await cluster.watch('app1');
+      assert.equal(late.answers[0].epoch, second);
+      await cluster.roles();
+      for (const server of cluster.replicas.values()) {
+        const { body } = await ask(server, '/health');
+        assert.deepEqual([body.status, body.bus.redis, body.bus.epoch], ['ok', 'connected', second]);
+        const stats = await server.json('/stats');
+        assert.deepEqual([stats.epoch_changes, stats.ticks.lost, stats.errors.bus_gaps], [1, 0, 0], JSON.stringify(stats));
+      }
+      await cluster.checkLog();
+    });
+  }
+});
+
+describe('Redis is out of reach for less than LEASE_TTL', { concurrency: true }, () => {
+  for (const { title, how } of [
+    {
+      title: 'Redis ends every connection',
+      how: async (/** @type {any} */ { cluster }) => {
+        for (const type of ['normal', 'pubsub']) await cluster.redis.ask('CLIENT', 'KILL', 'TYPE', type);
+      },
+    },
+    {
+      title: 'the connections are cut for 500 ms',
+      how: async (/** @type {{ cables: Cable[] }} */ { cables }) => {
+        for (const cable of cables) cable.cut();
+        await sleep(500);
+        for (const cable of cables) cable.mend();
+      },
+    },
+    {
+      title: 'nothing passes for 2 s',
+      how: async (/** @type {{ cables: Cable[] }} */ { cables }) => {
+        for (const cable of cables) cable.hold();
+        await sleep(2000);
+        for (const cable of cables) cable.mend();
+      },
+    },
+    {
+      title: 'questions pass, their answers are lost with the connection',
+      how: async (/** @type {{ cables: Cable[] }} */ { cables }) => {
+        for (const cable of cables) cable.hold((_, asks) => !asks);
+        await sleep(1200);
+        for (const cable of cables) cable.cut();
+        for (const cable of cables) cable.mend();
+      },
+    },
+  ]) {
+    it(`${title}: nothing is lost`, async (test) => {
+      const pair = await wired(test);
+      const { cluster, mine, theirs } = pair;
+      const cut = performance.now();
+      await how(pair);
+      await Promise.all([mine.more(STEPS), theirs.more(STEPS)]);
+      await cluster.level();
+      for (const watch of [mine, theirs]) {
+        assert.equal(epochs(watch).length, 1);
+        walksOn(watch.ticks, cut);
+      }
+      for (const server of cluster.replicas.values()) {
+        const stats = await server.json('/stats');
+        assert.deepEqual([stats.ticks.lost, stats.errors.bus_gaps, stats.sources.skipped], [0, 0, 0]);
+        const { body } = await ask(server, '/health');
+        assert.deepEqual([body.status, body.bus.redis], ['ok', 'connected']);
+      }
+      await cluster.roles();
+      await cluster.checkLog();
+    });
+  }
+});
+
+describe('one replica misses what the others see', { concurrency: true }, () => {
+  for (const { title, how } of [
+    { title: 'cut off from Redis', how: (/** @type {Cable} */ cable) => cable.cut() },
+    { title: 'without an answer from Redis', how: (/** @type {Cable} */ cable) => cable.hold() },
+  ]) {
+    it(`the publisher is ${title} for longer than its lease`, async (test) => {
+      const lease_ms = 1000;
+      const { cluster, publisher, other, mine, theirs, cable } = await wired(test, { LEASE_TTL: `${lease_ms}` });
+      const server = cluster.replica(publisher);
+      const cut = performance.now();
+      how(cable(publisher));
+      await theirs.more(STEPS);
+      const { reason } = await mine.status(({ state }) => state === 'degraded');
+      assert.match(reason, /Redis/);
+      for (const where of ['/health', '/ready']) {
+        const { code, body } = await ask(server, where);
+        assert.deepEqual([code, body.status, body.bus.state], [200, 'degraded', 'degraded']);
+        assert.match(body.reason, /Redis/);
+      }
+      const late = await cluster.watch(publisher);
+      assert.equal(late.answers[0].state, 'degraded');
+      assert.equal(late.answers[0].snapshot.length, SYMBOLS.length, 'what it knows');
+
+      cable(publisher).mend();
+      await Promise.all([mine, theirs, late].map((watch) => watch.more(STEPS)));
+      await mine.status(({ state, at }) => state === 'live' && at > cut);
+      const silence_ms = theirs.silence(cut);
+      assert.ok(silence_ms < lease_ms + 1000 + BUSY_MS, `${silence_ms} ms of silence`);
+      await cluster.level();
+      for (const watch of [mine, theirs]) {
+        assert.equal(epochs(watch).length, 1);
+        walksOn(watch.ticks, cut);
+      }
+      assert.deepEqual(theirs.statuses, []);
+      assert.deepEqual(await cluster.roles(), { publisher: other, others: [publisher] });
+      await cluster.checkLog();
+    });
+  }
+
+  it('the log was trimmed beyond what it had read: it says so', async (test) => {
+    const cluster = await Cluster.start(test);
+    const { publisher, others: [other] } = await cluster.roles();
+    const [mine, theirs] = await Promise.all([cluster.watch(publisher), cluster.watch(other, { whole: false })]);
+    await Promise.all([mine.more(5), theirs.more(5)]);
+
+    const server = cluster.replica(other);
+    await freeze(server);
+    // More than what was on its way already.
+    await mine.more(30);
+    await cluster.redis.ask('XTRIM', LOG, 'MAXLEN', '=', '2');
+    server.child.kill('SIGCONT');
+    await Promise.all([mine.more(5), theirs.more(5)]);
+    await cluster.level();
+
+    // That the next number is that of the last one and `n`, each watch looks at.
+    const missed = theirs.ticks.reduce((sum, { n = 1 }) => sum + n - 1, 0);
+    assert.ok(missed >= 20 * SYMBOLS.length, `${missed} ticks missed`);
+    const stats = await server.json('/stats');
+    assert.equal(stats.ticks.lost, missed);
+    assert.equal(stats.errors.bus_gaps, 1);
+    assert.deepEqual([...epochs(mine), ...epochs(theirs)], [epochs(mine)[0], epochs(mine)[0]]);
+  });
+});

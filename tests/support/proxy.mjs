@@ -1,0 +1,120 @@
+// The real nginx, with the template that `make demo` and compose use.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { until } from './clients.mjs';
+import { freePort } from './redis.mjs';
+
+/** The template under test. */
+const TEMPLATE = process.env.NGINX_TEMPLATE ?? fileURLToPath(new URL('../../nginx/nginx.conf.template', import.meta.url));
+
+/** Files that it may open. */
+const OPEN_FILES = 1024;
+
+/** Addresses of this machine that are of networks of their own, to choose a replica by: `ip_hash` looks at three numbers. */
+const NETWORKS = 64;
+
+/** One nginx in front of some replicas. */
+export class Proxy {
+  /** @param {string} folder @param {number} port @param {import('node:child_process').ChildProcess} child */
+  constructor(folder, port, child) {
+    this.folder = folder;
+    this.url = `http://127.0.0.1:${port}`;
+    this.child = child;
+    this.said = '';
+    child.stderr?.on('data', (data) => {
+      this.said += data;
+    });
+    /** @type {http.Agent[]} */
+    this.agents = [];
+  }
+
+  /**
+   * Starts one, and resolves when it answers.
+   *
+   * @param {{ port: string }[]} replicas
+   * @param {{ balance?: string }} [options]
+   */
+  static async start(replicas, { balance = 'ip_hash' } = {}) {
+    const folder = await mkdtemp(path.join(tmpdir(), 'tickcast-nginx-'));
+    // Started by root, it works as somebody else.
+    await chmod(folder, 0o711);
+    const port = await freePort();
+    const servers = replicas.map((replica) => `server 127.0.0.1:${replica.port} max_fails=2 fail_timeout=5s;`);
+    /** @type {Record<string, string | number>} */
+    const values = {
+      PROXY_LISTEN: `127.0.0.1:${port}`,
+      PROXY_BALANCE: balance,
+      PROXY_SERVERS: servers.join(' '),
+      PROXY_SOCKET_PATH: '/socket.io',
+      PROXY_MAX_PAYLOAD: 1_000_000,
+      PROXY_OPEN_FILES: OPEN_FILES,
+    };
+    const template = await readFile(TEMPLATE, 'utf8');
+    const config = path.join(folder, 'nginx.conf');
+    await writeFile(config, template.replace(/\$\{(PROXY_\w+)\}/g, (_, name) => {
+      if (!(name in values)) throw new Error(`${TEMPLATE} has ${name}, which the tests do not know`);
+      return String(values[name]);
+    }));
+    // Debian keeps it out of the path of those who are not root.
+    const child = spawn('nginx', ['-p', folder, '-c', config, '-e', 'stderr', '-g', 'daemon off;'], {
+      env: { PATH: `${process.env.PATH}:/usr/sbin` },
+      stdio: ['ignore', 'inherit', 'pipe'],
+    });
+    const proxy = new Proxy(folder, port, child);
+    await until(async () => {
+      if (child.exitCode !== null) throw new Error(`nginx ended:\n${proxy.said}`);
+      return fetch(`${proxy.url}/health`).then(({ ok }) => ok, () => false);
+    }, 'nginx');
+    return proxy;
+  }
+
+  /**
+   * A way to come from some network, which keeps its connections, as a browser does; one for each of these replicas.
+   *
+   * @param {string[]} ids
+   * @returns {Promise<Map<string, http.Agent>>}
+   */
+  async agentsTo(ids) {
+    /** @type {Map<string, http.Agent>} */
+    const found = new Map();
+    for (let network = 1; network <= NETWORKS && found.size < ids.length; network += 1) {
+      const agent = new http.Agent({ keepAlive: true, ...{ localAddress: `127.0.${network}.1` } });
+      this.agents.push(agent);
+      const { id } = JSON.parse(await get(`${this.url}/health`, agent));
+      if (ids.includes(id) && !found.has(id)) found.set(id, agent);
+    }
+    if (found.size < ids.length) throw new Error(`of ${ids} nginx chose only ${[...found.keys()]} in ${NETWORKS} networks`);
+    return found;
+  }
+
+  async stop() {
+    for (const agent of this.agents) agent.destroy();
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      const gone = once(this.child, 'exit');
+      // In order: it takes its workers with it.
+      this.child.kill('SIGTERM');
+      await gone;
+    }
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * @param {string} url
+ * @param {http.Agent} agent
+ * @returns {Promise<string>}
+ */
+function get(url, agent) {
+  return new Promise((resolve, reject) => {
+    http.get(url, { agent }, async (response) => {
+      let text = '';
+      for await (const data of response.setEncoding('utf8')) text += data;
+      resolve(text);
+    }).on('error', reject);
+  });
+}
