@@ -23,13 +23,13 @@ describe('order', { concurrency: true }, () => {
       const env = { SYMBOLS: 'BTC,ETH,SOL', UPDATE_INTERVAL: `${interval_ms}` };
       const { url } = await serve({ after: (each) => undo.push(each) }, env);
       const watcher = await connect(url);
-      undo.unshift(async () => watcher.close());
+      closeAfter({ after: (each) => undo.unshift(async () => each()) }, watcher);
       places[name] = { url, witness: new Feed(watcher, { gaps: false }) };
       await places[name].witness.subscribe(['SOL']);
     }
   });
   after(async () => {
-    for (const each of undo) await each();
+    await Promise.all(undo.map((each) => each()));
   });
 
   for (const [name, list] of Object.entries(transports)) {

@@ -68,10 +68,16 @@ describe('shutdown', { concurrency: true }, () => {
           gone.push(next(socket, 'disconnect').then((reason) => ({ client: `${version} ${name}`, reason })));
         }
       }
+      /** @type {(RawWebSocket | RawPolling)[]} */
       const raw = await Promise.all([RawWebSocket.open(server.url), RawPolling.open(server.url)]);
       for (const client of raw) await client.join();
-      // Connected, but to no namespace.
-      raw.push(await RawWebSocket.open(server.url));
+      // Connected, but to no namespace: not yet, and no more.
+      raw.push(await RawWebSocket.open(server.url), await RawPolling.open(server.url));
+      for (const client of [await RawWebSocket.open(server.url), await RawPolling.open(server.url)]) {
+        await client.join();
+        client.send('41');
+        raw.push(client);
+      }
 
       const { code } = await stopped(server, signal);
       assert.equal(code, 0, server.tail());
