@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::Uri;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -275,22 +276,28 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
     }
 }
 
+/// A request for a WebSocket.
+struct WebSocketRequest<'a> {
+    /// The session that is to go on over it; none where it begins one.
+    session: Option<&'a str>,
+}
+
+impl<'a> WebSocketRequest<'a> {
+    /// None where the address is that of another request.
+    fn of(uri: &'a Uri) -> Option<Self> {
+        let pairs = || uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let value = |name| pairs().find(|(key, _)| *key == name).map(|(_, value)| value);
+        (value("transport") == Some("websocket")).then(|| Self { session: value("sid") })
+    }
+}
+
 /// Notes which connection is to carry the WebSocket of a session that began with polling: the session itself only
 /// knows the connection of its handshake.
 async fn note_upgrade(upgrades: Upgrades, request: Request, next: Next) -> Response {
-    if let Some(closer) = request.extensions().get::<Closer>() {
-        let mut session = None;
-        let mut websocket = false;
-        for pair in request.uri().query().unwrap_or_default().split('&') {
-            match pair.split_once('=') {
-                Some(("sid", value)) => session = Some(value),
-                Some(("transport", "websocket")) => websocket = true,
-                _ => {}
-            }
-        }
-        if let (true, Some(session)) = (websocket, session) {
-            upgrades.register(session, closer);
-        }
+    if let Some(closer) = request.extensions().get::<Closer>()
+        && let Some(WebSocketRequest { session: Some(session) }) = WebSocketRequest::of(request.uri())
+    {
+        upgrades.register(session, closer);
     }
     next.run(request).await
 }
@@ -301,8 +308,12 @@ impl Shared {
         if socket.transport_type() != TransportType::Websocket {
             return None;
         }
-        let upgraded = self.upgrades.find(&socket.id.to_string());
-        upgraded.or_else(|| socket.req_parts().extensions.get::<Closer>().cloned())
+        // The handshake's own connection, unless that was polling: then it is another one, which a proxy may share.
+        let handshake = socket.req_parts();
+        match WebSocketRequest::of(&handshake.uri) {
+            Some(_) => handshake.extensions.get::<Closer>().cloned(),
+            None => self.upgrades.find(&socket.id.to_string()),
+        }
     }
 
     /// Ends a client's connection, whatever it does: its transport, so that an honest client comes back by itself.
@@ -340,5 +351,22 @@ impl<A: Adapter> Outlet for Rooms<A> {
             }
             Some(Ok(())) | None => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_request_for_a_websocket_is_one() {
+        let session = |query: &str| {
+            let uri: Uri = format!("/socket.io/?{query}").parse().unwrap();
+            WebSocketRequest::of(&uri).map(|request| request.session.map(str::to_owned))
+        };
+        assert_eq!(session("EIO=4&transport=polling&sid=a"), None);
+        assert_eq!(session("EIO=4&transport=websocket"), Some(None));
+        assert_eq!(session("sid=a&EIO=4&transport=websocket&sid=b"), Some(Some("a".to_owned())));
+        assert_eq!(session("xtransport=websocket"), None);
     }
 }
