@@ -1,7 +1,7 @@
 // What the environment asks for, and whether it can be had: settings, programs, ports.
 import { accessSync, constants } from 'node:fs';
 import { createServer } from 'node:net';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The repository. */
@@ -52,7 +52,7 @@ export function settings() {
     redisPort: number('REDIS_PORT', 6390, 0, 65_535),
     balance,
     keepGoing: ['1', 'true', 'yes'].includes(KEEP_GOING.toLowerCase()),
-    binary: BIN || join(root, 'target/release/tickcast'),
+    binary: BIN ? resolve(BIN) : join(root, 'target/release/tickcast'),
     /** Where the replicas and nginx can be reached, and where nginx listens: as far as the replicas do. */
     host,
     listen: everywhere ? '' : `${host}:`,

@@ -26,8 +26,10 @@ const HISTORY_TICKS: usize = 10_000;
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 const SILENT_INTERVALS: u32 = 5;
 
-/// The share of the shutdown's deadline that clients may use; the rest is for the tasks.
-const CLIENTS_SHARE: f64 = 0.8;
+/// The share of the shutdown's deadline that clients may use, and then the requests that are left; the rest is for the
+/// tasks.
+const CLIENTS_SHARE: f64 = 0.7;
+const REQUESTS_SHARE: f64 = 0.1;
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +113,7 @@ impl App {
         let router = http::router(&config, state.clone(), edge.router());
 
         // Tasks. One that ends before its token is cancelled begins the shutdown.
-        let accepting = CancellationToken::new();
+        let accepting = net::Ends::default();
         let leading = CancellationToken::new();
         let running = CancellationToken::new();
         let connections = TaskTracker::new();
@@ -179,16 +181,14 @@ impl App {
         let deadline = Duration::from_millis(config.drain_deadline_ms);
         let end = tokio::time::Instant::now() + deadline;
         state.drain();
-        accepting.cancel();
+        accepting.stop.cancel();
         if bus.is_shared() {
             leading.cancel();
         }
         connections.close();
-        let goodbye = async {
-            edge.close().await;
-            connections.wait().await;
-        };
-        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), goodbye).await.is_ok();
+        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), edge.close()).await.is_ok();
+        tokio::time::timeout(deadline.mul_f64(REQUESTS_SHARE), connections.wait()).await.ok();
+        accepting.cut.cancel();
         leading.cancel();
         running.cancel();
         let join = async { while tasks.join_next().await.is_some() {} };
@@ -199,10 +199,7 @@ impl App {
             (Some(error), _) => Err(error),
             (None, true) => Ok(Outcome::Clean),
             (None, false) => {
-                tracing::warn!(
-                    connections = state.metrics.connections_active.get(),
-                    "the deadline came before every client had gone: cutting what is left"
-                );
+                tracing::warn!("the deadline came before every client had gone: cutting what is left");
                 Ok(Outcome::Cut)
             }
         }

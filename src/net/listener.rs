@@ -37,6 +37,15 @@ pub struct Settings {
     pub attachments_timeout: Duration,
 }
 
+/// How connections end from here.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// No more of them, and no more requests on those that there are.
+    pub stop: CancellationToken,
+    /// Not even the end of those requests: a poll of a session in no namespace waits for nothing.
+    pub cut: CancellationToken,
+}
+
 /// A bound socket that accepts connections and speaks HTTP/1.1 on them.
 #[derive(Debug)]
 pub struct Listener {
@@ -61,13 +70,13 @@ impl Listener {
         self.address
     }
 
-    /// Serves `router` on each connection until `stop`; then accepts no more and lets requests in progress finish.
-    /// Connections run under `tasks`; one that has become a WebSocket belongs to whoever upgraded it.
-    pub async fn serve(self, router: Router, tasks: TaskTracker, metrics: Arc<Metrics>, stop: CancellationToken) {
+    /// Serves `router` on each connection until `ends.stop`; then accepts no more and lets requests in progress finish,
+    /// until `ends.cut`. Connections run under `tasks`; one that has become a WebSocket belongs to whoever upgraded it.
+    pub async fn serve(self, router: Router, tasks: TaskTracker, metrics: Arc<Metrics>, ends: Ends) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                () = stop.cancelled() => return,
+                () = ends.stop.cancelled() => return,
             };
             match accepted {
                 Ok((stream, peer)) => {
@@ -75,7 +84,7 @@ impl Listener {
                     // peer has gone already; reading will tell.
                     stream.set_nodelay(true).ok();
                     let (stream, closer) = Connection::new(stream, self.attachments_timeout, metrics.clone());
-                    tasks.spawn(converse(stream, closer, peer, router.clone(), metrics.clone(), stop.clone()));
+                    tasks.spawn(converse(stream, closer, peer, router.clone(), metrics.clone(), ends.clone()));
                 }
                 Err(error) => {
                     metrics.accept_errors.inc();
@@ -102,7 +111,7 @@ async fn converse(
     peer: SocketAddr,
     router: Router,
     metrics: Arc<Metrics>,
-    stop: CancellationToken,
+    ends: Ends,
 ) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -120,9 +129,12 @@ async fn converse(
     tokio::pin!(conversation);
     let ended = tokio::select! {
         ended = conversation.as_mut() => ended,
-        () = stop.cancelled() => {
+        () = ends.stop.cancelled() => {
             conversation.as_mut().graceful_shutdown();
-            conversation.await
+            tokio::select! {
+                ended = conversation => ended,
+                () = ends.cut.cancelled() => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {

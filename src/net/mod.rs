@@ -4,4 +4,4 @@ mod inbound;
 mod listener;
 
 pub use connection::{Closer, Upgrades};
-pub use listener::{Listener, Settings};
+pub use listener::{Ends, Listener, Settings};

@@ -190,44 +190,43 @@ describe('requests at once', () => {
   }
 
   for (const name of ['websocket', 'polling']) {
-    it(`${name}: answers to who has ticks waiting, as many as there is room for`, async (test) => {
+    it(`${name}: no answer is lost among more ticks than there is room for`, async (test) => {
       const fast = await serve(test, { UPDATE_INTERVAL: '1' });
-      /** @type {() => void} */
-      let read;
-      /** @type {RawWebSocket | RawPolling} */
-      let client;
-      if (name === 'websocket') {
-        const websocket = await RawWebSocket.open(fast.url);
-        await websocket.join();
-        websocket.send('421["subscribe",{"symbols":"*","mode":"both"}]');
-        websocket.ws.pause();
-        read = () => websocket.ws.resume();
-        client = websocket;
-      } else {
-        const polling = await RawPolling.open(fast.url, { reads: false });
-        polling.send('40');
-        polling.send('421["subscribe","*"]');
-        read = () => polling.poll();
-        client = polling;
-      }
-      const dropped = async () => {
-        const { drops } = await fast.json('/stats');
-        return /** @type {number[]} */ (Object.values(drops)).some((count) => count > 0);
+      const drops = async () => {
+        const all = (await fast.json('/stats')).drops;
+        return /** @type {number[]} */ (Object.values(all)).reduce((sum, count) => sum + count, 0);
       };
-      await until(dropped, 'ticks to be dropped');
-      // An answer of each kind: success, failure, and by the one that hands out ticks.
-      const asked = ['422["ping"]', '423["nope"]', '424["subscribe",5]', '425["unsubscribe",["BTC"]]'];
-      const earlier = (await fast.json('/stats')).messages.received;
-      client.send(...asked);
-      await until(
-        async () => (await fast.json('/stats')).messages.received === earlier + asked.length
-          || (await fast.json('/stats')).connections.active === 0,
-        'the requests to arrive',
-      );
-      read();
-      const answers = () => client.received.filter((packet) => /^43[2-5]\[/.test(String(packet))).length;
-      await until(() => client.ended || answers() === asked.length, () => `${answers()} answers, and no end`);
-      client.close();
+      const requests = [['ping', '1'], ['nope', '1'], ['subscribe', '5'], ['subscribe', '["BTC"]'], ['unsubscribe', '["BTC"]']];
+      // A WebSocket takes seconds to fill, down to the kernel's buffers.
+      for (const [event, payload] of name === 'websocket' ? requests.slice(0, 2) : requests) {
+        /** @type {() => void} */
+        let read;
+        /** @type {RawWebSocket | RawPolling} */
+        let client;
+        if (name === 'websocket') {
+          const websocket = await RawWebSocket.open(fast.url);
+          await websocket.join();
+          websocket.send('421["subscribe",{"symbols":"*","mode":"both"}]');
+          websocket.ws.pause();
+          read = () => websocket.ws.resume();
+          client = websocket;
+        } else {
+          const polling = await RawPolling.open(fast.url, { reads: false });
+          polling.send('40');
+          polling.send('421["subscribe","*"]');
+          read = () => polling.poll();
+          client = polling;
+        }
+        const [dropped, { messages }] = [await drops(), await fast.json('/stats')];
+        await until(async () => (await drops()) > dropped, 'ticks to be dropped');
+        client.send(`422["${event}",${payload}]`);
+        await until(async () => (await fast.json('/stats')).messages.received > messages.received, 'the request to arrive');
+        read();
+        const answered = await client.answer(2, event);
+        assert.ok(answered || client.ended, `neither an answer to ${event} nor an end`);
+        client.close();
+        await until(async () => (await fast.json('/stats')).connections.active === 0, 'the client to be gone');
+      }
     });
   }
 });

@@ -52,7 +52,7 @@ class RawClient {
     this.url = url;
     /** Engine.IO packets that nobody took yet. @type {(string | Buffer)[]} */
     this.received = [];
-    /** @type {Set<() => void>} */
+    /** Who waits for a packet, or for the end: each is shown what arrives, and takes it or not. @type {Set<(packet?: string | Buffer) => boolean>} */
     this.waiting = new Set();
     this.ended = false;
     this.ids = 0;
@@ -65,7 +65,7 @@ class RawClient {
       this.markEnded = () => {
         this.ended = true;
         resolve();
-        for (const look of [...this.waiting]) look();
+        for (const show of [...this.waiting]) show();
       };
     });
   }
@@ -81,8 +81,10 @@ class RawClient {
       this.send('3');
       return;
     }
+    for (const show of [...this.waiting]) {
+      if (show(packet)) return;
+    }
     this.received.push(packet);
-    for (const look of [...this.waiting]) look();
   }
 
   /**
@@ -93,16 +95,18 @@ class RawClient {
    * @returns {Promise<string | Buffer | undefined>}
    */
   takeOrEnd(wanted, what) {
+    const index = this.received.findIndex(wanted);
+    if (index >= 0) return Promise.resolve(this.received.splice(index, 1)[0]);
+    if (this.ended) return Promise.resolve(undefined);
     return within(
       new Promise((resolve) => {
-        const look = () => {
-          const index = this.received.findIndex(wanted);
-          if (index < 0 && !this.ended) return;
-          this.waiting.delete(look);
-          resolve(index < 0 ? undefined : this.received.splice(index, 1)[0]);
+        const show = (/** @type {string | Buffer | undefined} */ packet) => {
+          if (packet !== undefined && !wanted(packet)) return false;
+          this.waiting.delete(show);
+          resolve(packet);
+          return true;
         };
-        this.waiting.add(look);
-        look();
+        this.waiting.add(show);
       }),
       what,
     );
