@@ -115,12 +115,15 @@ impl App {
         // Tasks. One that ends before its token is cancelled begins the shutdown.
         let accepting = net::Ends::default();
         let leading = CancellationToken::new();
+        let led = CancellationToken::new();
         let running = CancellationToken::new();
         let connections = TaskTracker::new();
         let mut tasks = JoinSet::new();
         tasks.spawn({
             let (bus, leading, metrics) = (bus.clone(), leading.clone(), metrics.clone());
+            let done = led.clone().drop_guard();
             async move {
+                let _done = done;
                 let ended = sources::supervise(simulator, &bus, &metrics, &leading).await;
                 ("source", ended.map_err(anyhow::Error::from))
             }
@@ -189,7 +192,9 @@ impl App {
         let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), edge.close()).await.is_ok();
         tokio::time::timeout(deadline.mul_f64(REQUESTS_SHARE), connections.wait()).await.ok();
         accepting.cut.cancel();
+        // A lease is given back through the bus, which has to be there for it.
         leading.cancel();
+        tokio::time::timeout_at(end, led.cancelled()).await.ok();
         running.cancel();
         let join = async { while tasks.join_next().await.is_some() {} };
         let tasks_joined = tokio::time::timeout_at(end, join).await.is_ok();

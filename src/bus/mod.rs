@@ -283,7 +283,7 @@ impl Term<'_> {
     /// Gives it back, so that another replica can go on at once.
     pub async fn release(self) {
         if let Holder::Redis(lease) = &self.holder {
-            tokio::time::timeout(LEAVE_WITHIN, lease.release()).await.ok();
+            lease.release().await;
             self.bus.set_role(self.source, "standby");
         }
     }

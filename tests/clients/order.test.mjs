@@ -176,7 +176,7 @@ describe('requests at once', () => {
       } else {
         // It reads only once all is sent, as a client does that sends in one portion what it saved up.
         client = await RawPolling.open(server.url, { reads: false });
-        client.send('40');
+        await client.joinUnread();
         client.send(...requests);
         await client.posting;
         client.poll();
@@ -212,7 +212,7 @@ describe('requests at once', () => {
           client = websocket;
         } else {
           const polling = await RawPolling.open(fast.url, { reads: false });
-          polling.send('40');
+          await polling.joinUnread();
           polling.send('421["subscribe","*"]');
           read = () => polling.poll();
           client = polling;

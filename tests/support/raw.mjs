@@ -206,7 +206,7 @@ export class RawWebSocket extends RawClient {
 export class RawPolling extends RawClient {
   /**
    * @param {string} url
-   * @param {{ path?: string, reads?: boolean }} [options] `reads: false`: only once `poll` is called
+   * @param {{ path?: string, reads?: boolean }} [options] `reads: false`: only when told to
    */
   static async open(url, { path = '/socket.io/', reads = true } = {}) {
     const client = new RawPolling(`${url}${path}?EIO=4&transport=polling`);
@@ -230,27 +230,38 @@ export class RawPolling extends RawClient {
 
   /** Reads until the server has ended the session. */
   async poll() {
-    while (!this.ended) {
-      let response;
-      try {
-        response = await fetchRaw(this.url, { agent: this.agent });
-      } catch {
-        break;
-      }
-      if (response.status !== 200) break;
-      for (const packet of response.text.split(SEPARATOR)) {
-        if (packet.startsWith('b')) this.arrived(Buffer.from(packet.slice(1), 'base64'));
-        else if (packet !== '') this.arrived(packet);
-      }
-    }
+    while (!this.ended && (await this.pollOnce()));
     this.markEnded();
     this.agent.destroy();
+  }
+
+  /** Reads what is there, or the first that comes. False if the session has ended. */
+  async pollOnce() {
+    let response;
+    try {
+      response = await fetchRaw(this.url, { agent: this.agent });
+    } catch {
+      return false;
+    }
+    if (response.status !== 200) return false;
+    for (const packet of response.text.split(SEPARATOR)) {
+      if (packet.startsWith('b')) this.arrived(Buffer.from(packet.slice(1), 'base64'));
+      else if (packet !== '') this.arrived(packet);
+    }
+    return true;
   }
 
   /** @override @param {...(string | Buffer)} packets */
   send(...packets) {
     const body = packets.map((each) => (typeof each === 'string' ? each : `b${each.toString('base64')}`)).join(SEPARATOR);
     this.post(body);
+  }
+
+  /** Connects to the default namespace, and then reads no more. */
+  async joinUnread() {
+    const joined = this.join();
+    while (!this.ended && this.waiting.size > 0) await this.pollOnce();
+    await joined;
   }
 
   /** POSTs a body as it is. @param {string | Buffer} body */

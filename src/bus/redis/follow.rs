@@ -1,3 +1,4 @@
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::append::RedisLog;
 use super::connection::{VersionError, check_version};
 use super::{keys, new_epoch};
 use crate::bus::Closed;
-use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, Price, Tick, Update};
+use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, Price, Symbol, Tick, Update};
 
 /// How long a read waits for an entry.
 const BLOCK: Duration = Duration::from_millis(500);
@@ -40,8 +41,9 @@ pub(in crate::bus) struct Follower {
     history: Duration,
     /// The id of the last entry that was handed on; none before the first load.
     position: Option<String>,
-    /// The epoch of that entry.
+    /// The epoch of that entry, and the last number of each symbol under it.
     epoch: Option<Epoch>,
+    seqs: HashMap<Symbol, u64>,
     feed: Feed,
     /// What goes wrong with the connection itself: a command only knows that it got no answer.
     errors: broadcast::Receiver<(Error, Option<Server>)>,
@@ -71,7 +73,7 @@ impl Follower {
     pub(in crate::bus) fn new(log: RedisLog, events: mpsc::Sender<BusEvent>, history: Duration) -> Self {
         let errors = log.connections.reads.error_rx();
         let feed = Feed { state: FeedState::Starting, reason: String::new() };
-        Self { log, events, history, position: None, epoch: None, feed, errors, last_error: None }
+        Self { log, events, history, position: None, epoch: None, seqs: HashMap::new(), feed, errors, last_error: None }
     }
 
     /// Follows the log until nobody listens. A lost connection is made anew, and what was missed is read.
@@ -118,21 +120,12 @@ impl Follower {
         let args = vec![self.log.known.highest().to_string(), new_epoch(), self.log.clock.micros().to_string()];
         let keys = vec![keys::META, keys::SEQ, keys::STREAM];
         let join = &connections.scripts.join;
-        let (epoch, first, last): (String, String, String) =
-            join.evalsha_with_reload(&connections.reads, keys, args).await?;
+        let (epoch, last): (String, String) = join.evalsha_with_reload(&connections.reads, keys, args).await?;
         let epoch = Epoch::new(&epoch);
         match &self.position {
             None => self.load(&epoch).await?,
             // An older stream than ours: another Redis, or the same one with its clock set back.
             Some(position) if id(&last) < id(position) => self.position = Some("0-0".to_owned()),
-            // Entries that we had not read are gone. Their numbers show how many ticks there were. In another epoch
-            // nothing can be missed.
-            Some(position)
-                if id(&first) > id(position) && id(position) > (0, 0) && self.epoch.as_ref() == Some(&epoch) =>
-            {
-                self.log.metrics.bus_gaps.inc();
-                tracing::warn!(from = position, to = first, "the log was trimmed beyond what was read here");
-            }
             Some(_) => {}
         }
         self.log.known.set_epoch(epoch);
@@ -145,7 +138,7 @@ impl Follower {
         let oldest_ms = self.log.clock.millis().saturating_sub(u64::try_from(self.history.as_millis()).unwrap_or(0));
         let mut from = oldest_ms.to_string();
         let mut position = "0-0".to_owned();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let reads = self.log.connections.reads.clone();
         loop {
             let entries: Vec<XReadValue<String, String, String>> =
@@ -164,7 +157,7 @@ impl Follower {
             from = format!("({position}");
         }
         // Quiet symbols have fallen out of the log.
-        let last: std::collections::HashMap<String, String> = reads.hgetall(keys::LAST).await?;
+        let last: HashMap<String, String> = reads.hgetall(keys::LAST).await?;
         let of_epoch = |json: &&String| parse_epoch(json).is_some_and(|of| of == epoch.as_str());
         let ticks: Vec<Tick> = last
             .values()
@@ -218,11 +211,35 @@ impl Follower {
     }
 
     async fn pass(&mut self, batch: Batch) -> Result<(), Closed> {
-        self.epoch = Some(batch.epoch.clone());
+        self.look_for_a_gap(&batch);
         if let Some(highest) = batch.ticks.iter().map(|tick| tick.seq).max() {
             self.log.known.raise(highest);
         }
         self.events.send(BusEvent::Ticks(batch)).await.map_err(|_| Closed)
+    }
+
+    /// Redis skips in silence what was trimmed before it was read; the numbers show it.
+    fn look_for_a_gap(&mut self, batch: &Batch) {
+        if self.epoch.as_ref() != Some(&batch.epoch) {
+            self.epoch = Some(batch.epoch.clone());
+            self.seqs.clear();
+        }
+        let mut missed = 0;
+        for tick in &batch.ticks {
+            match self.seqs.get_mut(&tick.update.symbol) {
+                Some(last) => {
+                    missed += tick.seq.saturating_sub(*last + 1);
+                    *last = tick.seq.max(*last);
+                }
+                None => {
+                    self.seqs.insert(tick.update.symbol.clone(), tick.seq);
+                }
+            }
+        }
+        if missed > 0 {
+            self.log.metrics.bus_gaps.inc();
+            tracing::warn!(ticks = missed, "the log was trimmed beyond what was read here");
+        }
     }
 
     async fn tell(&mut self, state: FeedState, reason: String) -> Result<(), Closed> {
@@ -246,7 +263,7 @@ fn id(text: &str) -> (u64, u64) {
 }
 
 /// An entry of the log: `epoch`, and `ticks`, a JSON array of ticks as clients get them.
-fn entry(fields: &std::collections::HashMap<String, String>) -> Option<Batch> {
+fn entry(fields: &HashMap<String, String>) -> Option<Batch> {
     let epoch = fields.get("epoch").filter(|epoch| is_epoch(epoch))?;
     let ticks: Vec<Entry<'_>> = serde_json::from_str(fields.get("ticks")?).ok()?;
     let ticks = ticks.into_iter().map(Entry::tick).collect::<Option<Vec<_>>>()?;

@@ -1,7 +1,7 @@
 -- A replica shows the highest seq that it has seen or made, and learns the epoch in force.
 -- Keys: 1 meta, 2 seq, 3 stream.
 -- Arguments: 1 highest seq shown, 2 name for a new epoch, 3 clock in us.
--- Returns {epoch, id of the log's first entry, id of the last one that it ever had}.
+-- Returns {epoch, id of the log's last entry}.
 
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'high')
 local epoch, high = meta[1], tonumber(meta[2] or 0)
@@ -14,10 +14,5 @@ if not epoch or shown > high then
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'floor', floor, 'high', floor)
 end
 
-local first, last = '0-0', '0-0'
-local entry = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)
-if entry[1] then
-  first = entry[1][1]
-  last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1][1]
-end
-return {epoch, first, last}
+local entry = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
+return {epoch, entry[1] and entry[1][1] or '0-0'}

@@ -125,15 +125,21 @@ impl Lease {
         }
     }
 
-    /// Gives it back, so that another replica need not wait for its end.
+    /// Gives it back, so that another replica need not wait for its end. Tries for as long as that would take.
     pub(in crate::bus) async fn release(&self) {
         let scripts = &self.log.connections.scripts;
         let commands = &self.log.connections.commands;
-        let key = keys::lease(self.source);
-        let released: Result<i64, Error> =
-            scripts.release.evalsha_with_reload(commands, key, vec![self.token.clone()]).await;
-        if let Err(error) = released {
-            tracing::debug!(%error, source = self.source, "cannot give the lease back: it ends by itself");
+        let asked = Instant::now();
+        while asked.elapsed() < self.ttl {
+            let (key, args) = (keys::lease(self.source), vec![self.token.clone()]);
+            match scripts.release.evalsha_with_reload::<i64, _, _>(commands, key, args).await {
+                Ok(_) => return,
+                Err(error) => {
+                    self.log.metrics.redis_errors.inc();
+                    tracing::debug!(%error, source = self.source, "cannot give the lease back");
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
         }
     }
 }
