@@ -68,7 +68,7 @@ describe('Redis is not there', { concurrency: true }, () => {
     const watch = await cluster.watch('app1');
     const [answer] = watch.answers;
     assert.deepEqual([answer.ok, answer.state, answer.snapshot], [true, 'degraded', []]);
-    assert.deepEqual(answer.symbols, SYMBOLS);
+    assert.deepEqual([answer.symbols, answer.rejected], [SYMBOLS, []]);
     isPong(await request(watch.socket, 'ping', 1), 1);
 
     await redis.begin();
@@ -87,10 +87,25 @@ describe('Redis is not there', { concurrency: true }, () => {
     await cluster.checkLog();
   });
 
-  for (const { title, soon, saved } of [
-    { title: 'comes back at once, empty', soon: true, saved: false },
-    { title: 'comes back empty when everybody knows that it was away', soon: false, saved: false },
-    { title: 'comes back with an older state', soon: true, saved: true },
+  it('replicas end in time while it is away', async (test) => {
+    const cluster = await Cluster.start(test);
+    const watches = await Promise.all(['app1', 'app2'].map((id) => cluster.watch(id)));
+    await cluster.redis.kill();
+    await Promise.all(watches.map((watch) => watch.status(({ state }) => state === 'degraded')));
+    const asked = performance.now();
+    const ends = await Promise.all(cluster.live().map((id) => cluster.replica(id).stop()));
+    for (const end of ends) assert.deepEqual(end, { code: 0, signal: null });
+    // They ask it for a moment, and leave it.
+    const took_ms = performance.now() - asked;
+    assert.ok(took_ms < 2000 + BUSY_MS, `${took_ms} ms`);
+    cluster.check();
+  });
+
+  for (const { title, soon = true, saved = false, flushed = false } of [
+    { title: 'comes back at once, empty' },
+    { title: 'comes back empty when everybody knows that it was away', soon: false },
+    { title: 'comes back with an older state', saved: true },
+    { title: 'is emptied while everybody is connected', flushed: true },
   ]) {
     it(`${title}: a new epoch, above all that was sent`, async (test) => {
       const cluster = await Cluster.start(test);
@@ -103,7 +118,8 @@ describe('Redis is not there', { concurrency: true }, () => {
       const [epoch] = epochs(watches[0]);
 
       const [killed, killed_us] = [performance.now(), Date.now() * 1000];
-      await cluster.redis.kill();
+      if (flushed) await cluster.redis.ask('FLUSHALL');
+      else await cluster.redis.kill();
       if (!soon) {
         for (const watch of watches) {
           const { reason } = await watch.status(({ state }) => state === 'degraded');
@@ -116,8 +132,7 @@ describe('Redis is not there', { concurrency: true }, () => {
           }
         }
       }
-      const highest = Math.max(...watches.map((watch) => watch.highest));
-      await cluster.redis.begin();
+      if (!flushed) await cluster.redis.begin();
       await until(() => watches.every((watch) => [...watch.last.values()].every((last) => last.epoch !== epoch)),
         () => `a new epoch:\n${[...cluster.replicas.values()].map((server) => server.tail()).join('\n')}`);
       await Promise.all(watches.map((watch) => watch.more(STEPS)));
@@ -125,6 +140,7 @@ describe('Redis is not there', { concurrency: true }, () => {
       // That a status comes before it, that the first ticks bear it, and that no number goes back, each watch looks at.
       await cluster.level();
       const [second] = epochs(watches[0]).slice(1);
+      const highest = Math.max(...watches.flatMap((watch) => watch.ticks.map((tick) => (tick.epoch === epoch ? tick.seq : 0))));
       for (const watch of watches) {
         assert.deepEqual(epochs(watch), [epoch, second], watch.name);
         const lowest = Math.min(...watch.ticks.filter((tick) => tick.epoch === second).map(({ seq }) => seq));
@@ -242,9 +258,23 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
       }
       assert.deepEqual(theirs.statuses, []);
       assert.deepEqual(await cluster.roles(), { publisher: other, others: [publisher] });
-      await cluster.checkLog();
+      assert.deepEqual((await cluster.checkLog()).terms, [publisher, other]);
     });
   }
+
+  it('an entry of the log that is none is passed over, and counted', async (test) => {
+    const cluster = await Cluster.start(test);
+    const watches = await Promise.all(['app1', 'app2'].map((id) => cluster.watch(id)));
+    for (const words of [['foo', 'bar'], ['epoch', 'x', 'ticks', '[{"symbol"'], ['epoch', 'x', 'ticks', '[{"symbol":"BTC","price":1,"ts":1}]']]) {
+      await cluster.redis.ask('XADD', LOG, '*', ...words);
+    }
+    await Promise.all(watches.map((watch) => watch.more(10)));
+    await cluster.level();
+    for (const server of cluster.replicas.values()) {
+      const { errors, ticks } = await server.json('/stats');
+      assert.deepEqual([errors.bus_entries, errors.bus_gaps, ticks.lost], [3, 0, 0]);
+    }
+  });
 
   it('the log was trimmed beyond what it had read: it says so', async (test) => {
     const cluster = await Cluster.start(test);
@@ -262,10 +292,11 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
     await cluster.level();
 
     // That the next number is that of the last one and `n`, each watch looks at.
-    const missed = theirs.ticks.reduce((sum, { n = 1 }) => sum + n - 1, 0);
-    assert.ok(missed >= 20 * SYMBOLS.length, `${missed} ticks missed`);
+    const missed = SYMBOLS.map((symbol) => theirs.ticks.reduce((sum, { symbol: of, n = 1 }) => sum + (of === symbol ? n - 1 : 0), 0));
+    assert.ok(missed[0] >= 20 && missed.every((count) => count === missed[0]), `${missed} ticks missed`);
     const stats = await server.json('/stats');
-    assert.equal(stats.ticks.lost, missed);
+    // Theirs, and that of the publisher alone.
+    assert.equal(stats.ticks.lost, missed[0] * (SYMBOLS.length + 1));
     assert.equal(stats.errors.bus_gaps, 1);
     assert.deepEqual([...epochs(mine), ...epochs(theirs)], [epochs(mine)[0], epochs(mine)[0]]);
   });

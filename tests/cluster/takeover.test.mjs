@@ -47,7 +47,7 @@ describe('takeover', { concurrency: true }, () => {
       walksOn(theirs.ticks, killed);
       assert.deepEqual(await cluster.roles(), { publisher: other, others: [] });
       await cluster.level([theirs]);
-      await cluster.checkLog();
+      assert.deepEqual((await cluster.checkLog()).terms, [publisher, other]);
       assert.deepEqual(theirs.statuses, [], 'nobody has to know');
     });
   }
@@ -60,7 +60,6 @@ describe('takeover', { concurrency: true }, () => {
     await theirs.more(STEPS);
     // Long enough that everything in it is late.
     await sleep(3000 - (performance.now() - stopped));
-    const woken = performance.now();
     frozen.child.kill('SIGCONT');
     // What it wanted to say when it was stopped, and what it thinks it has to make up, would come now.
     await theirs.more(STEPS);
@@ -70,16 +69,11 @@ describe('takeover', { concurrency: true }, () => {
     assert.ok(silence_ms < 1000 + TAKEN_OVER_MS + BUSY_MS, `${silence_ms} ms of silence`);
     await until(async () => (await cluster.roles()).publisher === other, 'the woken one to know that it is not the publisher');
     await cluster.level();
-    const log = await cluster.checkLog();
-    // Its own ticks would bear the time of its sleep or a price from before.
+    assert.deepEqual((await cluster.checkLog()).terms, [publisher, other], 'none of its ticks entered');
     for (const watch of [mine, theirs]) {
       walksOn(watch.ticks, stopped);
       assert.equal(new Set(watch.ticks.map(({ epoch }) => epoch)).size, 1);
     }
-    // Nothing came twice, nothing is missing: as many as the clock says, from one source at a time.
-    const since = log.filter(({ symbol, ts }) => symbol === 'BTC' && ts > Date.now() - (performance.now() - woken));
-    const most = (performance.now() - woken) / 50;
-    assert.ok(since.length <= most + BUSY_MS / 50, `${since.length} ticks since it woke, in the time of ${most}`);
     const stats = await frozen.json('/stats');
     assert.deepEqual([stats.ticks.lost, stats.errors.bus_gaps, stats.epoch_changes], [0, 0, 0]);
   });
@@ -101,29 +95,30 @@ describe('takeover', { concurrency: true }, () => {
       walksOn(theirs.ticks, asked);
       assert.deepEqual(await cluster.roles(), { publisher: other, others: [] });
       cluster.check();
-      await cluster.checkLog();
+      assert.deepEqual((await cluster.checkLog()).terms, [publisher, other]);
       assert.deepEqual(theirs.statuses, []);
     });
   }
 
-  it('the publisher is killed again and again, and comes back', async (test) => {
-    const { cluster, mine, theirs } = await pair(test, { LEASE_TTL: '300' });
-    const [front, stays] = [await cluster.add('front'), new Set([mine, theirs])];
-    assert.ok(front);
-    const watch = await cluster.watch('front');
-    await watch.more(STEPS);
-    const began = performance.now();
+  it('one publisher after the other is killed, and comes back', async (test) => {
+    const ids = ['app1', 'app2', 'app3'];
+    const cluster = await Cluster.start(test, { ids, env: { LEASE_TTL: '300' } });
+    /** @type {string[]} */
+    const killed = [];
     for (let round = 0; round < 4; round += 1) {
-      const { publisher } = await cluster.roles();
-      if (publisher === 'front') break;
+      const { publisher, others } = await cluster.roles();
+      const watch = await cluster.watch(others[0]);
+      await watch.more(STEPS);
+      const since = performance.now();
       await cluster.replica(publisher).stop('SIGKILL');
-      for (const each of stays) if (each.name.includes(publisher)) stays.delete(each);
-      await watch.more(5);
+      killed.push(publisher);
+      await watch.more(STEPS);
+      walksOn(watch.ticks, since);
+      watch.close();
       await cluster.add(publisher);
     }
-    await watch.more(STEPS);
-    await cluster.level([watch, ...stays]);
-    walksOn(watch.ticks, began);
-    await cluster.checkLog();
+    const { publisher } = await cluster.roles();
+    cluster.check();
+    assert.deepEqual((await cluster.checkLog()).terms, [...killed, publisher]);
   });
 });

@@ -1,22 +1,25 @@
 // Replicas around a Redis, the clients that watch them, and the account of every price that anybody got.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { connected, open, priced, until } from './clients.mjs';
+import { connect, connected, open, request, until } from './clients.mjs';
 import { isSnapshotTick, isSubscribed, isTick } from './contract.mjs';
 import { Redis } from './redis.mjs';
 import { startServer } from './server.mjs';
 
-/** What replicas are told unless a test says otherwise. Few symbols: many replicas run side by side. */
-const DEFAULTS = { SYMBOLS: 'BTC,ETH,SOL', UPDATE_INTERVAL: '50' };
+/** The symbols that every replica makes. Few: many replicas run side by side. */
+export const SYMBOLS = ['BTC', 'ETH', 'SOL'];
 
-/** The symbols of [`DEFAULTS`]. */
-export const SYMBOLS = DEFAULTS.SYMBOLS.split(',');
+/** How often it makes them, unless a test says otherwise (ms). */
+export const INTERVAL_MS = 50;
 
 /** What a busy machine may add to any measured time (ms). */
 export const BUSY_MS = 500;
 
 /** A step is ordinary up to so many times the largest one that was seen. */
 const ORDINARY = 8;
+
+/** The symbol that a replica makes beside these, and nobody else: it shows in the log whose ticks are whose. @param {string} id */
+const signature = (id) => id.toUpperCase();
 
 /** @typedef {import('./server.mjs').Server} Server */
 
@@ -71,7 +74,7 @@ export class Cluster {
     const cluster = new Cluster(test, redis, env);
     test.after(() => cluster.stop());
     await Promise.all(ids.map(async (id) => cluster.add(id, await each(id, redis))));
-    await Promise.all(ids.map((id) => priced(cluster.replica(id))));
+    await Promise.all(ids.map((id) => cluster.priced(id)));
     return cluster;
   }
 
@@ -82,9 +85,26 @@ export class Cluster {
    * @param {Record<string, string>} [env]
    */
   async add(id, env = {}) {
-    const server = await startServer({ ...DEFAULTS, REDIS_URL: this.redis.url, APP_ID: id, ...this.env, ...env });
+    const server = await startServer({
+      SYMBOLS: [...SYMBOLS, signature(id)].join(),
+      UPDATE_INTERVAL: `${INTERVAL_MS}`,
+      REDIS_URL: this.redis.url,
+      APP_ID: id,
+      ...this.env,
+      ...env,
+    });
     this.replicas.set(id, server);
     return server;
+  }
+
+  /** Resolves when a replica has a price for each symbol. @param {string} id */
+  async priced(id) {
+    const asker = await connect(this.replica(id).url);
+    try {
+      await until(async () => (await request(asker, 'subscribe', SYMBOLS)).snapshot.length === SYMBOLS.length, `the prices at ${id}`);
+    } finally {
+      asker.close();
+    }
   }
 
   /** @param {string} id */
@@ -115,7 +135,7 @@ export class Cluster {
   }
 
   /**
-   * A client of one replica that watches every symbol.
+   * A client of one replica that watches its prices.
    *
    * @param {string} id
    * @param {{ mode?: 'tick' | 'batch', whole?: boolean, [option: string]: any }} [options] see [`Watch`]; the client's own besides
@@ -157,7 +177,8 @@ export class Cluster {
 
   /**
    * Reads the log itself and fails unless it is as it must be: numbers without a hole or a repeat, nothing appended
-   * twice, a new epoch above all of the one before, and every price the one that clients got. Resolves with its ticks.
+   * twice, a new epoch above all of the one before, and every price the one that clients got. Resolves with its ticks,
+   * and who published them, in the order of their terms.
    */
   async checkLog() {
     const entries = await this.redis.log();
@@ -167,8 +188,14 @@ export class Cluster {
     let epoch = entries[0]?.epoch;
     let highest = 0;
     /** @type {any[]} */
-    const all = [];
+    const ticks = [];
+    /** @type {string[]} */
+    const terms = [];
+    const ids = [...this.replicas.keys()];
     for (const entry of entries) {
+      const by = ids.filter((id) => entry.ticks.some((tick) => tick.symbol === signature(id)));
+      assert.equal(by.length, 1, `an entry of one replica: ${JSON.stringify(entry)}`);
+      if (terms[terms.length - 1] !== by[0]) terms.push(by[0]);
       const floor = entry.epoch === epoch ? 0 : highest;
       epoch = entry.epoch;
       for (const tick of entry.ticks) {
@@ -179,14 +206,14 @@ export class Cluster {
         highest = Math.max(highest, tick.seq);
         const noted = this.ledger.prices.get(`${epoch} ${tick.symbol} ${tick.seq}`);
         if (noted) assert.equal(tick.price, noted.price, `${tick.symbol} ${tick.seq} at ${[...noted.by]}`);
-        all.push({ ...tick, epoch });
+        ticks.push({ ...tick, epoch });
       }
       // That two steps of all walks at once come out the same does not happen.
       const content = JSON.stringify(entry.ticks.map(({ price, ts }) => [price, ts]));
       assert.ok(!contents.has(content), `appended twice: ${content}`);
       contents.add(content);
     }
-    return all;
+    return { ticks, terms };
   }
 
   async stop() {
@@ -204,7 +231,7 @@ export class Cluster {
 }
 
 /**
- * A client that watches every symbol in one stream, through changes of the epoch and of its connection, and notes
+ * A client that watches [`SYMBOLS`] in one stream, through changes of the epoch and of its connection, and notes
  * whatever breaks the contract.
  */
 export class Watch {
@@ -237,7 +264,7 @@ export class Watch {
     socket.on('tick', (/** @type {any} */ tick) => this.#arrived('tick', [tick]));
     socket.on('ticks', (/** @type {any} */ ticks) => this.#arrived('batch', ticks));
     socket.on('status', (/** @type {any} */ status) => this.statuses.push({ ...status, at: performance.now() }));
-    socket.on('connect', () => socket.emit('subscribe', { symbols: '*', mode }, (/** @type {any} */ answer) => this.#answered(answer)));
+    socket.on('connect', () => socket.emit('subscribe', { symbols: SYMBOLS, mode }, (/** @type {any} */ answer) => this.#answered(answer)));
   }
 
   /** Resolves with the first answer. */

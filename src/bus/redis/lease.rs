@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use fred::error::Error;
-use fred::interfaces::{HashesInterface, KeysInterface};
+use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
 use fred::types::{Expiration, SetOptions};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -125,12 +125,13 @@ impl Lease {
         }
     }
 
-    /// Gives it back, so that another replica need not wait for its end. Tries for as long as that would take.
+    /// Gives it back, so that another replica need not wait for its end. Tries for as long as that would take, but not
+    /// while Redis is away: nobody could take it then.
     pub(in crate::bus) async fn release(&self) {
         let scripts = &self.log.connections.scripts;
         let commands = &self.log.connections.commands;
         let asked = Instant::now();
-        while asked.elapsed() < self.ttl {
+        while asked.elapsed() < self.ttl && commands.is_connected() {
             let (key, args) = (keys::lease(self.source), vec![self.token.clone()]);
             match scripts.release.evalsha_with_reload::<i64, _, _>(commands, key, args).await {
                 Ok(_) => return,
