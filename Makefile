@@ -49,7 +49,7 @@ test-js: vendor node_modules/.all loadtest/node_modules/.all ## The official cli
 
 .PHONY: loadtest
 loadtest: loadtest/node_modules/.all ## Artillery's Socket.IO load test (TARGET=http://localhost:8080 for another server)
-	cd loadtest && npx artillery run --target $(TARGET) artillery.yml
+	cd loadtest && TARGET=$(TARGET) npm test --silent
 
 .PHONY: vendor
 vendor: $(addprefix $(VENDOR)/,$(LIBRARIES)) ## Fetch the client libraries that the server hosts
@@ -68,7 +68,7 @@ node_modules/.all: package-lock.json
 	touch node_modules/.served $@
 
 loadtest/node_modules/.all: loadtest/package-lock.json
-	cd loadtest && npm ci --ignore-scripts --no-fund --no-audit
+	cd loadtest && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --ignore-scripts --no-fund --no-audit
 	touch $@
 
 .PHONY: clean

@@ -125,15 +125,15 @@ async function tryPort(port, given) {
 }
 
 function listenOn(port) {
-  return new Promise((resolve, reject) => {
+  return new Promise((done, reject) => {
     const server = createServer();
     server.once('error', (error) => {
-      if (error.code === 'EADDRINUSE') resolve(null);
+      if (error.code === 'EADDRINUSE') done(null);
       else reject(new Refusal(`port ${port} cannot be used: ${error.message}`));
     });
     server.listen(port, '0.0.0.0', () => {
       const { port: got } = server.address();
-      server.close(() => resolve(got));
+      server.close(() => done(got));
     });
   });
 }

@@ -6,7 +6,7 @@ use socketioxide::adapter::Adapter;
 use socketioxide::extract::SocketRef;
 use socketioxide::socket::DisconnectReason;
 
-use super::event::{Body, Event, Responder};
+use super::event::{Answerer, Body, Event, Responder};
 use super::{Errand, Shared, room_of};
 use crate::fanout::{ClientId, Link, Reply, Request};
 use crate::net::Closer;
@@ -150,20 +150,22 @@ impl<A: Adapter> Client<A> {
         };
         match request {
             Ok((request, answered_by)) => {
+                let socket = responder.socket.clone();
                 let reply = Box::new(responder.answer_to(&name, answered_by));
                 if let Err(reply) = self.shared.fanout.request(self.id, request, reply) {
                     self.shared.metrics.request_errors.inc();
                     let failure = Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
-                    self.sent(reply.send(Err(failure)));
+                    self.sent(reply.send(Err(failure)), &socket);
                 }
             }
             Err(failure) => self.refuse(responder, &name, failure),
         }
     }
 
-    fn pong(&self, reply: impl Reply, echo: Option<&RawValue>) {
+    fn pong(&self, reply: Answerer<A>, echo: Option<&RawValue>) {
+        let socket = reply.socket().clone();
         let answer = Answer::encode(Ok(Pong { echo, time: self.shared.clock.millis() }));
-        self.sent(Box::new(reply).send(Ok(answer)));
+        self.sent(Box::new(reply).send(Ok(answer)), &socket);
     }
 
     /// Says something to a room. Without a callback, silence is success.
@@ -177,19 +179,25 @@ impl<A: Adapter> Client<A> {
             self.shared.errands.try_send(tell).map_err(busy)
         });
         match said {
-            Ok(()) => self.sent(responder.done(&Answer::encode(Ok(Done {})))),
+            Ok(()) => {
+                let socket = responder.socket.clone();
+                self.sent(responder.done(&Answer::encode(Ok(Done {}))), &socket);
+            }
             Err(failure) => self.refuse(responder, from::CHAT, failure),
         }
     }
 
     fn refuse(&self, responder: Responder<A>, name: &str, failure: Failure) {
         self.shared.metrics.request_errors.inc();
-        self.sent(responder.fail(name, failure));
+        let socket = responder.socket.clone();
+        self.sent(responder.fail(name, failure), &socket);
     }
 
-    fn sent(&self, queued: bool) {
+    /// A client that missed an answer would wait for it for ever: it is ended, and comes back.
+    fn sent(&self, queued: bool, socket: &SocketRef<A>) {
         if !queued {
             self.shared.metrics.messages_dropped.inc();
+            self.shared.close(socket);
         }
     }
 

@@ -113,6 +113,13 @@ pub(super) struct Answerer<A: Adapter> {
     answered_by: &'static str,
 }
 
+impl<A: Adapter> Answerer<A> {
+    /// Whose request it was.
+    pub(super) fn socket(&self) -> &SocketRef<A> {
+        &self.responder.socket
+    }
+}
+
 impl<A: Adapter> Reply for Answerer<A> {
     fn by_callback(&self) -> bool {
         self.responder.ack.is_some()

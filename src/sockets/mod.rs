@@ -318,16 +318,17 @@ impl Shared {
 
     /// Ends a client's connection, whatever it does: its transport, so that an honest client comes back by itself.
     fn close<A: Adapter>(&self, socket: &SocketRef<A>) {
-        let closer = self.connection(socket);
-        let Some(closer) = closer else {
-            let end = Errand::End { session: socket.id.to_string(), protocol: socket.protocol() };
-            if self.errands.try_send(end).is_err() {
-                // Too busy to end it well: it is told, and its session ends with its next event.
-                socket.clone().disconnect().ok();
+        match self.connection(socket) {
+            Some(closer) => closer.close(),
+            None => {
+                let end = Errand::End { session: socket.id.to_string(), protocol: socket.protocol() };
+                // A disconnect from here would call the client's own handlers, inside one of which this may be.
+                if self.errands.try_send(end).is_err() {
+                    self.metrics.messages_dropped.inc();
+                    tracing::warn!("too busy to end a polling session");
+                }
             }
-            return;
-        };
-        closer.close();
+        }
     }
 }
 
