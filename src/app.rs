@@ -49,15 +49,14 @@ pub struct App {
 }
 
 impl App {
-    /// Binds the port.
+    /// Binds the port. Has to be called inside a tokio runtime.
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub async fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
+    pub fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let address = SocketAddr::new(config.host, config.port);
         let attachments_timeout = Duration::from_millis(config.attachments_timeout_ms);
         let listener = Listener::bind(&net::Settings { address, attachments_timeout })
-            .await
             .with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
         Ok(Self { config, clock, listener })
     }

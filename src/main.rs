@@ -1,6 +1,6 @@
 //! The shell: settings, log, signals, exit code. Nothing else.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use tickcast::clock::Clock;
 use tickcast::commands;
 use tickcast::config::{Command, Config, LogFormat, Stop};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::LevelFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -80,7 +81,7 @@ fn serve(config: Config) -> anyhow::Result<Outcome> {
     let outcome = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
-        let app = App::bind(config, Clock::system()).await?;
+        let app = App::bind(config, Clock::system())?;
         app.run(async {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -113,10 +114,12 @@ fn answer(answer: anyhow::Result<String>) -> ExitCode {
 }
 
 fn log(config: &Config) {
-    // The engine says at `debug` what each client does.
-    let level = LevelFilter::from_level(config.log_level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(level);
+    // The client of Redis warns of each attempt to connect, and of its own end; the bus says what matters of it.
+    let redis = if config.log_level > Level::INFO { config.log_level } else { Level::ERROR };
+    let levels = Targets::new().with_default(config.log_level).with_target("fred", redis);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(levels);
     match config.log_format {
         LogFormat::Text => registry.with(lines.with_target(false)).init(),
         LogFormat::Json => registry.with(lines.json()).init(),

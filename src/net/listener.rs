@@ -15,7 +15,7 @@ use hyper::service::{Service, service_fn};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +24,10 @@ use crate::metrics::Metrics;
 
 /// How long a client may take to send the headers of a request: who trickles them holds a connection for nothing.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections that may wait to be accepted: after a restart everybody comes at once. The kernel may allow fewer
+/// (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 
 /// How long to wait after a failed accept that is not the peer's fault: out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -59,8 +63,12 @@ impl Listener {
     ///
     /// # Errors
     /// The address is not this machine's, is taken, or is not allowed.
-    pub async fn bind(settings: &Settings) -> io::Result<Self> {
-        let listener = TcpListener::bind(settings.address).await?;
+    pub fn bind(settings: &Settings) -> io::Result<Self> {
+        let socket = if settings.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // So that a restarted server gets its port back at once.
+        socket.set_reuseaddr(true)?;
+        socket.bind(settings.address)?;
+        let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address, attachments_timeout: settings.attachments_timeout })
     }

@@ -20,7 +20,7 @@ impl Server {
     pub(crate) async fn start(clock: &Clock, flags: &[&str]) -> Self {
         let args = ["tickcast", "--host=127.0.0.1", "--port=0", "--symbols=BTC", "--update-interval=5"];
         let (_, config, _) = Config::load(args.iter().chain(flags).map(Into::into)).unwrap();
-        let app = App::bind(config, clock.clone()).await.unwrap();
+        let app = App::bind(config, clock.clone()).unwrap();
         let address = app.address();
         let (stop, stopped) = oneshot::channel();
         #[allow(clippy::disallowed_methods, reason = "awaited by `Server::stop`")]
