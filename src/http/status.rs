@@ -29,7 +29,7 @@ pub(super) fn router(base: &str, state: Arc<State>) -> Router {
 /// How the replica is.
 #[derive(Debug, Serialize)]
 struct Health<'a> {
-    /// `ok`, `starting` (the bus has not been heard yet), `degraded` (cut off from the bus), `draining` (a shutdown has
+    /// `ok`, `starting` (the bus has not been heard yet, or no price), `degraded` (cut off from the bus), `draining` (a shutdown has
     /// begun) or `down` (no ticks).
     status: &'static str,
     /// Why it is not `ok`.
@@ -78,6 +78,10 @@ impl State {
             (FeedState::Starting, ..) => ("starting", Some(feed.reason.clone())),
             (FeedState::Degraded, ..) => ("degraded", Some(feed.reason.clone())),
             (FeedState::Live, _, Some(failure)) => ("down", Some(failure)),
+            // Live, but nothing was ever published: who asked for a snapshot would get none.
+            (FeedState::Live, _, None) if self.market.epoch().is_none() => {
+                ("starting", Some("no price has come yet".to_owned()))
+            }
             (FeedState::Live, _, None) => ("ok", None),
         };
         Health {
@@ -300,17 +304,22 @@ mod tests {
         }
     }
 
+    /// A batch comes.
+    fn hear(state: &State) {
+        state.market.apply(Batch { epoch: Epoch::new("e"), ticks: vec![] });
+    }
+
     #[tokio::test]
     async fn is_down_with_a_reason_when_the_feed_falls_silent_and_up_again_with_the_next_tick() {
         let state = Arc::new(state(Duration::from_millis(20)).await);
-        while state.health().status == "ok" {
+        while state.health().status != "down" {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let down = state.health();
         assert_eq!(down.status, "down");
         assert!(down.reason.unwrap().ends_with("; 20 ms are allowed"));
         assert_eq!(health(Extract(state.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-        state.market.apply(Batch { epoch: Epoch::new("e"), ticks: vec![] });
+        hear(&state);
         assert_eq!(state.health().status, "ok");
     }
 
@@ -330,6 +339,8 @@ mod tests {
     #[tokio::test]
     async fn a_draining_replica_is_healthy_but_not_ready() {
         let state = Arc::new(state(Duration::from_secs(60)).await);
+        assert_eq!(ready(Extract(state.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE, "no price yet");
+        hear(&state);
         assert_eq!(ready(Extract(state.clone())).await.status(), StatusCode::OK);
         state.drain();
         assert_eq!(state.health().status, "draining");

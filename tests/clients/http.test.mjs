@@ -28,6 +28,8 @@ describe('http', { concurrency: true }, () => {
 
   before(async () => {
     server = await serve({ after: (each) => undo.push(each) }, { APP_ID: 'http-test' });
+    // It listens a moment before the first price comes.
+    await until(async () => (await get('/ready')).status === 200, 'the server to be ready');
   });
   after(() => Promise.all(undo.map((each) => each())));
 
