@@ -43,7 +43,7 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust
 
 .PHONY: test-js
 test-js: vendor node_modules/.all loadtest/node_modules/.all ## The official clients, a browser, Redis, nginx and Artillery against the real server
-	tests/setup.sh chromium redis-server nginx
+	tests/setup.sh chromium redis-server nginx openssl
 	cargo build --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs
 

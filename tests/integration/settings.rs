@@ -39,6 +39,18 @@ fn check_config_prints_the_settings_and_where_they_come_from() {
 }
 
 #[test]
+fn check_config_shows_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = [("REDIS_URL", "redis://user:hunter2@host"), ("REDIS_PASSWORD", "hunter2")];
+    for (args, code) in [(&["check-config"][..], 0), (&["check-config", "--redis-url", "hunter2"], 2)] {
+        let output = run(args, &env, folder.path());
+        assert_eq!(output.status.code(), Some(code));
+        let said = text(&output.stdout).to_owned() + text(&output.stderr);
+        assert!(said.contains("********") && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn a_wrong_value_names_itself_and_never_starts_a_server() {
     let folder = tempfile::tempdir().unwrap();
     for (name, value, allowed) in [
