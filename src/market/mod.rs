@@ -93,6 +93,7 @@ impl Market {
             state.begin(batch.epoch);
         }
         let mut fresh = Vec::with_capacity(batch.ticks.len());
+        let mut lost = 0;
         for tick in batch.ticks {
             let unknown = !state.symbols.contains_key(&tick.update.symbol);
             if unknown {
@@ -108,11 +109,17 @@ impl Market {
             }
             let first = known.is_none();
             let missed = known.map_or(0, |last| tick.seq - last.seq - 1);
-            self.metrics.ticks_lost.add(missed);
+            lost += missed;
             entry.outdated = false;
             entry.last = Some(tick.clone());
             entry.history.push(tick.clone());
             fresh.push(Fresh { tick, first, unknown, missed });
+        }
+        if lost > 0 {
+            // The bus skips in silence what was trimmed before it was read; the numbers show it.
+            self.metrics.bus_gaps.inc();
+            self.metrics.ticks_lost.add(lost);
+            tracing::warn!(ticks = lost, "the log was trimmed beyond what was read here");
         }
         self.metrics.ticks_in.add(fresh.len() as u64);
         Applied { fresh, turned }
@@ -258,7 +265,7 @@ mod tests {
         let market = market(&["BTC"]);
         let missed = |market: &Market, seq| apply(market, batch("a", vec![tick("BTC", seq, 1)]))[0].missed;
         assert_eq!([missed(&market, 10), missed(&market, 11), missed(&market, 15), missed(&market, 16)], [0, 0, 3, 0]);
-        assert_eq!(market.metrics.ticks_lost.get(), 3);
+        assert_eq!((market.metrics.ticks_lost.get(), market.metrics.bus_gaps.get()), (3, 1));
         assert_eq!(apply(&market, batch("b", vec![tick("BTC", 99, 1)]))[0].missed, 0, "another epoch");
     }
 

@@ -16,7 +16,7 @@ use super::append::RedisLog;
 use super::connection::{VersionError, check_version};
 use super::{keys, new_epoch};
 use crate::bus::Closed;
-use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, Price, Symbol, Tick, Update};
+use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, Price, Tick, Update};
 
 /// How long a read waits for an entry.
 const BLOCK: Duration = Duration::from_millis(500);
@@ -41,9 +41,6 @@ pub(in crate::bus) struct Follower {
     history: Duration,
     /// The id of the last entry that was handed on; none before the first load.
     position: Option<String>,
-    /// The epoch of that entry, and the last number of each symbol under it.
-    epoch: Option<Epoch>,
-    seqs: HashMap<Symbol, u64>,
     feed: Feed,
     /// What goes wrong with the connection itself: a command only knows that it got no answer.
     errors: broadcast::Receiver<(Error, Option<Server>)>,
@@ -73,7 +70,7 @@ impl Follower {
     pub(in crate::bus) fn new(log: RedisLog, events: mpsc::Sender<BusEvent>, history: Duration) -> Self {
         let errors = log.connections.reads.error_rx();
         let feed = Feed { state: FeedState::Starting, reason: String::new() };
-        Self { log, events, history, position: None, epoch: None, seqs: HashMap::new(), feed, errors, last_error: None }
+        Self { log, events, history, position: None, feed, errors, last_error: None }
     }
 
     /// Follows the log until nobody listens. A lost connection is made anew, and what was missed is read.
@@ -210,36 +207,11 @@ impl Follower {
         Ok(())
     }
 
-    async fn pass(&mut self, batch: Batch) -> Result<(), Closed> {
-        self.look_for_a_gap(&batch);
+    async fn pass(&self, batch: Batch) -> Result<(), Closed> {
         if let Some(highest) = batch.ticks.iter().map(|tick| tick.seq).max() {
             self.log.known.raise(highest);
         }
         self.events.send(BusEvent::Ticks(batch)).await.map_err(|_| Closed)
-    }
-
-    /// Redis skips in silence what was trimmed before it was read; the numbers show it.
-    fn look_for_a_gap(&mut self, batch: &Batch) {
-        if self.epoch.as_ref() != Some(&batch.epoch) {
-            self.epoch = Some(batch.epoch.clone());
-            self.seqs.clear();
-        }
-        let mut missed = 0;
-        for tick in &batch.ticks {
-            match self.seqs.get_mut(&tick.update.symbol) {
-                Some(last) => {
-                    missed += tick.seq.saturating_sub(*last + 1);
-                    *last = tick.seq.max(*last);
-                }
-                None => {
-                    self.seqs.insert(tick.update.symbol.clone(), tick.seq);
-                }
-            }
-        }
-        if missed > 0 {
-            self.log.metrics.bus_gaps.inc();
-            tracing::warn!(ticks = missed, "the log was trimmed beyond what was read here");
-        }
     }
 
     async fn tell(&mut self, state: FeedState, reason: String) -> Result<(), Closed> {
