@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::bus::{self, Bus, RedisSettings};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::fanout::{self, Fanout};
+use crate::fanout::{self, Events, Fanout};
 use crate::http;
 use crate::market::{Keep, Market};
 use crate::metrics::Metrics;
@@ -21,6 +21,9 @@ use crate::sources::{self, Simulator};
 
 /// The most ticks of history a symbol may hold, however long `HISTORY_SECONDS` is.
 const HISTORY_TICKS: usize = 10_000;
+
+/// About what one tick takes in an answer, in bytes: an answer that replays fits into what may wait for a client.
+const ENCODED_TICK_BYTES: usize = 160;
 
 /// The feed counts as down when no tick has come for this long, or for this many intervals, whichever is longer.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
@@ -55,8 +58,13 @@ impl App {
     /// The address cannot be listened on.
     pub fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let address = SocketAddr::new(config.host, config.port);
-        let attachments_timeout = Duration::from_millis(config.attachments_timeout_ms);
-        let listener = Listener::bind(&net::Settings { address, attachments_timeout })
+        let limits = net::Limits {
+            attachments_timeout: Duration::from_millis(config.attachments_timeout_ms),
+            slow_timeout: Duration::from_secs(config.slow_client_timeout_s),
+            buffer_bytes: config.client_buffer_bytes,
+            kernel_bytes: (config.client_sndbuf_bytes > 0).then_some(config.client_sndbuf_bytes),
+        };
+        let listener = Listener::bind(&net::Settings { address, limits })
             .with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
         Ok(Self { config, clock, listener })
     }
@@ -80,7 +88,7 @@ impl App {
         let redis = config.redis().map(|address| RedisSettings::new(&address)).transpose()?;
         let (bus, events, background) = Bus::open(&bus_settings(&config, redis.clone()), &clock, &metrics).await?;
         let bus = Arc::new(bus);
-        let (handle, inbox) = fanout::channel();
+        let (handle, inboxes) = fanout::channel(config.workers.get());
 
         // Parts, in the order of a tick's way.
         let keep = Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS };
@@ -98,8 +106,7 @@ impl App {
         );
         let (edge, messages) =
             Edge::new(&socket_settings(&config, redis.as_ref()), handle, metrics.clone(), clock.clone()).await?;
-        let fanout =
-            Fanout::new(fanout_settings(&config), market.clone(), metrics.clone(), clock.clone(), edge.outlet());
+        let (pump, shards) = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes).split();
         let state = Arc::new(http::State {
             id: config.app_id.clone(),
             started: Instant::now(),
@@ -144,10 +151,17 @@ impl App {
         tasks.spawn({
             let running = running.clone();
             async move {
-                fanout.run(events, inbox, running).await;
-                ("fan-out", Ok(()))
+                pump.run(events, running).await;
+                ("pump", Ok(()))
             }
         });
+        for shard in shards {
+            let running = running.clone();
+            tasks.spawn(async move {
+                shard.run(running).await;
+                ("fan-out", Ok(()))
+            });
+        }
         tasks.spawn({
             let (accepting, connections) = (accepting.clone(), connections.clone());
             async move {
@@ -228,15 +242,19 @@ fn socket_settings(config: &Config, redis: Option<&RedisSettings>) -> sockets::S
         attachments_timeout: Duration::from_millis(config.attachments_timeout_ms),
         server_id: config.app_id.clone(),
         chat_auto_join: config.chat_auto_join,
+        lanes: config.lanes,
+        client_buffer_bytes: config.client_buffer_bytes,
         redis: redis.map(RedisSettings::builder),
     }
 }
 
 fn fanout_settings(config: &Config) -> fanout::Settings {
     fanout::Settings {
-        tick_event: config.tick_event.clone(),
-        batch_event: config.batch_event.clone(),
+        events: Events { tick: config.tick_event.clone(), batch: config.batch_event.clone() },
         default_mode: config.default_mode,
         server_id: config.app_id.clone(),
+        flush_interval: Duration::from_millis(config.flush_interval_ms),
+        slow_timeout: Duration::from_secs(config.slow_client_timeout_s),
+        replay_ticks: config.client_buffer_bytes / 2 / ENCODED_TICK_BYTES,
     }
 }

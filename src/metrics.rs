@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A count that only rises.
 #[derive(Debug, Default)]
@@ -39,25 +39,23 @@ impl Gauge {
     }
 }
 
-/// One [`Gauge`]-like number per label. The caller bounds the set of labels.
+/// One [`Gauge`] per label. The caller bounds the set of labels.
 #[derive(Debug, Default)]
-pub struct LabelledGauge(RwLock<BTreeMap<String, i64>>);
+pub struct LabelledGauge(Mutex<BTreeMap<String, Arc<Gauge>>>);
 
 impl LabelledGauge {
-    /// Sets the number of one label.
-    pub fn set(&self, label: &str, value: i64) {
-        let mut values = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match values.get_mut(label) {
-            Some(known) => *known = value,
-            None => {
-                values.insert(label.to_owned(), value);
-            }
-        }
+    /// The number of one label, to be kept by who changes it often.
+    pub fn of(&self, label: &str) -> Arc<Gauge> {
+        self.lock().entry(label.to_owned()).or_default().clone()
     }
 
     /// Every label with its number.
     pub fn all(&self) -> BTreeMap<String, i64> {
-        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.lock().iter().map(|(label, gauge)| (label.clone(), gauge.get())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Gauge>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -88,11 +86,19 @@ pub struct Metrics {
     pub bus_garbage: Counter,
     /// Commands to Redis that failed.
     pub redis_errors: Counter,
-    /// Ticks handed to a client's queue; a tick in a `ticks` array counts once for each client.
+    /// Ticks that were sent to clients; a tick in a `ticks` array counts once for each client.
     pub deliveries: Counter,
-    /// Ticks dropped because a client's queue was full: that client has a gap in `seq`.
-    pub drops_queue_full: Counter,
-    /// Answers and other messages that could not be queued for their client.
+    /// Those of them that went past the engine's queue.
+    pub deliveries_by_lane: Counter,
+    /// Updates that were not sent on their own: a tick that was sent stands for them.
+    pub updates_conflated: Counter,
+    /// Times that the fan-out was handed ticks.
+    pub flushes: Counter,
+    /// Clients for whom something has waited for a second or more, now.
+    pub clients_slow: Gauge,
+    /// Clients that were disconnected because they took nothing for too long.
+    pub slow_disconnects: Counter,
+    /// Answers and other messages that found no room with their client.
     pub messages_dropped: Counter,
     /// Messages between replicas that were lost.
     pub messages_lost: Counter,

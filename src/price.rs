@@ -61,6 +61,23 @@ impl fmt::Debug for Symbol {
     }
 }
 
+/// Names a symbol within this process: they are counted from 0 in the order in which they became known, and stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SymbolId(u32);
+
+impl SymbolId {
+    /// The name of the symbol at this place in the order.
+    pub fn new(index: usize) -> Self {
+        // Each symbol takes hundreds of bytes: memory ends long before the numbers do.
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The symbol's place in the order.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A price as a source gives it, not yet numbered: numbering is the bus's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {

@@ -165,6 +165,37 @@ pub struct Config {
     #[arg(long, env = "DEFAULT_MODE", global = true, default_value = "tick", value_parser = parse::mode)]
     pub default_mode: Mode,
 
+    /// How long a tick may wait for others, so that they go out in one write, in ms, 0 to 10000. Read from the
+    /// `FLUSH_INTERVAL` environment variable.
+    #[arg(long = "flush-interval", env = "FLUSH_INTERVAL", global = true, default_value = "0",
+          value_parser = parse::range(0, 10_000), value_name = "MS")]
+    pub flush_interval_ms: u64,
+
+    /// How long a client may take nothing of what waits for it before it is disconnected, in s, 1 to 3600. Read from
+    /// the `SLOW_CLIENT_TIMEOUT` environment variable.
+    #[arg(long = "slow-client-timeout", env = "SLOW_CLIENT_TIMEOUT", global = true, default_value = "30",
+          value_parser = parse::range(1, 3_600), value_name = "SECONDS")]
+    pub slow_client_timeout_s: u64,
+
+    /// How much may wait in the process for one client, in bytes: answers, messages and the rest of a frame, 65536 to
+    /// 1073741824. Ticks do not count: of those that wait there is one for each symbol. Read from the
+    /// `CLIENT_BUFFER_BYTES` environment variable.
+    #[arg(long, env = "CLIENT_BUFFER_BYTES", global = true, default_value = "1048576",
+          value_parser = parse::bytes(65_536, 1 << 30), value_name = "BYTES")]
+    pub client_buffer_bytes: usize,
+
+    /// How much may wait in the kernel for one client, in bytes, 4096 to 1073741824, or 0 to leave it to the kernel. What
+    /// waits there is as old as it is when it is read. Read from the `CLIENT_SNDBUF_BYTES` environment variable.
+    #[arg(long, env = "CLIENT_SNDBUF_BYTES", global = true, default_value = "65536",
+          value_parser = parse::bytes_or_none(4_096, 1 << 30), value_name = "BYTES")]
+    pub client_sndbuf_bytes: usize,
+
+    /// Whether ticks go past the engine's queue to clients that have a WebSocket. Off only to see what it is worth. Read
+    /// from the `LANES` environment variable.
+    #[arg(long, env = "LANES", global = true, default_value = "true", value_parser = parse::boolean, value_name = "BOOL",
+          action = clap::ArgAction::Set)]
+    pub lanes: bool,
+
     /// How long a shutdown may take, in ms, 100 to 600000. Read from the `DRAIN_DEADLINE` environment variable.
     #[arg(long = "drain-deadline", env = "DRAIN_DEADLINE", global = true, default_value = "10000",
           value_parser = parse::range(100, 600_000), value_name = "MS")]

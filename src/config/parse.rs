@@ -36,6 +36,23 @@ pub(super) fn range(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, Strin
     }
 }
 
+pub(super) fn bytes(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| {
+        text.parse()
+            .ok()
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| format!("is not allowed: must be a whole number of bytes from {least} to {most}"))
+    }
+}
+
+pub(super) fn bytes_or_none(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    let bytes = bytes(least, most);
+    move |text| match text {
+        "0" => Ok(0),
+        text => bytes(text).map_err(|error| format!("{error}, or 0")),
+    }
+}
+
 pub(super) fn redis_url(text: &str) -> Result<String, String> {
     let fits = || {
         let url = url::Url::parse(text).ok()?;

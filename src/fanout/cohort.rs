@@ -1,76 +1,180 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::price::Symbol;
+use tokio::time::Instant;
 
-/// Names a cohort for as long as it has members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CohortId(u64);
+use super::flush::Item;
+use super::parcel::{Events, Parcel};
+use super::pending::{Key, Pending, Shape};
+use crate::price::{Epoch, SymbolId};
+use crate::wire::{Mode, Pace};
 
-impl CohortId {
-    /// The room that its members are in.
-    pub fn room(self) -> String {
-        format!("batch:{}", self.0)
+/// One symbol that a client wants, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Want {
+    /// Which.
+    pub id: SymbolId,
+    /// In which shape.
+    pub mode: Mode,
+    /// How often at most; none for every tick.
+    pub pace: Option<Pace>,
+}
+
+impl Want {
+    /// Its streams.
+    pub fn keys(self) -> impl Iterator<Item = Key> {
+        let shapes = [(Shape::Tick, self.mode.has_tick()), (Shape::Batch, self.mode.has_batch())];
+        shapes.into_iter().filter(|(_, wanted)| *wanted).map(move |(shape, _)| (self.id, shape))
     }
 }
 
-/// The clients that get the same `ticks` arrays: those with the same set of symbols in a batch mode.
+/// What a set of clients wants, by id, at least one.
+pub type Wants = Arc<[Want]>;
+
+/// The one of these that is for this symbol.
+pub fn want_for(wants: &[Want], id: SymbolId) -> Option<Want> {
+    wants.binary_search_by_key(&id, |want| want.id).ok().map(|index| wants[index])
+}
+
+/// Names a cohort for as long as it has members; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CohortId(u64);
+
+/// The clients that want the same: what goes to them is built once.
 #[derive(Debug)]
 pub struct Cohort {
-    /// Sorted.
-    symbols: Arc<[Symbol]>,
-    /// How many clients; at least one.
-    pub members: usize,
+    /// What they want.
+    pub wants: Wants,
+    /// The sessions, by slot.
+    pub members: Vec<usize>,
+    /// Those symbols that have a pace, by pace.
+    classes: Vec<Class>,
+    /// When it is to be served, ticks or not.
+    pub scheduled: Option<Instant>,
+}
+
+/// The symbols of a cohort that have the same pace: they go out together.
+#[derive(Debug)]
+struct Class {
+    pace: Pace,
+    /// When they may go out next.
+    due: Instant,
+    /// What has come since they last did.
+    pending: Pending,
 }
 
 impl Cohort {
-    /// True where its members get this symbol.
-    pub fn has(&self, symbol: &Symbol) -> bool {
-        self.symbols.binary_search(symbol).is_ok()
+    fn new(wants: Wants, now: Instant) -> Self {
+        let paces: HashSet<Pace> = wants.iter().filter_map(|want| want.pace).collect();
+        let classes = paces.into_iter().map(|pace| Class { pace, due: now, pending: Pending::default() }).collect();
+        Self { wants, members: Vec::new(), classes, scheduled: None }
+    }
+
+    /// When what comes now for a symbol may go out, by pace.
+    pub fn dues(&self, now: Instant) -> Vec<(Pace, Instant)> {
+        self.classes.iter().map(|class| (class.pace, class.due.max(now))).collect()
+    }
+
+    /// When something may go out that has to wait; none where nothing has.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.classes.iter().filter(|class| !class.pending.is_empty()).map(|class| class.due).min()
+    }
+
+    /// What has come for members that have had everything before it, and waits for its time.
+    pub fn waiting(&self) -> Pending {
+        let mut waiting = Pending::default();
+        for (key, conflated) in self.classes.iter().flat_map(|class| class.pending.iter()) {
+            waiting.put_back(key, conflated.clone());
+        }
+        waiting
+    }
+
+    /// True where something waits for its time.
+    pub fn has_waiting(&self) -> bool {
+        self.classes.iter().any(|class| !class.pending.is_empty())
+    }
+
+    /// Lets go of what waits: it is of an epoch that has ended.
+    pub fn forget(&mut self) {
+        for class in &mut self.classes {
+            class.pending = Pending::default();
+        }
+    }
+
+    /// Builds what goes out now of these updates, and of what has waited; keeps what may not yet.
+    pub fn pack(&mut self, items: &[Arc<Item>], now: Instant, events: &Events, epoch: Option<&Epoch>) -> Parcel {
+        let mut parcel = Parcel::default();
+        for item in items {
+            let Some(want) = want_for(&self.wants, item.id) else { continue };
+            let class = want.pace.and_then(|pace| self.classes.iter_mut().find(|class| class.pace == pace));
+            match class {
+                Some(class) => want.keys().for_each(|key| class.pending.add(key, item, class.due.max(now))),
+                None => want.keys().for_each(|(_, shape)| parcel.add(shape, item)),
+            }
+        }
+        for class in self.classes.iter_mut().filter(|class| class.due <= now && !class.pending.is_empty()) {
+            class.due = now + class.pace.interval();
+            for (key, conflated) in std::mem::take(&mut class.pending).take_due(now) {
+                parcel.add_conflated(key, conflated, events, epoch);
+            }
+        }
+        parcel.seal(events, epoch)
     }
 }
 
 /// Every cohort that has members.
 #[derive(Debug, Default)]
 pub struct Cohorts {
-    by_symbols: HashMap<Arc<[Symbol]>, CohortId>,
+    by_wants: HashMap<Wants, CohortId>,
     by_id: HashMap<CohortId, Cohort>,
     last: u64,
 }
 
 impl Cohorts {
-    /// Adds a member to the cohort of these symbols (sorted, without repeats, at least one).
-    pub fn enter(&mut self, symbols: Arc<[Symbol]>) -> CohortId {
-        debug_assert!(!symbols.is_empty() && symbols.is_sorted());
-        if let Some(&id) = self.by_symbols.get(&symbols)
-            && let Some(cohort) = self.by_id.get_mut(&id)
-        {
-            cohort.members += 1;
-            return id;
-        }
-        self.last += 1;
-        let id = CohortId(self.last);
-        self.by_symbols.insert(symbols.clone(), id);
-        self.by_id.insert(id, Cohort { symbols, members: 1 });
-        id
+    /// Adds a member to the cohort that wants this. Returns it, and the member's place in it.
+    pub fn enter(&mut self, wants: Wants, slot: usize, now: Instant) -> (CohortId, usize) {
+        debug_assert!(!wants.is_empty() && wants.is_sorted());
+        let id = *self.by_wants.entry(wants.clone()).or_insert_with(|| {
+            self.last += 1;
+            CohortId(self.last)
+        });
+        let cohort = self.by_id.entry(id).or_insert_with(|| Cohort::new(wants, now));
+        cohort.members.push(slot);
+        (id, cohort.members.len() - 1)
     }
 
-    /// Takes a member out of a cohort; the last one ends it.
-    pub fn exit(&mut self, id: CohortId) {
-        let Some(cohort) = self.by_id.get_mut(&id) else {
-            return;
-        };
-        cohort.members -= 1;
-        if cohort.members == 0
+    /// Takes the member at this place out of a cohort; the last one ends it. Returns the slot of the member that is at
+    /// this place now, if there is one.
+    pub fn exit(&mut self, id: CohortId, place: usize) -> Option<usize> {
+        let cohort = self.by_id.get_mut(&id)?;
+        cohort.members.swap_remove(place);
+        if cohort.members.is_empty()
             && let Some(cohort) = self.by_id.remove(&id)
         {
-            self.by_symbols.remove(&cohort.symbols);
+            self.by_wants.remove(&cohort.wants);
+            return None;
         }
+        self.by_id.get(&id)?.members.get(place).copied()
     }
 
-    /// Every cohort, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (CohortId, &Cohort)> {
-        self.by_id.iter().map(|(&id, cohort)| (id, cohort))
+    /// One of them.
+    pub fn get(&self, id: CohortId) -> Option<&Cohort> {
+        self.by_id.get(&id)
+    }
+
+    /// One of them.
+    pub fn get_mut(&mut self, id: CohortId) -> Option<&mut Cohort> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// Every one, in no order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cohort> {
+        self.by_id.values_mut()
+    }
+
+    /// Every one's name, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = CohortId> {
+        self.by_id.keys().copied()
     }
 }
 
@@ -78,25 +182,25 @@ impl Cohorts {
 mod tests {
     use super::*;
 
-    fn set(names: &[&str]) -> Arc<[Symbol]> {
-        names.iter().map(|name| name.parse().unwrap()).collect()
+    fn wants(ids: &[usize]) -> Wants {
+        ids.iter().map(|&id| Want { id: SymbolId::new(id), mode: Mode::Tick, pace: None }).collect()
     }
 
     #[test]
-    fn the_same_symbols_are_one_cohort_until_its_last_member_goes() {
+    fn the_same_wants_are_one_cohort_until_its_last_member_goes() {
         let mut cohorts = Cohorts::default();
-        let a = cohorts.enter(set(&["BTC", "ETH"]));
-        assert_eq!(cohorts.enter(set(&["BTC", "ETH"])), a);
-        let b = cohorts.enter(set(&["BTC"]));
+        let now = Instant::now();
+        let (a, first) = cohorts.enter(wants(&[0, 1]), 10, now);
+        assert_eq!(cohorts.enter(wants(&[0, 1]), 11, now), (a, 1));
+        assert_eq!(cohorts.enter(wants(&[0, 1]), 12, now), (a, 2));
+        let (b, _) = cohorts.enter(wants(&[0]), 13, now);
         assert_ne!(a, b);
-        assert_eq!(cohorts.iter().map(|(_, cohort)| cohort.members).sum::<usize>(), 3);
 
-        cohorts.exit(a);
-        assert_eq!(cohorts.enter(set(&["BTC", "ETH"])), a, "still there");
-        cohorts.exit(a);
-        cohorts.exit(a);
-        cohorts.exit(b);
-        assert!(cohorts.by_id.is_empty() && cohorts.by_symbols.is_empty());
-        assert_ne!(cohorts.enter(set(&["BTC"])), b, "a name is not used again");
+        assert_eq!(cohorts.exit(a, first), Some(12), "the last one takes the place");
+        assert_eq!(cohorts.exit(a, 1), None, "the last place has nobody to take it");
+        assert_eq!(cohorts.get(a).unwrap().members, [12]);
+        assert_eq!((cohorts.exit(a, 0), cohorts.exit(b, 0)), (None, None));
+        assert!(cohorts.by_id.is_empty() && cohorts.by_wants.is_empty());
+        assert_ne!(cohorts.enter(wants(&[0]), 14, now).0, b, "a name is not used again");
     }
 }

@@ -1,34 +1,42 @@
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
+use crate::net::Lane;
 use crate::wire::{Failure, Subscribe, Unsubscribe};
 
-/// Requests of clients that may wait for the fan-out. One that finds no room is answered with `unavailable`.
+/// Requests of clients that may wait for a shard of the fan-out. One that finds no room is answered with
+/// `unavailable`.
 const COMMANDS_IN_FLIGHT: usize = 16_384;
 
 /// Names one connection of one client; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(pub u64);
 
-/// The way to everybody in a room.
-pub trait Outlet: Send + 'static {
-    /// Queues an event for every client in a room, and returns how many had no room for it.
-    fn emit(&self, room: &str, event: &str, body: &RawValue) -> usize;
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is on its way.
+    Done,
+    /// It waits, behind what the client has not taken yet.
+    Waits,
+    /// There was no room for it.
+    Dropped,
 }
 
 /// The way to one client. Nothing here waits.
 pub trait Link: Send + Sync + 'static {
-    /// Adds the client to rooms.
-    fn join(&self, rooms: Vec<String>);
-    /// Takes it out of rooms.
-    fn leave(&self, rooms: Vec<String>);
-    /// Takes it out of all rooms.
-    fn leave_all(&self);
-    /// Queues an event for it; false if there is no room.
-    fn emit(&self, event: &str, body: &RawValue) -> bool;
-    /// Ends its connection: it missed something that it cannot do without.
+    /// Where frames may be written past its queue; none while there is no such way. Once there is, it is the only one.
+    fn lane(&self) -> Option<Lane>;
+    /// Takes the client's readiness for ticks through its queue: true at most once for each time that it became ready.
+    fn take_ready(&self) -> bool;
+    /// Queues a tick for a client that was ready; false if there is no room.
+    fn deliver(&self, event: &str, body: &RawValue) -> bool;
+    /// Sends it a message, which may not be left out.
+    fn send(&self, event: &str, body: &RawValue) -> Sent;
+    /// Ends its connection.
     fn close(&self);
 }
 
@@ -36,11 +44,12 @@ pub trait Link: Send + Sync + 'static {
 pub trait Reply: Send + 'static {
     /// True where the client gave a callback.
     fn by_callback(&self) -> bool;
-    /// Queues the answer, by callback or as an event; false if there is no room.
-    fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> bool;
+    /// Sends the answer, by callback or as an event.
+    fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> Sent;
 }
 
 /// What a client asks of the fan-out.
+#[derive(Debug)]
 pub enum Request {
     /// More ticks.
     Subscribe(Subscribe),
@@ -54,26 +63,60 @@ pub(super) enum Command {
     Leave(ClientId),
 }
 
+/// Clients that somebody has to look after: something waits for them, or they can take more. Bounded by how many there
+/// are.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    clients: Mutex<HashSet<ClientId>>,
+    notify: Notify,
+}
+
+impl Calls {
+    fn call(&self, client: ClientId) {
+        let new = self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(client);
+        if new {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Waits until somebody called, and returns who did.
+    pub(super) async fn next(&self) -> HashSet<ClientId> {
+        loop {
+            let clients = std::mem::take(&mut *self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+            if !clients.is_empty() {
+                return clients;
+            }
+            self.notify.notified().await;
+        }
+    }
+}
+
+#[derive(Clone)]
+struct ShardHandle {
+    commands: mpsc::Sender<Command>,
+    calls: Arc<Calls>,
+}
+
 /// How the edge tells the fan-out about clients. What one client sends through it takes effect in that order.
 #[derive(Clone)]
 pub struct Handle {
-    commands: mpsc::Sender<Command>,
+    shards: Arc<[ShardHandle]>,
 }
 
 /// Room for a [`Handle::place`]'d client to join without waiting.
-pub struct Place<'a>(mpsc::Permit<'a, Command>);
+pub struct Place<'a>(mpsc::Permit<'a, Command>, ClientId);
 
 impl Place<'_> {
-    /// A client has connected.
-    pub fn join(self, client: ClientId, link: Arc<dyn Link>) {
-        self.0.send(Command::Join(client, link));
+    /// The client has connected.
+    pub fn join(self, link: Arc<dyn Link>) {
+        self.0.send(Command::Join(self.1, link));
     }
 }
 
 impl Handle {
     /// Waits until there is room for a client to join; none once the fan-out has ended.
-    pub async fn place(&self) -> Option<Place<'_>> {
-        self.commands.reserve().await.ok().map(Place)
+    pub async fn place(&self, client: ClientId) -> Option<Place<'_>> {
+        self.shard(client).commands.reserve().await.ok().map(|permit| Place(permit, client))
     }
 
     /// Hands on a request. Gives the way back if the fan-out is too far behind, or has ended.
@@ -81,26 +124,49 @@ impl Handle {
     /// # Errors
     /// The reply, for the caller to say so.
     pub fn request(&self, client: ClientId, request: Request, reply: Box<dyn Reply>) -> Result<(), Box<dyn Reply>> {
-        self.commands.try_send(Command::Request(client, request, reply)).map_err(|error| match error.into_inner() {
-            Command::Request(_, _, reply) => reply,
-            Command::Join(..) | Command::Leave(_) => {
-                unreachable!("it was a request that was sent")
+        self.shard(client).commands.try_send(Command::Request(client, request, reply)).map_err(|error| {
+            match error.into_inner() {
+                Command::Request(_, _, reply) => reply,
+                Command::Join(..) | Command::Leave(_) => {
+                    unreachable!("it was a request that was sent")
+                }
             }
         })
+    }
+
+    /// Has a client looked after: a message waits for it, or it can take ticks that it could not take before.
+    pub fn call(&self, client: ClientId) {
+        self.shard(client).calls.call(client);
     }
 
     /// A client has gone. Waits while the fan-out is behind; must come after everything else of that client.
     pub async fn leave(&self, client: ClientId) {
         // An error means that the fan-out has ended, and with it the session.
-        self.commands.send(Command::Leave(client)).await.ok();
+        self.shard(client).commands.send(Command::Leave(client)).await.ok();
+    }
+
+    fn shard(&self, client: ClientId) -> &ShardHandle {
+        // At least one shard: see `channel`. The rest of a division fits.
+        &self.shards[(client.0 % self.shards.len() as u64) as usize]
     }
 }
 
-/// The fan-out's end of the channel behind a [`Handle`].
-pub struct Inbox(pub(super) mpsc::Receiver<Command>);
+/// The fan-out's ends of the channels behind a [`Handle`], one for each shard.
+pub struct Inboxes(pub(super) Vec<Inbox>);
 
-/// The channel between the edge and the fan-out.
-pub fn channel() -> (Handle, Inbox) {
-    let (commands, inbox) = mpsc::channel(COMMANDS_IN_FLIGHT);
-    (Handle { commands }, Inbox(inbox))
+pub(super) struct Inbox {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) calls: Arc<Calls>,
+}
+
+/// The channels between the edge and so many shards of the fan-out, at least one.
+pub fn channel(shards: usize) -> (Handle, Inboxes) {
+    let (handles, inboxes): (Vec<_>, Vec<_>) = (0..shards.max(1))
+        .map(|_| {
+            let (sender, commands) = mpsc::channel(COMMANDS_IN_FLIGHT);
+            let calls = Arc::<Calls>::default();
+            (ShardHandle { commands: sender, calls: calls.clone() }, Inbox { commands, calls })
+        })
+        .unzip();
+    (Handle { shards: handles.into() }, Inboxes(inboxes))
 }

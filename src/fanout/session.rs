@@ -1,29 +1,40 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::Link;
-use super::cohort::CohortId;
-use crate::price::Symbol;
-use crate::wire::Mode;
+use super::cohort::{CohortId, Want, Wants};
+use super::handle::{ClientId, Link};
+use super::pending::Pending;
+use crate::net::Lane;
+use crate::price::{Symbol, SymbolId};
+use crate::wire::{Mode, Pace};
 
-/// What one client asked for: every symbol in some mode, and symbols for which it said something else.
-#[derive(Debug, Default)]
-pub struct Wants {
-    all: Option<Mode>,
-    /// None: not this one, although `all` is set.
-    named: BTreeMap<Symbol, Option<Mode>>,
+/// How a client wants a symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// In which shape.
+    pub mode: Mode,
+    /// How often at most; none for every tick.
+    pub pace: Option<Pace>,
 }
 
-impl Wants {
-    /// From now on every symbol, in this mode.
-    pub fn add_all(&mut self, mode: Mode) {
-        self.all = Some(mode);
+/// What one client asked for: every symbol in some way, and symbols for which it said something else.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    all: Option<Options>,
+    /// None: not this one, although `all` is set.
+    named: BTreeMap<Symbol, Option<Options>>,
+}
+
+impl Wishes {
+    /// From now on every symbol, in this way.
+    pub fn add_all(&mut self, options: Options) {
+        self.all = Some(options);
         self.named.clear();
     }
 
-    /// From now on this symbol, in this mode.
-    pub fn add(&mut self, symbol: Symbol, mode: Mode) {
-        self.named.insert(symbol, Some(mode));
+    /// From now on this symbol, in this way.
+    pub fn add(&mut self, symbol: Symbol, options: Options) {
+        self.named.insert(symbol, Some(options));
     }
 
     /// From now on nothing.
@@ -40,35 +51,57 @@ impl Wants {
         }
     }
 
-    /// In which mode the client wants this symbol.
-    pub fn mode(&self, symbol: &Symbol) -> Option<Mode> {
+    /// In which way the client wants this symbol.
+    pub fn options(&self, symbol: &Symbol) -> Option<Options> {
         self.named.get(symbol).copied().unwrap_or(self.all)
     }
 
-    /// What the client wants out of `every` symbol that there is, with the mode of each.
-    pub fn among<'a>(&'a self, every: &'a [Symbol]) -> impl Iterator<Item = (&'a Symbol, Mode)> {
-        every.iter().filter_map(|symbol| Some((symbol, self.mode(symbol)?)))
+    /// What the client wants out of `every` symbol that there is, by id.
+    pub fn among(&self, every: &[Symbol]) -> Wants {
+        let wants = every.iter().enumerate().filter_map(|(index, symbol)| {
+            let Options { mode, pace } = self.options(symbol)?;
+            Some(Want { id: SymbolId::new(index), mode, pace })
+        });
+        wants.collect()
     }
 }
 
 /// One connected client, and what it gets.
 pub struct Session {
+    /// Who it is.
+    pub client: ClientId,
     /// The way to it.
     pub link: Arc<dyn Link>,
+    /// Where frames may be written past its queue, once that is known.
+    pub lane: Option<Lane>,
     /// What it asked for.
-    pub wants: Wants,
-    /// The symbols whose `tick` events it gets.
-    pub ticks: BTreeSet<Symbol>,
-    /// The symbols that it gets, in either shape.
-    pub symbols: BTreeSet<Symbol>,
-    /// Whose `ticks` events it gets.
-    pub cohort: Option<CohortId>,
+    pub wishes: Wishes,
+    /// Whose ticks it gets, and its place there.
+    pub cohort: Option<(CohortId, usize)>,
+    /// What it has not had of that; none for one that has had everything that its cohort has.
+    pub pending: Option<Box<Pending>>,
+    /// Up to where it has symbols that this replica does not have so far yet.
+    pub ahead: HashMap<SymbolId, u64>,
+    /// True while somebody waits for its lane to clear.
+    pub clearing: bool,
+    /// True once it counts as slow.
+    pub slow: bool,
 }
 
 impl Session {
     /// A client that gets nothing yet.
-    pub fn new(link: Arc<dyn Link>) -> Self {
-        Self { link, wants: Wants::default(), ticks: BTreeSet::new(), symbols: BTreeSet::new(), cohort: None }
+    pub fn new(client: ClientId, link: Arc<dyn Link>) -> Self {
+        Self {
+            client,
+            lane: link.lane(),
+            link,
+            wishes: Wishes::default(),
+            cohort: None,
+            pending: None,
+            ahead: HashMap::new(),
+            clearing: false,
+            slow: false,
+        }
     }
 }
 
@@ -80,27 +113,29 @@ mod tests {
         names.split(' ').map(|name| name.parse().unwrap()).collect()
     }
 
-    fn wanted(wants: &Wants) -> Vec<String> {
+    fn wanted(wishes: &Wishes) -> Vec<String> {
         let every = symbols("A B C");
-        wants.among(&every).map(|(symbol, mode)| format!("{symbol}:{}", mode.as_str())).collect()
+        let shown = |want: &Want| format!("{}:{}", every[want.id.index()], want.mode.as_str());
+        wishes.among(&every).iter().map(shown).collect()
     }
 
     #[test]
     fn one_out_of_all_leaves_the_rest() {
-        let mut wants = Wants::default();
+        let mut wants = Wishes::default();
+        let way = |mode| Options { mode, pace: None };
         let [a, b, c] = symbols("A B C").try_into().unwrap();
-        wants.add(a.clone(), Mode::Both);
-        wants.add_all(Mode::Tick);
+        wants.add(a.clone(), way(Mode::Both));
+        wants.add_all(way(Mode::Tick));
         assert_eq!(wanted(&wants), ["A:tick", "B:tick", "C:tick"], "replaces what was said before");
         wants.remove(&b);
-        wants.add(c.clone(), Mode::Batch);
+        wants.add(c.clone(), way(Mode::Batch));
         assert_eq!(wanted(&wants), ["A:tick", "C:batch"]);
-        wants.add(b, Mode::Tick);
+        wants.add(b, way(Mode::Tick));
         assert_eq!(wanted(&wants), ["A:tick", "B:tick", "C:batch"]);
-        assert_eq!(wants.mode(&"LATER".parse().unwrap()), Some(Mode::Tick));
+        assert_eq!(wants.options(&"LATER".parse().unwrap()), Some(way(Mode::Tick)));
         wants.remove_all();
         assert!(wanted(&wants).is_empty());
-        wants.add(a.clone(), Mode::Tick);
+        wants.add(a.clone(), way(Mode::Tick));
         wants.remove(&a);
         assert!(wanted(&wants).is_empty() && wants.named.is_empty());
     }

@@ -147,8 +147,13 @@ struct Stats<'a> {
     /// Connected clients that get a symbol's ticks, by symbol.
     subscriptions: BTreeMap<String, i64>,
     ticks: Ticks,
-    /// Ticks handed to clients' queues; one tick to a thousand clients counts a thousand.
+    /// Ticks sent to clients; one tick to a thousand clients counts a thousand.
     deliveries: u64,
+    /// Those of them that went past the engine's queue.
+    deliveries_by_lane: u64,
+    /// Updates that another tick stood for: of clients that were slow, or wanted fewer.
+    conflated: u64,
+    slow: Slow,
     drops: Drops,
     messages: Messages,
     errors: Errors,
@@ -178,10 +183,16 @@ struct Ticks {
 }
 
 #[derive(Debug, Serialize)]
+struct Slow {
+    /// Clients for whom something has waited for a second or more.
+    clients: i64,
+    /// Clients that were disconnected because they took nothing for too long.
+    disconnected: u64,
+}
+
+#[derive(Debug, Serialize)]
 struct Drops {
-    /// Ticks that found a client's queue full.
-    queue_full: u64,
-    /// Answers that did.
+    /// Answers and messages that found no room with their client.
     messages: u64,
 }
 
@@ -256,7 +267,10 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
             history: state.market.history_ticks(),
         },
         deliveries: metrics.deliveries.get(),
-        drops: Drops { queue_full: metrics.drops_queue_full.get(), messages: metrics.messages_dropped.get() },
+        deliveries_by_lane: metrics.deliveries_by_lane.get(),
+        conflated: metrics.updates_conflated.get(),
+        slow: Slow { clients: metrics.clients_slow.get(), disconnected: metrics.slow_disconnects.get() },
+        drops: Drops { messages: metrics.messages_dropped.get() },
         messages: Messages { received: metrics.messages_received.get(), lost: metrics.messages_lost.get() },
         errors: Errors {
             protocol: metrics.protocol_errors.get(),

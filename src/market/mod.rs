@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
-use crate::price::{Batch, Epoch, Feed, FeedState, Price, Symbol, Tick};
+use crate::price::{Batch, Epoch, Feed, FeedState, Price, Symbol, SymbolId, Tick};
 pub use history::{History, Keep};
 
 /// What is true now, for every symbol.
@@ -23,9 +23,9 @@ pub struct Market {
 struct State {
     /// None until the first batch.
     epoch: Option<Epoch>,
-    symbols: HashMap<Symbol, Entry>,
-    /// In the order in which they became known: the order of the settings, then of their first tick.
-    order: Vec<Symbol>,
+    ids: HashMap<Symbol, SymbolId>,
+    /// By id, so in the order in which they became known: the order of the settings, then of their first tick.
+    entries: Vec<Entry>,
     /// When the last batch came; at first, when the market began.
     heard: Instant,
     feed: Feed,
@@ -33,6 +33,7 @@ struct State {
 
 #[derive(Debug)]
 struct Entry {
+    symbol: Symbol,
     last: Option<Tick>,
     /// True while `last` is of an epoch that has ended.
     outdated: bool,
@@ -42,6 +43,8 @@ struct Entry {
 /// A tick that the market did not have yet.
 #[derive(Debug)]
 pub struct Fresh {
+    /// Whose tick it is.
+    pub id: SymbolId,
     /// The tick.
     pub tick: Tick,
     /// True for the first tick of its symbol in this epoch.
@@ -67,8 +70,8 @@ impl Market {
         let market = Self {
             state: RwLock::new(State {
                 epoch: None,
-                symbols: HashMap::new(),
-                order: Vec::new(),
+                ids: HashMap::new(),
+                entries: Vec::new(),
                 heard: Instant::now(),
                 feed: Feed { state: FeedState::Starting, reason: "the bus has not been heard yet".to_owned() },
             }),
@@ -95,13 +98,10 @@ impl Market {
         let mut fresh = Vec::with_capacity(batch.ticks.len());
         let mut lost = 0;
         for tick in batch.ticks {
-            let unknown = !state.symbols.contains_key(&tick.update.symbol);
-            if unknown {
-                state.add(tick.update.symbol.clone(), self.keep);
-            }
-            let Some(entry) = state.symbols.get_mut(&tick.update.symbol) else {
-                continue;
-            };
+            let known = state.ids.get(&tick.update.symbol).copied();
+            let unknown = known.is_none();
+            let id = known.unwrap_or_else(|| state.add(tick.update.symbol.clone(), self.keep));
+            let entry = &mut state.entries[id.index()];
             let known = entry.last.as_ref().filter(|_| !entry.outdated);
             if known.is_some_and(|last| tick.seq <= last.seq) {
                 self.metrics.ticks_repeated.inc();
@@ -113,7 +113,7 @@ impl Market {
             entry.outdated = false;
             entry.last = Some(tick.clone());
             entry.history.push(tick.clone());
-            fresh.push(Fresh { tick, first, unknown, missed });
+            fresh.push(Fresh { id, tick, first, unknown, missed });
         }
         if lost > 0 {
             // The bus skips in silence what was trimmed before it was read; the numbers show it.
@@ -140,26 +140,34 @@ impl Market {
         self.read().epoch.clone()
     }
 
-    /// Every symbol, in a stable order.
+    /// Every symbol, in a stable order: by id.
     pub fn symbols(&self) -> Vec<Symbol> {
-        self.read().order.clone()
+        self.read().entries.iter().map(|entry| entry.symbol.clone()).collect()
+    }
+
+    /// How many symbols there are: their ids are below it.
+    pub fn symbol_count(&self) -> usize {
+        self.read().entries.len()
     }
 
     /// The symbol of this name.
-    pub fn symbol(&self, name: &str) -> Option<Symbol> {
-        self.read().symbols.get_key_value(name).map(|(symbol, _)| symbol.clone())
+    pub fn symbol(&self, name: &str) -> Option<(SymbolId, Symbol)> {
+        self.read().ids.get_key_value(name).map(|(symbol, &id)| (id, symbol.clone()))
     }
 
-    /// The latest tick of each of these symbols that has one in the epoch in force, in the order asked for.
-    pub fn latest<'a>(&self, symbols: impl IntoIterator<Item = &'a Symbol>) -> Vec<Tick> {
+    /// The ticks of a symbol after `seq`, up to and with `until`, in the epoch in force; none where they are not all
+    /// held any more, or are more than `most`.
+    pub fn since(&self, id: SymbolId, seq: u64, until: u64, most: usize) -> Option<Vec<Tick>> {
         let state = self.read();
-        let last = |symbol| state.symbols.get(symbol).filter(|entry| !entry.outdated)?.last.clone();
-        symbols.into_iter().filter_map(last).collect()
+        let entry = state.entries.get(id.index()).filter(|entry| !entry.outdated)?;
+        entry.history.since(seq, until, most)
     }
 
     /// The last price of a symbol, of whatever epoch.
     pub fn last_price(&self, symbol: &Symbol) -> Option<Price> {
-        self.read().symbols.get(symbol)?.last.as_ref().map(|tick| tick.update.price)
+        let state = self.read();
+        let id = state.ids.get(symbol)?;
+        state.entries[id.index()].last.as_ref().map(|tick| tick.update.price)
     }
 
     /// How long ago the last batch came.
@@ -169,7 +177,7 @@ impl Market {
 
     /// How many ticks of the past are held, over all symbols.
     pub fn history_ticks(&self) -> usize {
-        self.read().symbols.values().map(|entry| entry.history.iter().len()).sum()
+        self.read().entries.iter().map(|entry| entry.history.iter().len()).sum()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -182,17 +190,19 @@ impl Market {
 }
 
 impl State {
-    fn add(&mut self, symbol: Symbol, keep: Keep) {
-        let entry = Entry { last: None, outdated: false, history: History::new(keep) };
-        if self.symbols.insert(symbol.clone(), entry).is_none() {
-            self.order.push(symbol);
+    fn add(&mut self, symbol: Symbol, keep: Keep) -> SymbolId {
+        let next = SymbolId::new(self.entries.len());
+        let id = *self.ids.entry(symbol.clone()).or_insert(next);
+        if id == next {
+            self.entries.push(Entry { symbol, last: None, outdated: false, history: History::new(keep) });
         }
+        id
     }
 
     /// A new numbering: the old ticks say nothing about it, and their history does not join up with it.
     fn begin(&mut self, epoch: Epoch) {
         self.epoch = Some(epoch);
-        for entry in self.symbols.values_mut() {
+        for entry in &mut self.entries {
             entry.outdated = true;
             entry.history.clear();
         }
@@ -229,6 +239,30 @@ mod tests {
         market.apply(batch).fresh
     }
 
+    fn last(market: &Market) -> Vec<u32> {
+        let price = |symbol| u32::try_from(market.last_price(symbol).unwrap()).unwrap();
+        market.symbols().iter().map(price).collect()
+    }
+
+    #[test]
+    fn what_was_missed_is_there_or_it_says_that_it_is_not() {
+        let market = market(&["BTC", "ETH"]);
+        let (btc, eth) = (market.symbol("BTC").unwrap().0, market.symbol("ETH").unwrap().0);
+        market.apply(batch("a", (10..20).map(|seq| tick("BTC", seq, 1)).collect()));
+        let seqs = |seq, until, most| -> Option<Vec<u64>> {
+            Some(market.since(btc, seq, until, most)?.iter().map(|tick| tick.seq).collect())
+        };
+        assert_eq!(seqs(17, 19, 9), Some(vec![18, 19]));
+        assert_eq!(seqs(16, 18, 9), Some(vec![17, 18]), "no further than asked");
+        assert_eq!(seqs(9, 19, 10).unwrap().len(), 10, "all that is held");
+        assert_eq!(seqs(8, 19, 99), None, "the first is not held");
+        assert_eq!(seqs(16, 19, 2), None, "too many");
+        assert_eq!(seqs(19, 19, 9), Some(vec![]));
+        assert_eq!(market.since(eth, 1, 2, 9), None);
+        market.apply(batch("b", vec![]));
+        assert_eq!(seqs(17, 19, 9), None, "another epoch");
+    }
+
     fn names(symbols: &[Symbol]) -> Vec<&str> {
         symbols.iter().map(Symbol::as_str).collect()
     }
@@ -236,15 +270,13 @@ mod tests {
     #[test]
     fn keeps_the_latest_and_drops_repeats() {
         let market = market(&["BTC", "ETH"]);
-        assert!(market.latest(&market.symbols()).is_empty());
-
         let fresh = apply(&market, batch("a", vec![tick("BTC", 10, 1), tick("BTC", 11, 2), tick("ETH", 7, 3)]));
         let said: Vec<_> = fresh.iter().map(|fresh| (fresh.tick.seq, fresh.first, fresh.unknown)).collect();
         assert_eq!(said, [(10, true, false), (11, false, false), (7, true, false)]);
 
         let fresh = apply(&market, batch("a", vec![tick("BTC", 11, 9), tick("BTC", 10, 9), tick("BTC", 12, 4)]));
         assert_eq!(fresh.len(), 1, "a repeat is harmless");
-        assert_eq!(market.latest(&market.symbols()), [tick("BTC", 12, 4), tick("ETH", 7, 3)]);
+        assert_eq!(last(&market), [4, 3]);
         assert_eq!(market.history_ticks(), 4);
         assert_eq!((market.metrics.ticks_in.get(), market.metrics.ticks_repeated.get()), (4, 2));
     }
@@ -256,7 +288,7 @@ mod tests {
         let fresh = apply(&market, batch("b", vec![tick("BTC", 5, 2)]));
         assert!(fresh[0].first);
         assert_eq!(market.epoch(), Some(Epoch::new("b")));
-        assert_eq!(market.latest(&market.symbols()), [tick("BTC", 5, 2)], "ETH has no tick in this epoch yet");
+        assert_eq!(last(&market), [2, 1], "ETH has no tick in this epoch yet");
         assert_eq!(market.history_ticks(), 1);
     }
 

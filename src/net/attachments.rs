@@ -50,8 +50,19 @@ enum Packet {
     Announcement(u32),
     /// Any other message.
     Plain,
+    /// The end of an upgrade (`5`): from here on it all goes over this WebSocket.
+    Upgrade,
     /// No message: a pong, for instance.
     Other,
+}
+
+/// What a portion said that somebody has to know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Attachments were announced.
+    pub(super) announced: bool,
+    /// The client has ended its upgrade.
+    pub(super) upgraded: bool,
 }
 
 impl Attachments {
@@ -60,9 +71,9 @@ impl Attachments {
         self.due > 0
     }
 
-    /// Takes the bytes that come next, in whatever portions. True if a packet with attachments was among them.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
-        let mut announced = false;
+    /// Takes the bytes that come next, in whatever portions.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> News {
+        let mut news = News::default();
         while let Some((&first, rest)) = bytes.split_first() {
             if let Some(payload) = &mut self.payload {
                 bytes = payload.read(bytes, &mut self.message);
@@ -74,10 +85,10 @@ impl Attachments {
                 && frame.data
                 && frame.last
             {
-                announced |= self.end_message();
+                self.end_message(&mut news);
             }
         }
-        announced
+        news
     }
 
     fn read_header(&mut self, byte: u8) {
@@ -111,19 +122,19 @@ impl Attachments {
         self.header_bytes = 0;
     }
 
-    /// A message is complete. True if it announced attachments.
-    fn end_message(&mut self) -> bool {
+    /// A message is complete.
+    fn end_message(&mut self, news: &mut News) {
         match std::mem::take(&mut self.message) {
             Message::None | Message::Text(Packet::Start | Packet::Other) => {}
+            Message::Text(Packet::Upgrade) => news.upgraded = true,
             Message::Binary => self.due = self.due.saturating_sub(1),
             Message::Text(Packet::Announcement(number)) if self.due == 0 => {
                 self.due = number;
-                return number > 0;
+                news.announced |= number > 0;
             }
             // Where an attachment is due, a message is the end of the connection: the parser sees to that.
             Message::Text(_) => self.due = 0,
         }
-        false
     }
 }
 
@@ -148,12 +159,13 @@ impl Payload {
 
 impl Packet {
     fn is_known(&self) -> bool {
-        matches!(self, Self::Announcement(_) | Self::Plain | Self::Other)
+        matches!(self, Self::Announcement(_) | Self::Plain | Self::Upgrade | Self::Other)
     }
 
     fn read(&mut self, byte: u8) {
         *self = match (&*self, byte) {
             (Self::Start, b'4') => Self::Message,
+            (Self::Start, b'5') => Self::Upgrade,
             (Self::Start, _) => Self::Other,
             (Self::Message, b'5' | b'6') => Self::Number(None),
             (Self::Number(number), b'0'..=b'9') => {
@@ -273,10 +285,12 @@ mod tests {
     fn says_when_a_packet_with_attachments_came() {
         let mut attachments = Attachments::default();
         let (announced, attachment) = (whole(TEXT, b"451-[]"), whole(BINARY, b"x"));
-        assert!(attachments.read(&announced) && attachments.are_due());
-        assert!(!attachments.read(&whole(TEXT, b"3")));
-        assert!(attachments.read(&[attachment.clone(), announced].concat()) && attachments.are_due());
-        assert!(!attachments.read(&attachment) && !attachments.are_due());
+        assert!(attachments.read(&announced).announced && attachments.are_due());
+        assert_eq!(attachments.read(&whole(TEXT, b"3")), News::default());
+        assert!(attachments.read(&whole(TEXT, b"5")).upgraded);
+        assert!(!attachments.read(&whole(BINARY, b"5")).upgraded);
+        assert!(attachments.read(&[attachment.clone(), announced].concat()).announced && attachments.are_due());
+        assert!(!attachments.read(&attachment).announced && !attachments.are_due());
     }
 
     #[derive(Clone, Debug)]

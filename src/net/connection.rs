@@ -1,38 +1,54 @@
-use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use super::inbound::{Inbound, Stage};
+use super::lane::{Lane, Pipe};
+use super::outgoing::Opening;
+use super::upgrades::Upgrades;
 use crate::metrics::Metrics;
 
-/// Ends one accepted connection from outside, however stuck its peer is. Cheap to clone.
+/// What one connection may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long the attachments of a binary packet may take over a WebSocket.
+    pub attachments_timeout: Duration,
+    /// How long a WebSocket may take nothing of what waits for it.
+    pub slow_timeout: Duration,
+    /// How much may wait for a client in the process, in bytes.
+    pub buffer_bytes: usize,
+    /// How much may wait for a client in the kernel, in bytes; none for what the kernel thinks.
+    pub kernel_bytes: Option<usize>,
+}
+
+/// Ends one accepted connection from outside, however stuck its peer is, and opens the way for frames beside the
+/// engine's. Cheap to clone; keeps nothing open.
 ///
 /// It stands in the extensions of every request that came over the connection.
 #[derive(Clone, Debug)]
-pub struct Closer(Arc<Shared>);
+pub struct Closer(pub(super) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
+    pipe: Weak<Pipe>,
     closed: AtomicBool,
     /// The peer has ended the stream, or is gone.
     left: AtomicBool,
-    reader: AtomicWaker,
-    writer: AtomicWaker,
     stage: Stage,
     /// Where this connection is registered as somebody's WebSocket.
-    upgraded: OnceLock<(String, Upgrades)>,
+    pub(super) upgraded: OnceLock<(String, Upgrades)>,
 }
 
 impl Closer {
-    /// Ends the connection: its reader sees the end of the stream, its writer a broken pipe.
+    /// Ends the connection: its reader sees the end of the stream, its writer a broken pipe, and what the kernel still
+    /// holds for the peer is dropped.
     pub fn close(&self) {
         self.0.close();
     }
@@ -40,6 +56,12 @@ impl Closer {
     /// True while neither the peer has ended the stream nor a [`Closer`] has: who ends it now does so for what came.
     pub fn is_whole(&self) -> bool {
         !self.0.left.load(Ordering::Acquire) && !self.0.closed.load(Ordering::Acquire)
+    }
+
+    /// A way to send a client frames over the connection, from when `opening` has gone out; none once it has ended. One
+    /// claimed before it ends.
+    pub fn lane(&self, opening: Opening) -> Option<Lane> {
+        Lane::claim(&self.0.pipe, opening)
     }
 
     /// Whether the bytes that come are HTTP or WebSocket frames.
@@ -51,73 +73,98 @@ impl Closer {
 impl Shared {
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.reader.wake();
-        self.writer.wake();
+        if let Some(pipe) = self.pipe.upgrade() {
+            pipe.close();
+        }
     }
 }
 
-/// Which connection carries the WebSocket of which session that began with polling, by session id.
-#[derive(Clone, Debug, Default)]
-pub struct Upgrades(Arc<Mutex<HashMap<String, Weak<Shared>>>>);
-
-impl Upgrades {
-    /// Says that this connection is to carry the session's WebSocket. The first one stays: the engine refuses a second.
-    pub fn register(&self, session: &str, closer: &Closer) {
-        if closer.0.upgraded.set((session.to_owned(), self.clone())).is_err() {
-            return;
-        }
-        let mut connections = self.lock();
-        let taken = connections.get(session).is_some_and(|known| known.strong_count() > 0);
-        if !taken {
-            connections.insert(session.to_owned(), Arc::downgrade(&closer.0));
-        }
-    }
-
-    /// The connection that carries this session's WebSocket.
-    pub fn find(&self, session: &str) -> Option<Closer> {
-        self.lock().get(session)?.upgrade().map(Closer)
-    }
-
-    fn forget(&self, session: &str, gone: &Arc<Shared>) {
-        let mut connections = self.lock();
-        if connections.get(session).is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(gone))) {
-            connections.remove(session);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<Shared>>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-/// An accepted connection that a [`Closer`] can end, and that ends by itself when its client owes attachments for too
-/// long.
+/// An accepted connection that a [`Closer`] can end, that ends by itself when its client owes attachments or takes
+/// nothing for too long, and that lanes may share once it carries WebSocket frames.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    pipe: Arc<Pipe>,
     shared: Arc<Shared>,
     inbound: Inbound,
+    head: Head,
+    slow_timeout: Duration,
+    /// Until when what the engine waits for has to have gone out. Only while it waits.
+    stuck: Option<Pin<Box<Sleep>>>,
     metrics: Arc<Metrics>,
 }
 
+/// How far the head of the answer to a request for frames has gone out: its end is an empty line, and frames follow.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    /// How many bytes of the end have gone out.
+    matched: usize,
+}
+
+impl Head {
+    const END: &[u8] = b"\r\n\r\n";
+
+    fn is_over(self) -> bool {
+        self.matched == Self::END.len()
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if self.is_over() {
+                return;
+            }
+            self.matched = match byte {
+                byte if byte == Self::END[self.matched] => self.matched + 1,
+                b'\r' => 1,
+                _ => 0,
+            };
+        }
+    }
+}
+
 impl Connection {
-    pub(super) fn new(stream: TcpStream, attachments_timeout: Duration, metrics: Arc<Metrics>) -> (Self, Closer) {
+    pub(super) fn new(stream: TcpStream, limits: Limits, metrics: Arc<Metrics>) -> (Self, Closer) {
+        if let Some(bytes) = limits.kernel_bytes {
+            // The kernel may allow less; then it is less that waits there.
+            socket2::SockRef::from(&stream).set_send_buffer_size(bytes).ok();
+        }
+        let pipe = Pipe::new(stream, limits.buffer_bytes);
         let shared = Arc::new(Shared {
+            pipe: Arc::downgrade(&pipe),
             closed: AtomicBool::new(false),
             left: AtomicBool::new(false),
-            reader: AtomicWaker::new(),
-            writer: AtomicWaker::new(),
             stage: Stage::default(),
             upgraded: OnceLock::new(),
         });
-        let inbound = Inbound::new(attachments_timeout);
-        (Self { stream, shared: shared.clone(), inbound, metrics }, Closer(shared))
+        let connection = Self {
+            pipe,
+            shared: shared.clone(),
+            inbound: Inbound::new(limits.attachments_timeout),
+            head: Head::default(),
+            slow_timeout: limits.slow_timeout,
+            stuck: None,
+            metrics,
+        };
+        (connection, Closer(shared))
     }
 
-    /// True once it is to end; `side` is woken when it becomes so.
-    fn is_closed(&self, side: &AtomicWaker, cx: &Context<'_>) -> bool {
-        side.register(cx.waker());
-        self.shared.closed.load(Ordering::Acquire)
+    /// True once what the connection sends are frames.
+    fn sends_frames(&mut self) -> bool {
+        if self.shared.stage.is_frames() {
+            return self.head.is_over();
+        }
+        self.head = Head::default();
+        false
+    }
+
+    /// The engine waits for its peer to take something: not for ever.
+    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let timeout = self.slow_timeout;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        ready!(stuck.as_mut().poll(cx));
+        tracing::debug!("connection ended: its client took nothing for too long");
+        self.metrics.slow_disconnects.inc();
+        self.shared.close();
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
     }
 }
 
@@ -126,13 +173,14 @@ impl Drop for Connection {
         if let Some((session, upgrades)) = self.shared.upgraded.get() {
             upgrades.forget(session, &self.shared);
         }
+        self.pipe.end();
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_closed(&this.shared.reader, cx) {
+        if this.shared.closed.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
         // The reader of a WebSocket always waits here, so no task is needed that waits for the deadline.
@@ -143,45 +191,70 @@ impl AsyncRead for Connection {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
-        if read.is_err() || (buf.filled().len() == before && buf.remaining() > 0) {
+        let room = buf.remaining() > 0;
+        let read = loop {
+            ready!(this.pipe.stream().poll_read_ready(cx))?;
+            match this.pipe.stream().try_read(buf.initialize_unfilled()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => break read,
+            }
+        };
+        if matches!(read, Err(_) | Ok(0)) && room {
             this.shared.left.store(true, Ordering::Release);
         }
-        read?;
-        this.inbound.read(&this.shared.stage, &buf.filled()[before..]);
+        buf.advance(read?);
+        if this.inbound.read(&this.shared.stage, &buf.filled()[before..])
+            && let Some((session, upgrades)) = this.shared.upgraded.get()
+        {
+            upgrades.ended(session, &this.shared);
+        }
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.is_closed(&self.shared.writer, cx) {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.shared.closed.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.is_closed(&self.shared.writer, cx) {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        if this.sends_frames() {
+            let written = this.pipe.poll_write_engine(cx, buf);
+            if written.is_pending() {
+                return this.wait(cx);
+            }
+            this.stuck = None;
+            return written;
         }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        loop {
+            ready!(this.pipe.poll_write_ready(cx))?;
+            match this.pipe.stream().try_write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => {
+                    if let Ok(written) = written {
+                        this.head.read(&buf[..written]);
+                    }
+                    return Poll::Ready(written);
+                }
+            }
+        }
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.sends_frames() {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = this.pipe.poll_flush_engine(cx);
+        if flushed.is_pending() {
+            return this.wait(cx);
+        }
+        this.stuck = None;
+        flushed
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket2::SockRef::from(self.pipe.stream()).shutdown(std::net::Shutdown::Write))
     }
 }
 
@@ -192,10 +265,17 @@ mod tests {
 
     use super::*;
 
+    const LIMITS: Limits = Limits {
+        attachments_timeout: Duration::from_secs(60),
+        slow_timeout: Duration::from_secs(60),
+        buffer_bytes: 1 << 20,
+        kernel_bytes: None,
+    };
+
     async fn pair() -> (Connection, Closer, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (connection, closer) = Connection::new(listener.accept().await.unwrap().0, Duration::ZERO, Arc::default());
+        let (connection, closer) = Connection::new(listener.accept().await.unwrap().0, LIMITS, Arc::default());
         (connection, closer, peer)
     }
 
@@ -244,6 +324,6 @@ mod tests {
         drop(second);
         assert!(Arc::ptr_eq(&upgrades.find("sid").unwrap().0, &first_closer.0), "the first one stays");
         drop(first);
-        assert!(upgrades.find("sid").is_none() && upgrades.lock().is_empty());
+        assert!(upgrades.find("sid").is_none() && upgrades.is_empty());
     }
 }

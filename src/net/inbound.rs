@@ -25,6 +25,11 @@ impl Stage {
         self.0.compare_exchange(HEAD, FRAMES, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
+    /// True once frames come.
+    pub(super) fn is_frames(&self) -> bool {
+        self.0.load(Ordering::Acquire) == FRAMES
+    }
+
     /// Says that the request for frames was refused: it is HTTP still.
     pub(super) fn refuse_frames(&self) {
         self.0.store(HTTP, Ordering::Release);
@@ -55,22 +60,24 @@ impl Inbound {
 
     /// Ready once attachments have not come in time. Who waits for bytes has to ask again before each wait.
     pub(super) fn poll_overdue(&mut self, stage: &Stage, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.attachments.are_due() || stage.0.load(Ordering::Acquire) != FRAMES {
+        if !self.attachments.are_due() || !stage.is_frames() {
             return Poll::Pending;
         }
         self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.timeout))).as_mut().poll(cx)
     }
 
-    /// Takes the portion that came next.
-    pub(super) fn read(&mut self, stage: &Stage, portion: &[u8]) {
-        if stage.0.load(Ordering::Acquire) == FRAMES {
-            let announced = self.attachments.read(portion);
-            if announced || !self.attachments.are_due() {
+    /// Takes the portion that came next. True if it ended an upgrade.
+    pub(super) fn read(&mut self, stage: &Stage, portion: &[u8]) -> bool {
+        if stage.is_frames() {
+            let news = self.attachments.read(portion);
+            if news.announced || !self.attachments.are_due() {
                 self.deadline = None;
             }
+            news.upgraded
         } else {
             let head = self.read_http(portion);
             stage.0.store(if head { HEAD } else { HTTP }, Ordering::Release);
+            false
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Closer, Connection};
+use super::connection::{Closer, Connection, Limits};
 use crate::metrics::Metrics;
 
 /// How long a client may take to send the headers of a request: who trickles them holds a connection for nothing.
@@ -37,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// The address to listen on; port 0 takes any free one.
     pub address: SocketAddr,
-    /// How long the attachments of a binary packet may take over a WebSocket; then the connection ends.
-    pub attachments_timeout: Duration,
+    /// What each connection may use.
+    pub limits: Limits,
 }
 
 /// How connections end from here.
@@ -55,7 +55,7 @@ pub struct Ends {
 pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
-    attachments_timeout: Duration,
+    limits: Limits,
 }
 
 impl Listener {
@@ -70,7 +70,7 @@ impl Listener {
         socket.bind(settings.address)?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, attachments_timeout: settings.attachments_timeout })
+        Ok(Self { listener, address, limits: settings.limits })
     }
 
     /// Where it listens, with the port that it got.
@@ -91,7 +91,7 @@ impl Listener {
                     // A tick is small and must not wait for another to share its packet. A failure means that the
                     // peer has gone already; reading will tell.
                     stream.set_nodelay(true).ok();
-                    let (stream, closer) = Connection::new(stream, self.attachments_timeout, metrics.clone());
+                    let (stream, closer) = Connection::new(stream, self.limits, metrics.clone());
                     tasks.spawn(converse(stream, closer, peer, router.clone(), metrics.clone(), ends.clone()));
                 }
                 Err(error) => {

@@ -1,7 +1,15 @@
 mod attachments;
 mod connection;
+mod frame;
 mod inbound;
+mod lane;
 mod listener;
+mod outgoing;
+mod upgrades;
 
-pub use connection::{Closer, Upgrades};
+pub use connection::{Closer, Limits};
+pub use frame::{push_text_frame, text_frame};
+pub use lane::Lane;
 pub use listener::{Ends, Listener, Settings};
+pub use outgoing::{Injected, Opening, Refused};
+pub use upgrades::Upgrades;

@@ -7,9 +7,10 @@ use socketioxide::extract::SocketRef;
 use socketioxide::socket::DisconnectReason;
 
 use super::event::{Answerer, Body, Event, Responder};
+use super::line::{AFTER_CONNECT, Line};
 use super::{Errand, Shared, room_of};
-use crate::fanout::{ClientId, Link, Reply, Request};
-use crate::net::Closer;
+use crate::fanout::{ClientId, Reply, Request, Sent};
+use crate::net::{Closer, Lane};
 use crate::wire::{
     Answer, Chat, ChatMessage, DEFAULT_ROOM, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe,
     from_client as from, short, to_client as to,
@@ -27,67 +28,119 @@ pub(super) struct Client<A: Adapter> {
     id: ClientId,
     shared: Arc<Shared>,
     phase: Mutex<Phase<A>>,
-    /// What carries its WebSocket, as soon as that is known: to tell who ended it.
+    /// What carries its WebSocket, as soon as that is known.
     connection: OnceLock<Closer>,
+    /// Where frames may be sent to one that connects over a WebSocket.
+    lane: Mutex<Option<Lane>>,
 }
 
 enum Phase<A: Adapter> {
-    /// The handlers are there, the connection does not stand yet: what has come so far.
-    Connecting(Vec<Event<A>>),
-    Open,
+    /// The handlers are there, the connection does not stand yet.
+    Connecting {
+        /// What has come so far.
+        early: Vec<Event<A>>,
+        /// True where it has begun with polling and ended its upgrade since.
+        upgraded: bool,
+    },
+    Open(Arc<Line<A>>),
     Gone,
 }
 
 impl<A: Adapter> Client<A> {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    /// A client that is about to connect over this socket. It may be sent frames only after it has read that it is
+    /// connected, which has not been written yet.
+    pub(super) fn new(shared: Arc<Shared>, socket: &SocketRef<A>) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1);
-        Self { id, shared, phase: Mutex::new(Phase::Connecting(Vec::new())), connection: OnceLock::new() }
+        let phase = Mutex::new(Phase::Connecting { early: Vec::new(), upgraded: false });
+        let client = Self { id, shared, phase, connection: OnceLock::new(), lane: Mutex::new(None) };
+        client.note_connection(socket);
+        if client.shared.lanes {
+            *client.lock_lane() = client.connection.get().and_then(|connection| connection.lane(AFTER_CONNECT));
+        }
+        client
     }
 
     /// The connection stands: the client joins, then what it sent meanwhile takes effect.
     pub(super) async fn open(&self, socket: SocketRef<A>) {
-        let Some(place) = self.shared.fanout.place().await else {
+        let Some(place) = self.shared.fanout.place(self.id).await else {
             return;
         };
         let mut phase = self.lock();
-        let Phase::Connecting(early) = &mut *phase else {
+        let Phase::Connecting { early, upgraded } = &mut *phase else {
             return;
         };
-        let early = std::mem::take(early);
-        *phase = Phase::Open;
-        self.shared.metrics.connections_total.inc();
-        self.shared.metrics.connections_active.add(1);
+        let (early, upgraded) = (std::mem::take(early), *upgraded);
         if self.shared.chat_auto_join {
             socket.join(room_of(DEFAULT_ROOM));
         }
-        place.join(self.id, Arc::new(SocketLink { socket, shared: self.shared.clone() }));
+        let lane = self.lock_lane().take();
+        let line = Arc::new(Line::new(self.id, socket, lane, self.shared.clone()));
+        *phase = Phase::Open(line.clone());
+        self.shared.metrics.connections_total.inc();
+        self.shared.metrics.connections_active.add(1);
+        place.join(line.clone());
+        if upgraded {
+            self.upgrade_line(&line);
+        }
         for event in early {
-            self.carry_out(event);
+            self.carry_out(&line, event);
         }
     }
 
     /// An event has come.
     pub(super) fn receive(&self, event: Event<A>) {
         self.shared.metrics.messages_received.inc();
-        self.note_connection(&event.responder.socket);
+        self.note_connection(&event.socket);
         match &mut *self.lock() {
-            Phase::Connecting(early) if early.len() < EARLY_EVENTS => early.push(event),
-            Phase::Connecting(_) => {
-                let name = event.body.map(|body| body.name).unwrap_or_default();
-                self.refuse(
-                    event.responder,
-                    &name,
-                    Failure::new(ErrorCode::Unavailable, "not connected yet: try again"),
-                );
+            Phase::Connecting { early, .. } if early.len() < EARLY_EVENTS => early.push(event),
+            Phase::Connecting { .. } => {
+                self.shared.metrics.request_errors.inc();
+                let failure = Failure::new(ErrorCode::Unavailable, "not connected yet: try again");
+                let told = match event.ack {
+                    Some(ack) => ack.send_early(failure),
+                    None => {
+                        let name = event.body.map(|body| body.name).unwrap_or_default();
+                        event.socket.emit(to::ERROR, &*failure.encode_event(&name)).is_ok()
+                    }
+                };
+                self.sent(if told { Sent::Done } else { Sent::Dropped }, &event.socket);
             }
-            Phase::Open => self.carry_out(event),
+            Phase::Open(line) => self.carry_out(line, event),
             Phase::Gone => {}
         }
     }
 
+    /// The client began with polling, and says over its WebSocket that it has upgraded.
+    pub(super) fn upgraded(&self, socket: &SocketRef<A>) {
+        if let Some(connection) = self.shared.upgrades.find(&socket.id.to_string()) {
+            self.connection.set(connection).ok();
+        }
+        match &mut *self.lock() {
+            Phase::Connecting { upgraded, .. } => *upgraded = true,
+            Phase::Open(line) => self.upgrade_line(line),
+            Phase::Gone => {}
+        }
+    }
+
+    fn upgrade_line(&self, line: &Line<A>) {
+        if self.shared.lanes
+            && let Some(connection) = self.connection.get()
+        {
+            line.upgrade(connection);
+        }
+    }
+
+    /// The way to the client, while it is connected.
+    pub(super) fn line(&self) -> Option<Arc<Line<A>>> {
+        match &*self.lock() {
+            Phase::Open(line) => Some(line.clone()),
+            Phase::Connecting { .. } | Phase::Gone => None,
+        }
+    }
+
     /// Notes what carries the client's WebSocket, if it has one by now.
-    pub(super) fn note_connection(&self, socket: &SocketRef<A>) {
+    fn note_connection(&self, socket: &SocketRef<A>) {
         if self.connection.get().is_none()
             && let Some(closer) = self.shared.connection(socket)
         {
@@ -112,7 +165,7 @@ impl<A: Adapter> Client<A> {
     /// The client has gone. True if it had joined: then [`Client::left`] is due.
     pub(super) fn gone(&self) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
-        matches!(was, Phase::Open)
+        matches!(was, Phase::Open(_))
     }
 
     /// Tells the fan-out that the client has gone.
@@ -121,14 +174,15 @@ impl<A: Adapter> Client<A> {
         self.shared.fanout.leave(self.id).await;
     }
 
-    fn carry_out(&self, event: Event<A>) {
-        let Event { body, responder } = event;
+    fn carry_out(&self, line: &Arc<Line<A>>, event: Event<A>) {
+        let Event { body, socket, ack } = event;
         let Some(Body { name, payload, binary }) = body else {
             // Not JSON, which is not a request that could be answered but the end of understanding.
             self.shared.metrics.protocol_errors.inc();
-            self.shared.close(&responder.socket);
+            self.shared.close(&socket);
             return;
         };
+        let responder = Responder::new(line.clone(), ack);
         let request = match name.as_str() {
             from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY | from::CHAT if binary => {
                 Err(Failure::invalid("the payload has binary attachments: must be JSON alone"))
@@ -140,17 +194,16 @@ impl<A: Adapter> Client<A> {
                 Unsubscribe::parse(payload.as_deref()).map(|request| (Request::Unsubscribe(request), to::UNSUBSCRIBED))
             }
             from::PING => {
-                return self.pong(responder.answer_to(&name, to::PONG), payload.as_deref());
+                return self.pong(&socket, responder.answer_to(&name, to::PONG), payload.as_deref());
             }
             from::LATENCY => {
-                return self.pong(responder.answer_to(&name, to::LATENCY), payload.as_deref());
+                return self.pong(&socket, responder.answer_to(&name, to::LATENCY), payload.as_deref());
             }
-            from::CHAT => return self.chat(responder, payload.as_deref()),
+            from::CHAT => return self.chat(&socket, responder, payload.as_deref()),
             _ => Err(unknown_event(&name)),
         };
         match request {
             Ok((request, answered_by)) => {
-                let socket = responder.socket.clone();
                 let reply = Box::new(responder.answer_to(&name, answered_by));
                 if let Err(reply) = self.shared.fanout.request(self.id, request, reply) {
                     self.shared.metrics.request_errors.inc();
@@ -158,18 +211,21 @@ impl<A: Adapter> Client<A> {
                     self.sent(reply.send(Err(failure)), &socket);
                 }
             }
-            Err(failure) => self.refuse(responder, &name, failure),
+            Err(failure) => self.refuse(&socket, responder, &name, failure),
         }
     }
 
-    fn pong(&self, reply: Answerer<A>, echo: Option<&RawValue>) {
-        let socket = reply.socket().clone();
+    fn pong(&self, socket: &SocketRef<A>, reply: Answerer<A>, echo: Option<&RawValue>) {
         let answer = Answer::encode(Ok(Pong { echo, time: self.shared.clock.millis() }));
-        self.sent(Box::new(reply).send(Ok(answer)), &socket);
+        let sent = Box::new(reply).send(Ok(answer));
+        if sent == Sent::Waits {
+            self.shared.fanout.call(self.id);
+        }
+        self.sent(sent, socket);
     }
 
     /// Says something to a room. Without a callback, silence is success.
-    fn chat(&self, responder: Responder<A>, payload: Option<&RawValue>) {
+    fn chat(&self, socket: &SocketRef<A>, responder: Responder<A>, payload: Option<&RawValue>) {
         let said = Chat::parse(payload).and_then(|Chat { room, text }| {
             let ts = self.shared.clock.millis();
             let server = self.shared.server_id.as_str();
@@ -179,26 +235,26 @@ impl<A: Adapter> Client<A> {
             self.shared.errands.try_send(tell).map_err(busy)
         });
         match said {
-            Ok(()) => {
-                let socket = responder.socket.clone();
-                self.sent(responder.done(&Answer::encode(Ok(Done {}))), &socket);
-            }
-            Err(failure) => self.refuse(responder, from::CHAT, failure),
+            Ok(()) => self.sent(responder.done(&Answer::encode(Ok(Done {}))), socket),
+            Err(failure) => self.refuse(socket, responder, from::CHAT, failure),
         }
     }
 
-    fn refuse(&self, responder: Responder<A>, name: &str, failure: Failure) {
+    fn refuse(&self, socket: &SocketRef<A>, responder: Responder<A>, name: &str, failure: Failure) {
         self.shared.metrics.request_errors.inc();
-        let socket = responder.socket.clone();
-        self.sent(responder.fail(name, failure), &socket);
+        self.sent(responder.fail(name, failure), socket);
     }
 
     /// A client that missed an answer would wait for it for ever: it is ended, and comes back.
-    fn sent(&self, queued: bool, socket: &SocketRef<A>) {
-        if !queued {
+    fn sent(&self, sent: Sent, socket: &SocketRef<A>) {
+        if sent == Sent::Dropped {
             self.shared.metrics.messages_dropped.inc();
             self.shared.close(socket);
         }
+    }
+
+    fn lock_lane(&self) -> MutexGuard<'_, Option<Lane>> {
+        self.lane.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn lock(&self) -> MutexGuard<'_, Phase<A>> {
@@ -209,32 +265,4 @@ impl<A: Adapter> Client<A> {
 fn unknown_event(name: &str) -> Failure {
     let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY, from::CHAT].join(", ");
     Failure::new(ErrorCode::UnknownEvent, format!("there is no event \"{}\": must be one of {known}", short(name)))
-}
-
-/// The fan-out's way to a client.
-struct SocketLink<A: Adapter> {
-    socket: SocketRef<A>,
-    shared: Arc<Shared>,
-}
-
-impl<A: Adapter> Link for SocketLink<A> {
-    fn join(&self, rooms: Vec<String>) {
-        self.socket.join(rooms);
-    }
-
-    fn leave(&self, rooms: Vec<String>) {
-        self.socket.leave(rooms);
-    }
-
-    fn leave_all(&self) {
-        self.socket.leave_all();
-    }
-
-    fn emit(&self, event: &str, body: &RawValue) -> bool {
-        self.socket.emit(event, body).is_ok()
-    }
-
-    fn close(&self) {
-        self.shared.close(&self.socket);
-    }
 }

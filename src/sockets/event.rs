@@ -10,15 +10,18 @@ use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::handler::{FromMessage, FromMessageParts, Value};
 use socketioxide::socket::Socket;
 
-use crate::fanout::Reply;
+use super::line::Line;
+use crate::fanout::{Link, Reply, Sent};
 use crate::wire::{Answer, Failure, to_client};
 
 /// One event of a client, as it came.
 pub(super) struct Event<A: Adapter> {
     /// What it says; none where its JSON is broken.
     pub(super) body: Option<Body>,
-    /// The way back.
-    pub(super) responder: Responder<A>,
+    /// Who sent it.
+    pub(super) socket: SocketRef<A>,
+    /// Where it wants the answer; none where it gave no callback.
+    pub(super) ack: Option<Ack<A>>,
 }
 
 /// The content of an event: its name and its first argument; more arguments are ignored.
@@ -43,10 +46,10 @@ impl<A: Adapter> FromMessage<A> for Event<A> {
             Value::Bytes(_) => None,
         };
         let ack = match ack_id {
-            Some(_) => Some(AckSender::from_message_parts(&socket, &mut value, &ack_id)?),
+            Some(id) => Some(Ack { id, sender: AckSender::from_message_parts(&socket, &mut value, &ack_id)? }),
             None => None,
         };
-        Ok(Self { body, responder: Responder { socket: SocketRef::from(socket), ack } })
+        Ok(Self { body, socket: SocketRef::from(socket), ack })
     }
 }
 
@@ -81,27 +84,44 @@ impl<'de> Deserialize<'de> for Parts {
 
 /// The way back to the client that sent an event.
 pub(super) struct Responder<A: Adapter> {
-    pub(super) socket: SocketRef<A>,
+    line: Arc<Line<A>>,
     /// None where the client gave no callback.
-    ack: Option<AckSender<A>>,
+    ack: Option<Ack<A>>,
+}
+
+/// A client's callback.
+pub(super) struct Ack<A: Adapter> {
+    id: i64,
+    sender: AckSender<A>,
+}
+
+impl<A: Adapter> Ack<A> {
+    /// Answers through the engine's queue, before there is any other way; false if there is no room.
+    pub(super) fn send_early(self, failure: Failure) -> bool {
+        self.sender.send(&*Answer::<()>::encode(Err(failure))).is_ok()
+    }
 }
 
 impl<A: Adapter> Responder<A> {
+    pub(super) fn new(line: Arc<Line<A>>, ack: Option<Ack<A>>) -> Self {
+        Self { line, ack }
+    }
+
     /// Makes it answer `request`: on success without a callback by the event `answered_by`.
     pub(super) fn answer_to(self, request: &str, answered_by: &'static str) -> Answerer<A> {
         Answerer { responder: self, request: request.to_owned(), answered_by }
     }
 
-    /// Answers where there is a callback; false if there was no room for it.
-    pub(super) fn done(self, answer: &RawValue) -> bool {
-        self.ack.is_none_or(|ack| ack.send(answer).is_ok())
+    /// Answers where there is a callback.
+    pub(super) fn done(self, answer: &RawValue) -> Sent {
+        self.ack.map_or(Sent::Done, |ack| self.line.tell_ack(ack.id, ack.sender, answer))
     }
 
-    /// Says that `request` failed; false if there was no room for it.
-    pub(super) fn fail(self, request: &str, failure: Failure) -> bool {
+    /// Says that `request` failed.
+    pub(super) fn fail(self, request: &str, failure: Failure) -> Sent {
         match self.ack {
-            Some(ack) => ack.send(&*Answer::<()>::encode(Err(failure))).is_ok(),
-            None => self.socket.emit(to_client::ERROR, &*failure.encode_event(request)).is_ok(),
+            Some(ack) => self.line.tell_ack(ack.id, ack.sender, &Answer::<()>::encode(Err(failure))),
+            None => self.line.tell(to_client::ERROR, &failure.encode_event(request)),
         }
     }
 }
@@ -113,25 +133,17 @@ pub(super) struct Answerer<A: Adapter> {
     answered_by: &'static str,
 }
 
-impl<A: Adapter> Answerer<A> {
-    /// Whose request it was.
-    pub(super) fn socket(&self) -> &SocketRef<A> {
-        &self.responder.socket
-    }
-}
-
 impl<A: Adapter> Reply for Answerer<A> {
     fn by_callback(&self) -> bool {
         self.responder.ack.is_some()
     }
 
-    fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> bool {
-        match answer {
-            Err(failure) => self.responder.fail(&self.request, failure),
-            Ok(body) => match self.responder.ack {
-                Some(ack) => ack.send(&*body).is_ok(),
-                None => self.responder.socket.emit(self.answered_by, &*body).is_ok(),
-            },
+    fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> Sent {
+        let Responder { line, ack } = self.responder;
+        match (answer, ack) {
+            (Err(failure), ack) => Responder { line, ack }.fail(&self.request, failure),
+            (Ok(body), Some(ack)) => line.send_ack(ack.id, ack.sender, &body),
+            (Ok(body), None) => line.send(self.answered_by, &body),
         }
     }
 }

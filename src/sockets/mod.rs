@@ -1,6 +1,9 @@
 mod across;
 mod client;
 mod event;
+mod line;
+mod polls;
+mod tell;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +15,6 @@ use axum::http::Uri;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use futures_util::FutureExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::value::RawValue;
@@ -20,20 +22,20 @@ use socketioxide::adapter::{Adapter, Emitter};
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
-use socketioxide::{BroadcastError, ParserConfig, ProtocolVersion, SocketIo, TransportType};
+use socketioxide::{ParserConfig, ProtocolVersion, SocketIo, TransportType};
 
 use socketioxide_redis::{CustomRedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::clock::Clock;
-use crate::fanout::{Handle, Outlet};
+use crate::fanout::Handle;
 use crate::metrics::Metrics;
 use crate::net::{Closer, Upgrades};
 use across::Across;
 use client::Client;
 use event::Event;
+use polls::note_poll;
 
 /// What knows the rooms of this replica, and carries what is rare (never ticks) to the others.
 type Rooming = CustomRedisAdapter<Emitter, Across>;
@@ -72,6 +74,10 @@ pub struct Settings {
     pub server_id: String,
     /// True if everybody is in the room `chat` from the start.
     pub chat_auto_join: bool,
+    /// True where frames are sent past the engine's queue to those who have a WebSocket.
+    pub lanes: bool,
+    /// How much may wait for one client in the process, in bytes.
+    pub client_buffer_bytes: usize,
     /// How to reach the Redis that joins the replicas; none for one that is alone.
     pub redis: Option<fred::types::Builder>,
 }
@@ -89,6 +95,8 @@ pub struct Messages {
     router: TowerToHyperService<Router>,
     path: String,
     errands: mpsc::Receiver<Errand>,
+    server_id: String,
+    metrics: Arc<Metrics>,
 }
 
 /// What handlers want done that they cannot wait for.
@@ -107,6 +115,8 @@ struct Shared {
     upgrades: Upgrades,
     server_id: String,
     chat_auto_join: bool,
+    lanes: bool,
+    buffer_bytes: usize,
     errands: mpsc::Sender<Errand>,
 }
 
@@ -146,14 +156,24 @@ impl Edge {
         let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
         let shared = Arc::new(Shared {
             fanout,
-            metrics,
+            metrics: metrics.clone(),
             clock,
             upgrades: upgrades.clone(),
             server_id: settings.server_id.clone(),
             chat_auto_join: settings.chat_auto_join,
+            lanes: settings.lanes,
+            buffer_bytes: settings.client_buffer_bytes,
             errands: sender,
         });
         serve_namespace(&io, &shared).await;
+        upgrades.on_end({
+            let io = io.clone();
+            move |session| {
+                if let Some((client, socket)) = client_of(&io, session) {
+                    client.upgraded(&socket);
+                }
+            }
+        });
 
         let path = &settings.path;
         let router = Router::new()
@@ -161,9 +181,21 @@ impl Edge {
             .route_service(&format!("{path}/"), service.clone())
             .route_service(&format!("{path}/{{*rest}}"), service)
             .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")))
+            .layer(middleware::from_fn({
+                let io = io.clone();
+                move |request, next| note_poll(io.clone(), request, next)
+            }))
             .layer(middleware::from_fn(move |request, next| note_upgrade(upgrades.clone(), request, next)));
         let inside = TowerToHyperService::new(router.clone());
-        let messages = Messages { io: io.clone(), across, router: inside, path: path.clone(), errands };
+        let messages = Messages {
+            io: io.clone(),
+            across,
+            router: inside,
+            path: path.clone(),
+            errands,
+            server_id: settings.server_id.clone(),
+            metrics,
+        };
         Ok((Self { io, router }, messages))
     }
 
@@ -172,41 +204,9 @@ impl Edge {
         self.router.clone()
     }
 
-    /// The way to every client in a room, for the fan-out.
-    pub fn outlet(&self) -> impl Outlet + use<> {
-        Rooms { io: self.io.clone() }
-    }
-
     /// Closes every client's transport, so that clients come back by themselves. Does not end while one is stuck.
     pub async fn close(&self) {
         self.io.close().await;
-    }
-}
-
-impl Messages {
-    /// Sends what is said here, and hands on what comes from other replicas, until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let run = async {
-            while let Some(errand) = self.errands.recv().await {
-                match errand {
-                    Errand::Tell { room, event, body } => {
-                        // None once the server is closing.
-                        let Some(namespace) = self.io.of("/") else { return };
-                        if let Err(BroadcastError::Socket(full)) = namespace.within(room).emit(event, &*body).await {
-                            tracing::debug!(full = full.len(), event, "clients had no room for a message");
-                        }
-                    }
-                    Errand::End { session, protocol } => {
-                        end_polling(&self.router, &self.path, &session, protocol).await
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = self.across.run(stop.clone()) => {}
-            () = run => {}
-            () = stop.cancelled() => {}
-        }
     }
 }
 
@@ -237,8 +237,7 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
     let prepare = {
         let shared = shared.clone();
         async move |socket: SocketRef<Rooming>, TryData(auth): TryData<serde_json::Value>| {
-            let client = Arc::new(Client::new(shared.clone()));
-            client.note_connection(&socket);
+            let client = Arc::new(Client::new(shared.clone(), &socket));
             socket.extensions.insert(client.clone());
             if auth.is_err() {
                 shared.metrics.protocol_errors.inc();
@@ -274,6 +273,13 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
     if let Err(error) = io.ns("/", connected.with(prepare)).await {
         tracing::error!(%error, "cannot serve the namespace");
     }
+}
+
+/// The client of a session, once it has begun to connect to the namespace.
+fn client_of(io: &SocketIo<Rooming>, session: &str) -> Option<(Arc<Client<Rooming>>, SocketRef<Rooming>)> {
+    let socket = io.get_socket(session.parse().ok()?)?;
+    let client = socket.extensions.get::<Arc<Client<_>>>()?;
+    Some((client, socket))
 }
 
 /// A request for a WebSocket.
@@ -328,29 +334,6 @@ impl Shared {
                     tracing::warn!("too busy to end a polling session");
                 }
             }
-        }
-    }
-}
-
-/// The way to every client in a room.
-struct Rooms<A: Adapter> {
-    io: SocketIo<A>,
-}
-
-impl<A: Adapter> Outlet for Rooms<A> {
-    fn emit(&self, room: &str, event: &str, body: &RawValue) -> usize {
-        // None once the server is closing.
-        let Some(namespace) = self.io.of("/") else {
-            return 0;
-        };
-        // Local delivery is done when the call returns: every replica reads the bus itself.
-        match namespace.local().within(room.to_owned()).emit(event, body).now_or_never() {
-            Some(Err(BroadcastError::Socket(full))) => full.len(),
-            Some(Err(error)) => {
-                tracing::error!(%error, event, "cannot emit");
-                0
-            }
-            Some(Ok(())) | None => 0,
         }
     }
 }

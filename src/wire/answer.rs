@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Number;
 use serde_json::value::RawValue;
 
 use super::{ErrorCode, Mode};
@@ -16,6 +17,9 @@ pub struct Subscribed {
     pub rejected: Vec<Rejected>,
     /// In which shape.
     pub mode: Mode,
+    /// How often at most, where the client said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate: Option<Number>,
     /// The numbering in force; none before the first tick.
     pub epoch: Option<Epoch>,
     /// How the feed is.
@@ -201,6 +205,7 @@ mod tests {
                 message: "no such symbol".into(),
             }],
             mode: Mode::Both,
+            max_rate: Some(4.into()),
             epoch: Some(Epoch::new("e1")),
             state: "live",
             snapshot: vec![RawValue::from_string(r#"{"symbol":"BTC","price":64210.50}"#.into()).unwrap()],
@@ -212,7 +217,7 @@ mod tests {
             Answer::encode(Ok(subscribed)).get(),
             concat!(
                 r#"{"ok":true,"symbols":["BTC"],"rejected":[{"symbol":"FOO","code":"unknown_symbol","message":"#,
-                r#""no such symbol"}],"mode":"both","epoch":"e1","state":"live","#,
+                r#""no such symbol"}],"mode":"both","maxRate":4,"epoch":"e1","state":"live","#,
                 r#""snapshot":[{"symbol":"BTC","price":64210.50}],"replay":[],"resumed":{},"#,
                 r#""server":{"id":"app1","time":1732252800123}}"#
             )

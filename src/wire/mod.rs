@@ -2,8 +2,13 @@ mod answer;
 mod request;
 mod tick;
 
+mod packet;
+pub use packet::{ack_packet, event_packet};
+
 pub use answer::{Answer, ChatMessage, Done, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
-pub use request::{Chat, DEFAULT_ROOM, MAX_SYMBOLS_PER_REQUEST, Subscribe, Symbols, Unsubscribe, cut, short};
+pub use request::{
+    Chat, DEFAULT_ROOM, MAX_SYMBOLS_PER_REQUEST, MaxRate, Pace, Subscribe, Symbols, Unsubscribe, cut, short,
+};
 pub use tick::{encode_tick, encode_ticks};
 
 use std::str::FromStr;

@@ -1,5 +1,8 @@
-use serde_json::Value;
+use std::collections::HashMap;
+use std::time::Duration;
+
 use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
 
 use super::{ErrorCode, Failure, Mode};
 
@@ -25,6 +28,63 @@ pub struct Subscribe {
     pub symbols: Symbols,
     /// In which shape; none for the server's default.
     pub mode: Option<Mode>,
+    /// How often at most; none for every tick.
+    pub max_rate: Option<MaxRate>,
+    /// Up to where the client has each symbol, for those who resume.
+    pub since: HashMap<String, u64>,
+    /// The numbering that `since` is of.
+    pub epoch: Option<String>,
+}
+
+impl Subscribe {
+    /// A subscription to these symbols, without any options.
+    pub fn to(symbols: Symbols) -> Self {
+        Self { symbols, mode: None, max_rate: None, since: HashMap::new(), epoch: None }
+    }
+}
+
+/// How many deliveries a client wants at most, per second and symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaxRate {
+    /// As the client wrote it.
+    pub number: Number,
+    /// The time between two deliveries.
+    pub pace: Pace,
+}
+
+/// The shortest time between two deliveries of a symbol, in whole µs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pace(u32);
+
+impl Pace {
+    /// As a time.
+    pub fn interval(self) -> Duration {
+        Duration::from_micros(self.0.into())
+    }
+}
+
+/// What `maxRate` may be, in deliveries a second.
+const MAX_RATES: std::ops::RangeInclusive<f64> = 0.1..=1000.0;
+
+impl MaxRate {
+    /// Reads a number of deliveries a second.
+    fn read(value: Value) -> Result<Self, Failure> {
+        let wrong = |value: &Value| {
+            let (least, most) = (MAX_RATES.start(), MAX_RATES.end());
+            Failure::invalid(format!(
+                "maxRate is {}: must be a number from {least} to {most}, per second",
+                shown(value)
+            ))
+        };
+        let Value::Number(number) = value else { return Err(wrong(&value)) };
+        match number.as_f64() {
+            Some(rate) if MAX_RATES.contains(&rate) => {
+                // At most 10 s: it fits.
+                Ok(Self { number, pace: Pace((1e6 / rate).ceil() as u32) })
+            }
+            _ => Err(wrong(&Value::Number(number))),
+        }
+    }
 }
 
 /// The payload of `unsubscribe`.
@@ -83,7 +143,8 @@ impl Chat {
 }
 
 impl Subscribe {
-    /// Reads `["BTC"]`, `"BTC"`, `"*"` or `{"symbols": ..., "mode": ...}`. Unknown fields are ignored.
+    /// Reads `["BTC"]`, `"BTC"`, `"*"` or `{"symbols": ..., "mode": ..., "maxRate": ..., "since": ..., "epoch": ...}`.
+    /// Unknown fields are ignored.
     ///
     /// # Errors
     /// A [`Failure`] that names the field, the value and what is allowed.
@@ -91,35 +152,32 @@ impl Subscribe {
         match read(payload)? {
             Value::Object(mut fields) => {
                 // What this server cannot do yet it says, rather than leaving it out in silence.
-                for (field, instead) in
-                    [("maxRate", "every update is sent"), ("since", "a subscription starts from a snapshot")]
-                {
-                    if fields.get(field).is_some_and(|value| !value.is_null()) {
-                        return Err(Failure::invalid(format!(
-                            "{field} is {}: not supported by this server, leave it out ({instead})",
-                            shown(&fields[field])
-                        )));
-                    }
-                }
                 if fields.get("stats").is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))) {
                     return Err(Failure::invalid(format!(
                         "stats is {}: not supported by this server, leave it out",
                         shown(&fields["stats"])
                     )));
                 }
-                if fields.get("epoch").is_some_and(|value| !value.is_null() && !value.is_string()) {
-                    return Err(Failure::invalid(format!("epoch is {}: must be a string", shown(&fields["epoch"]))));
-                }
-                let mode = match fields.get("mode") {
-                    None | Some(Value::Null) => None,
+                let mut take = |field| fields.remove(field).filter(|value| !value.is_null());
+                let epoch = match take("epoch") {
+                    None => None,
+                    Some(Value::String(epoch)) => Some(epoch),
+                    Some(value) => {
+                        return Err(Failure::invalid(format!("epoch is {}: must be a string", shown(&value))));
+                    }
+                };
+                let mode = match take("mode") {
+                    None => None,
                     Some(value) => Some(value.as_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
-                        Failure::invalid(format!("mode is {}: must be {}", shown(value), Mode::ALLOWED))
+                        Failure::invalid(format!("mode is {}: must be {}", shown(&value), Mode::ALLOWED))
                     })?),
                 };
-                let symbols = symbols("symbols", fields.remove("symbols").unwrap_or(Value::Null))?;
-                Ok(Self { symbols, mode })
+                let max_rate = take("maxRate").map(MaxRate::read).transpose()?;
+                let since = take("since").map(since).transpose()?.unwrap_or_default();
+                let symbols = symbols("symbols", take("symbols").unwrap_or(Value::Null))?;
+                Ok(Self { symbols, mode, max_rate, since, epoch })
             }
-            value => Ok(Self { symbols: symbols("the payload", value)?, mode: None }),
+            value => Ok(Self::to(symbols("the payload", value)?)),
         }
     }
 }
@@ -146,6 +204,27 @@ fn read(payload: Option<&RawValue>) -> Result<Value, Failure> {
             Failure::invalid(format!("the payload is {}: nested too deep or a number too large", short(raw.get())))
         }),
     }
+}
+
+/// Reads the numbers up to which a client has each symbol.
+fn since(value: Value) -> Result<HashMap<String, u64>, Failure> {
+    let Value::Object(numbers) = value else {
+        return Err(Failure::invalid(format!("since is {}: must be an object of sequences by symbol", shown(&value))));
+    };
+    if numbers.len() > MAX_SYMBOLS_PER_REQUEST {
+        let message =
+            format!("since names {} symbols: at most {MAX_SYMBOLS_PER_REQUEST} are allowed a request", numbers.len());
+        return Err(Failure::new(ErrorCode::TooManySymbols, message));
+    }
+    let read = |(symbol, value): (String, Value)| match value.as_u64() {
+        Some(seq) => Ok((symbol, seq)),
+        None => Err(Failure::invalid(format!(
+            "since[\"{}\"] is {}: must be a sequence, a whole number from 0",
+            short(&symbol),
+            shown(&value)
+        ))),
+    };
+    Map::into_iter(numbers).map(read).collect()
 }
 
 fn symbols(field: &str, value: Value) -> Result<Symbols, Failure> {
@@ -248,8 +327,13 @@ mod tests {
             (r#"{"symbols":["BTC"],"mode":"tick"}"#, named(&["BTC"]), Some(Mode::Tick)),
             (r#"{"symbols":"BTC","mode":null,"since":null,"stats":false,"later":[1]}"#, named(&["BTC"]), None),
         ] {
-            assert_eq!(subscribe(json), Ok(Subscribe { symbols, mode }), "{json}");
+            assert_eq!(subscribe(json), Ok(Subscribe { mode, ..Subscribe::to(symbols) }), "{json}");
         }
+        let resumed = subscribe(r#"{"symbols":["BTC"],"maxRate":2.5,"since":{"BTC":7,"FOO":0},"epoch":"e"}"#).unwrap();
+        assert_eq!(resumed.since, HashMap::from([("BTC".to_owned(), 7), ("FOO".to_owned(), 0)]));
+        assert_eq!(resumed.epoch.as_deref(), Some("e"));
+        let rate = resumed.max_rate.unwrap();
+        assert_eq!((rate.number.to_string().as_str(), rate.pace.interval().as_micros()), ("2.5", 400_000));
         assert_eq!(
             Unsubscribe::parse(Some(&raw(r#"{"symbols":["BTC"]}"#))),
             Ok(Unsubscribe { symbols: named(&["BTC"]) })
@@ -266,13 +350,12 @@ mod tests {
             (r#"{"symbols":[[]]}"#, "symbols[0] is an array of 0: must be the name of a symbol, a string"),
             (r#"{"symbols":"*","mode":"fast"}"#, r#"mode is "fast": must be tick, batch or both"#),
             (r#"{"symbols":"*","mode":3}"#, "mode is 3: must be tick, batch or both"),
+            (r#"{"symbols":"*","maxRate":0.01}"#, "maxRate is 0.01: must be a number from 0.1 to 1000, per second"),
+            (r#"{"symbols":"*","maxRate":"4"}"#, r#"maxRate is "4": must be a number from 0.1 to 1000, per second"#),
+            (r#"{"symbols":"*","since":4}"#, "since is 4: must be an object of sequences by symbol"),
             (
-                r#"{"symbols":"*","maxRate":4}"#,
-                "maxRate is 4: not supported by this server, leave it out (every update is sent)",
-            ),
-            (
-                r#"{"symbols":"*","since":{"BTC":1}}"#,
-                "since is an object: not supported by this server, leave it out (a subscription starts from a snapshot)",
+                r#"{"symbols":"*","since":{"BTC":-1}}"#,
+                r#"since["BTC"] is -1: must be a sequence, a whole number from 0"#,
             ),
             (r#"{"symbols":"*","epoch":5}"#, "epoch is 5: must be a string"),
             (r#"{"symbols":"*","stats":true}"#, "stats is true: not supported by this server, leave it out"),

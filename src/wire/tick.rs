@@ -2,17 +2,17 @@ use std::fmt::Write;
 
 use serde_json::value::RawValue;
 
-use crate::price::{Epoch, Tick};
+use crate::price::{Epoch, Price, Tick};
 
 /// Room for one encoded tick, in bytes: the longest symbol and the longest numbers of a simple one.
 const TICK_BYTES: usize = 160;
 
 /// A tick as JSON. With an `epoch` in a snapshot, and in a symbol's first tick under it. `n` is for how many updates it
-/// stands, itself included; it is left out where it is 1.
+/// stands, itself included; it is left out where it is 1. `range` is the highest and the lowest price over them.
 ///
 /// Written by hand: prices keep their exact decimal digits as JSON numbers, and nothing in a symbol or an epoch needs
 /// an escape.
-pub fn encode_tick(tick: &Tick, n: u64, epoch: Option<&Epoch>) -> Box<RawValue> {
+pub fn encode_tick(tick: &Tick, n: u64, epoch: Option<&Epoch>, range: Option<(Price, Price)>) -> Box<RawValue> {
     let update = &tick.update;
     let mut json = String::with_capacity(TICK_BYTES);
     // Writing to a String cannot fail.
@@ -23,6 +23,9 @@ pub fn encode_tick(tick: &Tick, n: u64, epoch: Option<&Epoch>) -> Box<RawValue> 
     );
     if n != 1 {
         let _ = write!(json, r#","n":{n}"#);
+    }
+    if let Some((high, low)) = range {
+        let _ = write!(json, r#","high":{high},"low":{low}"#);
     }
     for (name, value) in [("bid", update.bid), ("ask", update.ask), ("size", update.size)] {
         if let Some(value) = value {
@@ -71,20 +74,24 @@ mod tests {
     fn ticks_have_the_shape_of_the_contract() {
         let mut tick = tick("64210.50".parse().unwrap());
         let plain = r#"{"symbol":"BTC-USD/x.y_z:1","price":64210.50,"ts":1732252800123,"seq":1732252800123000}"#;
-        assert_eq!(encode_tick(&tick, 1, None).get(), plain);
-        assert_eq!(encode_tick(&tick, 4, None).get(), plain.replace('}', r#","n":4}"#));
+        assert_eq!(encode_tick(&tick, 1, None, None).get(), plain);
+        assert_eq!(encode_tick(&tick, 4, None, None).get(), plain.replace('}', r#","n":4}"#));
+        assert_eq!(
+            encode_tick(&tick, 4, None, Some(("65000.10".parse().unwrap(), Price::ONE))).get(),
+            plain.replace('}', r#","n":4,"high":65000.10,"low":1}"#)
+        );
         tick.update.bid = Some("64210.4".parse().unwrap());
         tick.update.ask = Some("64210.6".parse().unwrap());
         tick.update.size = Some("0.00000001".parse().unwrap());
         assert_eq!(
-            encode_tick(&tick, 1, Some(&Epoch::new("e-1"))).get(),
+            encode_tick(&tick, 1, Some(&Epoch::new("e-1")), None).get(),
             plain.replace('}', r#","bid":64210.4,"ask":64210.6,"size":0.00000001,"epoch":"e-1"}"#)
         );
     }
 
     #[test]
     fn arrays_of_any_length() {
-        let one = encode_tick(&tick(Price::ONE), 1, None);
+        let one = encode_tick(&tick(Price::ONE), 1, None, None);
         assert_eq!(encode_ticks([]).get(), "[]");
         assert_eq!(encode_ticks([&*one]).get(), format!("[{one}]"));
         assert_eq!(encode_ticks([&*one, &*one]).get(), format!("[{one},{one}]"));
@@ -94,7 +101,7 @@ mod tests {
         #[test]
         fn every_price_keeps_its_digits_and_is_json(units in any::<i64>(), scale in 0u32..=28) {
             let price = Price::new(units, scale);
-            let json = encode_tick(&tick(price), 1, None);
+            let json = encode_tick(&tick(price), 1, None, None);
             let digits = json.get().split("\"price\":").nth(1).unwrap().split(',').next().unwrap();
             prop_assert_eq!(digits.parse::<Price>().unwrap(), price);
             prop_assert_eq!(digits.parse::<Price>().unwrap().scale(), price.scale());

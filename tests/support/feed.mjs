@@ -149,9 +149,6 @@ export class Feed {
       this.violations.push(`a batch that is none: ${JSON.stringify(ticks)}`);
       return;
     }
-    if (new Set(ticks.map(({ symbol }) => symbol)).size !== ticks.length) {
-      this.violations.push(`a symbol twice in one batch: ${JSON.stringify(ticks)}`);
-    }
     for (const tick of ticks) {
       const watched = this.symbols.get(tick.symbol);
       const last = watched?.last.get(stream);

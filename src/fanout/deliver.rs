@@ -1,0 +1,211 @@
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::cohort::{CohortId, want_for};
+use super::flush::Item;
+use super::parcel::Parcel;
+use super::session::Session;
+use super::shard::Shard;
+use crate::metrics::Metrics;
+use crate::net::Injected;
+
+/// Clients that are written to in a row before others on this thread have their turn.
+const CLIENTS_IN_A_ROW: usize = 128;
+
+/// How far a parcel came.
+struct Delivered {
+    /// So many of its frames.
+    frames: usize,
+    /// True where the client takes no more for now.
+    blocked: bool,
+}
+
+/// What was delivered, to be counted at once.
+#[derive(Default)]
+struct Counts {
+    ticks: usize,
+    by_lane: usize,
+    left_out: u64,
+}
+
+impl Counts {
+    fn add(&mut self, ticks: usize, left_out: u64, by_lane: bool) {
+        self.ticks += ticks;
+        self.by_lane += if by_lane { ticks } else { 0 };
+        self.left_out += left_out;
+    }
+
+    fn tell(&self, metrics: &Metrics) {
+        metrics.deliveries.add(self.ticks as u64);
+        metrics.deliveries_by_lane.add(self.by_lane as u64);
+        metrics.updates_conflated.add(self.left_out);
+    }
+}
+
+impl Shard {
+    /// Hands ticks to whom they concern.
+    pub(super) async fn flush(&mut self, items: &[Arc<Item>], now: Instant) {
+        let ids: Vec<CohortId> = self.cohorts.ids().collect();
+        let mut row = 0;
+        for id in ids {
+            self.serve(id, items, now, &mut row).await;
+        }
+    }
+
+    /// Sends what has waited for its time.
+    pub(super) async fn keep_pace(&mut self, now: Instant) {
+        let mut row = 0;
+        while let Some(&Reverse((due, id))) = self.timers.peek()
+            && due <= now
+        {
+            self.timers.pop();
+            if let Some(cohort) = self.cohorts.get_mut(id) {
+                cohort.scheduled = None;
+            }
+            self.serve(id, &[], now, &mut row).await;
+        }
+    }
+
+    /// Sends to a cohort what goes out now, of these updates and of what has waited. What goes to those who have had
+    /// everything is built once; the others get their own.
+    async fn serve(&mut self, id: CohortId, items: &[Arc<Item>], now: Instant, row: &mut usize) {
+        let Some(cohort) = self.cohorts.get_mut(id) else { return };
+        let dues = cohort.dues(now);
+        let parcel = cohort.pack(items, now, &self.settings.events, self.epoch.as_ref());
+        let wants = cohort.wants.clone();
+        self.schedule(id);
+
+        let mut counts = Counts::default();
+        let left_out = parcel.left_out(parcel.ends.len());
+        // Nobody comes or goes meanwhile: that is this task's own business.
+        for place in 0.. {
+            let Some(&slot) = self.cohorts.get(id).and_then(|cohort| cohort.members.get(place)) else { break };
+            let session = &mut self.sessions[slot];
+            if let Some(pending) = &mut session.pending {
+                for item in items {
+                    let Some(want) = want_for(&wants, item.id) else { continue };
+                    if session.ahead.get(&item.id).is_some_and(|&seq| item.tick.seq <= seq) {
+                        continue;
+                    }
+                    session.ahead.remove(&item.id);
+                    let due = want.pace.and_then(|pace| dues.iter().find(|(of, _)| *of == pace));
+                    let due = due.map_or(now, |(_, due)| *due);
+                    want.keys().for_each(|key| pending.add(key, item, due));
+                }
+                if !session.clearing {
+                    self.attend(slot, now);
+                }
+            } else if !parcel.is_empty() {
+                let by_lane = session.lane.is_some();
+                let Delivered { frames, blocked } = self.offer(slot, &parcel);
+                if frames == parcel.ends.len() {
+                    counts.add(parcel.loads.len(), left_out, by_lane);
+                } else {
+                    let left = parcel.loads_from(frames);
+                    counts.add(parcel.loads.len() - left.len(), parcel.left_out(frames), by_lane);
+                    let pending = self.sessions[slot].pending.get_or_insert_default();
+                    for load in left {
+                        let (key, conflated) = load.undelivered(now);
+                        pending.put_back(key, conflated);
+                    }
+                }
+                if blocked {
+                    self.wait_for(slot);
+                }
+            }
+            *row += 1;
+            if *row >= CLIENTS_IN_A_ROW {
+                *row = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        counts.tell(&self.metrics);
+    }
+
+    /// Sends a client what waits for it and is due, as far as it takes it.
+    pub(super) fn attend(&mut self, slot: usize, now: Instant) {
+        let session = &mut self.sessions[slot];
+        if session.lane.is_none() {
+            session.lane = session.link.lane();
+        }
+        let mut blocked = session.clearing;
+        if !blocked
+            && let Some(pending) = &mut session.pending
+            && pending.is_due(now)
+        {
+            let mut parcel = Parcel::default();
+            for (key, conflated) in pending.take_due(now) {
+                parcel.add_conflated(key, conflated, &self.settings.events, self.epoch.as_ref());
+            }
+            let parcel = parcel.seal(&self.settings.events, self.epoch.as_ref());
+            let delivered = self.offer(slot, &parcel);
+            blocked = delivered.blocked;
+            let left = parcel.loads_from(delivered.frames);
+            let session = &mut self.sessions[slot];
+            let mut counts = Counts::default();
+            let ticks = parcel.loads.len() - left.len();
+            counts.add(ticks, parcel.left_out(delivered.frames), session.lane.is_some());
+            counts.tell(&self.metrics);
+            if let Some(pending) = &mut session.pending {
+                for load in left {
+                    let (key, conflated) = load.undelivered(now);
+                    pending.put_back(key, conflated);
+                }
+            }
+        }
+        let session = &mut self.sessions[slot];
+        if session.lane.as_ref().is_some_and(|lane| lane.waits_since().is_some()) {
+            blocked = true;
+        }
+        if session.pending.as_ref().is_some_and(|pending| pending.is_empty()) && session.ahead.is_empty() {
+            let cohort = session.cohort.and_then(|(id, _)| self.cohorts.get(id));
+            if cohort.is_none_or(|cohort| !cohort.has_waiting()) {
+                session.pending = None;
+            }
+        }
+        if blocked {
+            self.wait_for(slot);
+        } else if self.waiting.remove(&slot) && std::mem::take(&mut session.slow) {
+            self.metrics.clients_slow.add(-1);
+        }
+    }
+
+    /// Has a cohort served when the first of what waits in it is due.
+    pub(super) fn schedule(&mut self, id: CohortId) {
+        if let Some(cohort) = self.cohorts.get_mut(id)
+            && let Some(due) = cohort.next_due()
+        {
+            self.schedule_at(id, due);
+        }
+    }
+
+    pub(super) fn schedule_at(&mut self, id: CohortId, due: Instant) {
+        if let Some(cohort) = self.cohorts.get_mut(id)
+            && cohort.scheduled.is_none_or(|scheduled| due < scheduled)
+        {
+            cohort.scheduled = Some(due);
+            self.timers.push(Reverse((due, id)));
+        }
+    }
+
+    /// Offers a parcel to one client.
+    fn offer(&self, slot: usize, parcel: &Parcel) -> Delivered {
+        let Session { lane, link, .. } = &self.sessions[slot];
+        let all = parcel.ends.len();
+        match lane {
+            Some(lane) => match lane.inject(&parcel.bytes, &parcel.ends) {
+                Injected::Taken { frames, blocked } => Delivered { frames, blocked },
+                // It is about to leave.
+                Injected::Gone => Delivered { frames: all, blocked: false },
+            },
+            None if link.take_ready() => {
+                let mut events = parcel.events(&self.settings.events, self.epoch.as_ref());
+                let frames = events.position(|(event, body)| !link.deliver(event, &body)).unwrap_or(all);
+                Delivered { frames, blocked: frames < all }
+            }
+            None => Delivered { frames: 0, blocked: true },
+        }
+    }
+}

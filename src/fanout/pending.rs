@@ -1,0 +1,141 @@
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::flush::Item;
+use crate::price::{Epoch, Price, SymbolId};
+use crate::wire::encode_tick;
+
+/// In which of the two streams a symbol is delivered; each has its own continuity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Shape {
+    /// `tick` events.
+    Tick,
+    /// `ticks` events.
+    Batch,
+}
+
+/// A symbol in one stream.
+pub type Key = (SymbolId, Shape);
+
+/// Updates of one symbol that go out as one: the latest, how many it stands for, and how far the price went in them.
+#[derive(Clone, Debug)]
+pub struct Conflated {
+    latest: Arc<Item>,
+    n: u64,
+    high: Price,
+    low: Price,
+    /// True where the symbol's first tick under its epoch is among them.
+    first: bool,
+    /// Since when it has been due.
+    due: Instant,
+}
+
+impl Conflated {
+    /// One update, due at this time.
+    pub fn new(item: Arc<Item>, due: Instant) -> Self {
+        let price = item.tick.update.price;
+        Self { n: item.n, high: price, low: price, first: item.first, latest: item, due }
+    }
+
+    /// Adds the next update of the symbol.
+    pub fn add(&mut self, item: Arc<Item>) {
+        let price = item.tick.update.price;
+        self.n += item.n;
+        self.high = self.high.max(price);
+        self.low = self.low.min(price);
+        self.first |= item.first;
+        self.latest = item;
+    }
+
+    /// Adds what another stands for, which follows.
+    fn append(&mut self, next: Self) {
+        self.n += next.n;
+        self.high = self.high.max(next.high);
+        self.low = self.low.min(next.low);
+        self.first |= next.first;
+        self.latest = next.latest;
+    }
+
+    /// For how many updates it stands.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// The update itself, where it stands for one alone: that is encoded already.
+    pub fn alone(&self) -> Option<&Arc<Item>> {
+        (self.n == self.latest.n).then_some(&self.latest)
+    }
+
+    /// As JSON.
+    pub fn encode(&self, epoch: Option<&Epoch>) -> Box<RawValue> {
+        match self.alone() {
+            Some(item) => item.json.clone(),
+            None => {
+                let epoch = epoch.filter(|_| self.first);
+                encode_tick(&self.latest.tick, self.n, epoch, Some((self.high, self.low)))
+            }
+        }
+    }
+}
+
+/// What waits for somebody: of each symbol and stream at most one, which stands for all that it missed. In the order in
+/// which they began to wait.
+#[derive(Clone, Debug, Default)]
+pub struct Pending(IndexMap<Key, Conflated>);
+
+impl Pending {
+    /// True where nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True where something is due by now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.0.values().any(|waiting| waiting.due <= now)
+    }
+
+    /// Adds an update, which is due at this time if it is the first to wait.
+    pub fn add(&mut self, key: Key, item: &Arc<Item>, due: Instant) {
+        match self.0.get_mut(&key) {
+            Some(waiting) => waiting.add(item.clone()),
+            None => drop(self.0.insert(key, Conflated::new(item.clone(), due))),
+        }
+    }
+
+    /// Adds what could not be delivered, which follows on what waits.
+    pub fn put_back(&mut self, key: Key, undelivered: Conflated) {
+        match self.0.get_mut(&key) {
+            Some(waiting) => waiting.append(undelivered),
+            None => drop(self.0.insert(key, undelivered)),
+        }
+    }
+
+    /// Takes out what is due by now, in order.
+    pub fn take_due(&mut self, now: Instant) -> Vec<(Key, Conflated)> {
+        if self.0.values().all(|waiting| waiting.due <= now) {
+            return std::mem::take(&mut self.0).into_iter().collect();
+        }
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.0).into_iter().partition(|(_, waiting)| waiting.due <= now);
+        self.0 = later.into_iter().collect();
+        due
+    }
+
+    /// Lets go of what waits of the symbols that `keep` does not want.
+    pub fn retain(&mut self, keep: impl Fn(Key) -> bool) {
+        self.0.retain(|&key, _| keep(key));
+    }
+
+    /// Since when the oldest has been due; none where nothing waits.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.0.values().map(|waiting| waiting.due).min()
+    }
+
+    /// What waits, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Conflated)> {
+        self.0.iter().map(|(&key, waiting)| (key, waiting))
+    }
+}

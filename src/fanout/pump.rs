@@ -1,0 +1,117 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::flush::{Flush, Item, News};
+use crate::market::{Applied, Market};
+use crate::metrics::Metrics;
+use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState};
+use crate::wire::Status;
+
+/// What the pump may be ahead of a shard, in flushes. A shard takes all that there are at once, so one that is behind
+/// catches up with fewer and larger writes.
+pub(super) const FLUSHES_IN_FLIGHT: usize = 256;
+
+/// Ticks that go out in one flush at most, however many have come.
+const TICKS_PER_FLUSH: usize = 4096;
+
+/// Applies what the bus says to the market, encodes it once, and hands it to every shard.
+pub struct Pump {
+    pub(super) market: Arc<Market>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tick_event: String,
+    /// How long a tick may wait for others to go out with it.
+    pub(super) interval: Duration,
+    pub(super) shards: Vec<mpsc::Sender<News>>,
+}
+
+impl Pump {
+    /// Runs until the bus ends or `stop`.
+    pub async fn run(mut self, mut events: impl Stream<Item = BusEvent> + Unpin, stop: CancellationToken) {
+        let mut held: Option<Flush> = None;
+        let mut due = Instant::now();
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(due), if held.is_some() => {
+                    due = Instant::now() + self.interval;
+                    self.release(&mut held).await;
+                    continue;
+                }
+                event = events.next() => event,
+            };
+            // What has come already goes out together.
+            let mut next = event;
+            loop {
+                match next {
+                    Some(BusEvent::Ticks(batch)) => self.take(batch, &mut held).await,
+                    Some(BusEvent::Feed(feed)) => self.turn(feed, &mut held).await,
+                    None => return,
+                }
+                next = match events.next().now_or_never() {
+                    Some(next) => next,
+                    None => break,
+                };
+            }
+            if due <= Instant::now() {
+                due = Instant::now() + self.interval;
+                self.release(&mut held).await;
+            }
+        }
+    }
+
+    async fn take(&mut self, batch: Batch, held: &mut Option<Flush>) {
+        let epoch = batch.epoch.clone();
+        let Applied { fresh, turned } = self.market.apply(batch);
+        if turned {
+            self.release(held).await;
+            let feed = self.market.feed();
+            self.tell(News::of(&status(&feed, Some(&epoch)))).await;
+        }
+        let flush = held.get_or_insert_with(|| Flush { epoch, items: Vec::new(), unknown: Vec::new() });
+        for fresh in fresh {
+            if fresh.unknown {
+                flush.unknown.push((fresh.id, fresh.tick.update.symbol.clone()));
+            }
+            flush.items.push(Arc::new(Item::new(fresh, &flush.epoch, &self.tick_event)));
+        }
+        if flush.items.len() >= TICKS_PER_FLUSH {
+            self.release(held).await;
+        }
+    }
+
+    /// The feed is otherwise now: those who get ticks are told, after the ticks before it.
+    async fn turn(&mut self, feed: Feed, held: &mut Option<Flush>) {
+        let before = self.market.feed();
+        self.market.set_feed(feed.clone());
+        if before.state != feed.state && before.state != FeedState::Starting {
+            self.release(held).await;
+            self.tell(News::of(&status(&feed, None))).await;
+        }
+    }
+
+    async fn release(&mut self, held: &mut Option<Flush>) {
+        if let Some(flush) = held.take()
+            && !flush.items.is_empty()
+        {
+            self.tell(News::Flush(Arc::new(flush))).await;
+        }
+    }
+
+    async fn tell(&mut self, news: News) {
+        for shard in &self.shards {
+            // An error means that the shard has ended, and with it the process.
+            shard.send(news.clone()).await.ok();
+        }
+        self.metrics.flushes.inc();
+    }
+}
+
+fn status<'a>(feed: &'a Feed, epoch: Option<&'a Epoch>) -> Status<'a> {
+    let reason = if epoch.is_some() { "a new epoch: the numbers start over" } else { &feed.reason };
+    Status { state: feed.state.as_str(), reason, epoch }
+}

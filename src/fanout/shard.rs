@@ -1,0 +1,330 @@
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::value::RawValue;
+use slab::Slab;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::Settings;
+use super::cohort::{CohortId, Cohorts};
+use super::flush::{Flush, Item, News};
+use super::handle::{ClientId, Command, Inbox, Request, Sent};
+use super::session::Session;
+use crate::clock::Clock;
+use crate::market::Market;
+use crate::metrics::{Gauge, Metrics};
+use crate::price::{Epoch, Symbol};
+use crate::wire::to_client;
+
+/// Requests that are carried out in a row before ticks have their turn.
+const COMMANDS_IN_A_ROW: usize = 16;
+
+/// How often those who wait are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Who waits for longer than this is slow.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+
+/// The sessions of a part of the clients, and everything that goes to them: one task that owns them.
+///
+/// A subscription and a flush never happen at once, and what a client is told to begin with is what this shard sent
+/// last: between a snapshot and the first live tick after it there is no hole.
+pub struct Shard {
+    pub(super) settings: Arc<Settings>,
+    pub(super) market: Arc<Market>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    news: mpsc::Receiver<News>,
+    inbox: Option<Inbox>,
+    pub(super) sessions: Slab<Session>,
+    pub(super) slots: HashMap<ClientId, usize>,
+    pub(super) cohorts: Cohorts,
+    /// Every symbol, by id, with the number of those who get it.
+    pub(super) symbols: Vec<Symbol>,
+    pub(super) subscribers: Vec<Arc<Gauge>>,
+    /// The numbering that `latest` is of.
+    pub(super) epoch: Option<Epoch>,
+    /// What was sent last, by id.
+    pub(super) latest: Vec<Option<Arc<Item>>>,
+    /// Those for whom something waits that they did not take.
+    pub(super) waiting: BTreeSet<usize>,
+    /// When a cohort's symbols that have a pace may go out.
+    pub(super) timers: BinaryHeap<Reverse<(Instant, CohortId)>>,
+    clearing: FuturesUnordered<Pin<Box<dyn Future<Output = ClientId> + Send>>>,
+}
+
+impl Shard {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        market: Arc<Market>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        news: mpsc::Receiver<News>,
+        inbox: Inbox,
+    ) -> Self {
+        let mut shard = Self {
+            settings,
+            market,
+            metrics,
+            clock,
+            news,
+            inbox: Some(inbox),
+            sessions: Slab::new(),
+            slots: HashMap::new(),
+            cohorts: Cohorts::default(),
+            symbols: Vec::new(),
+            subscribers: Vec::new(),
+            epoch: None,
+            latest: Vec::new(),
+            waiting: BTreeSet::new(),
+            timers: BinaryHeap::new(),
+            clearing: FuturesUnordered::new(),
+        };
+        shard.learn();
+        shard
+    }
+
+    /// Sends ticks and serves clients until `stop`, or until the pump has ended.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let Some(Inbox { mut commands, calls }) = self.inbox.take() else { return };
+        let mut row = Vec::with_capacity(COMMANDS_IN_A_ROW);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = self.timers.peek().map(|Reverse((due, _))| *due);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                news = self.news.recv() => match news {
+                    Some(news) => self.hear(news).await,
+                    None => return,
+                },
+                clients = calls.next() => {
+                    let now = Instant::now();
+                    for client in clients {
+                        self.attend_client(client, now);
+                    }
+                }
+                Some(client) = self.clearing.next() => {
+                    if let Some(&slot) = self.slots.get(&client) {
+                        self.sessions[slot].clearing = false;
+                        self.attend(slot, Instant::now());
+                    }
+                }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.keep_pace(Instant::now()).await;
+                }
+                _ = commands.recv_many(&mut row, COMMANDS_IN_A_ROW) => {
+                    let now = Instant::now();
+                    for command in row.drain(..) {
+                        self.obey(command, now);
+                    }
+                }
+                _ = looks.tick() => self.look(Instant::now()),
+            }
+        }
+    }
+
+    /// Takes what the pump says, and whatever else has come from it: all of it goes out together.
+    async fn hear(&mut self, first: News) {
+        let mut flushes = Vec::new();
+        let mut next = Some(first);
+        while let Some(news) = next {
+            match news {
+                News::Flush(flush) => flushes.push(flush),
+                News::Status(body) => {
+                    self.send_all(&mut flushes).await;
+                    self.tell(&body);
+                }
+                News::Turned(epoch, body) => {
+                    self.send_all(&mut flushes).await;
+                    self.turn(epoch);
+                    self.tell(&body);
+                }
+            }
+            next = self.news.try_recv().ok();
+        }
+        self.send_all(&mut flushes).await;
+    }
+
+    async fn send_all(&mut self, flushes: &mut Vec<Arc<Flush>>) {
+        if let Some(flush) = flushes.first() {
+            let epoch = flush.epoch.clone();
+            if flushes.iter().any(|flush| !flush.unknown.is_empty()) {
+                self.greet(flushes);
+            }
+            let items = match &mut flushes[..] {
+                [one] => one.clone(),
+                many => {
+                    let items = many.iter().flat_map(|flush| flush.items.iter().cloned()).collect();
+                    Arc::new(Flush { epoch: epoch.clone(), items, unknown: Vec::new() })
+                }
+            };
+            flushes.clear();
+            self.epoch = Some(epoch);
+            for item in &items.items {
+                self.latest[item.id.index()] = Some(item.clone());
+            }
+            self.flush(&items.items, Instant::now()).await;
+        }
+    }
+
+    /// Knows the symbols that the market knows.
+    pub(super) fn learn(&mut self) {
+        if self.symbols.len() < self.market.symbol_count() {
+            self.symbols = self.market.symbols();
+            self.latest.resize(self.symbols.len(), None);
+            let known = self.subscribers.len();
+            let new = self.symbols[known..].iter().map(|symbol| self.metrics.subscriptions.of(symbol.as_str()));
+            self.subscribers.extend(new);
+        }
+    }
+
+    /// Symbols that nobody knew go to those who want every one.
+    fn greet(&mut self, flushes: &[Arc<Flush>]) {
+        self.learn();
+        let unknown: Vec<_> = flushes.iter().flat_map(|flush| &flush.unknown).map(|(id, _)| *id).collect();
+        let is_for =
+            |session: &Session| unknown.iter().any(|id| session.wishes.options(&self.symbols[id.index()]).is_some());
+        let slots: Vec<usize> =
+            self.sessions.iter().filter(|(_, session)| is_for(session)).map(|(slot, _)| slot).collect();
+        let now = Instant::now();
+        for slot in slots {
+            self.rearrange(slot, |id| unknown.contains(&id), now);
+        }
+    }
+
+    /// A new epoch: what waits of the old one does not join up with it.
+    fn turn(&mut self, epoch: Epoch) {
+        self.epoch = Some(epoch);
+        self.latest.fill(None);
+        for cohort in self.cohorts.iter_mut() {
+            cohort.forget();
+        }
+        for (_, session) in &mut self.sessions {
+            session.ahead.clear();
+            if let Some(pending) = &mut session.pending {
+                **pending = Default::default();
+            }
+        }
+    }
+
+    /// Tells everybody who gets ticks.
+    fn tell(&mut self, status: &RawValue) {
+        let slots: Vec<usize> =
+            self.sessions.iter().filter(|(_, session)| session.cohort.is_some()).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let sent = self.sessions[slot].link.send(to_client::STATUS, status);
+            self.after(slot, sent);
+        }
+    }
+
+    /// A message was sent to a client: one that waits is looked after, one that was dropped was not for it to miss.
+    pub(super) fn after(&mut self, slot: usize, sent: Sent) {
+        match sent {
+            Sent::Done => {}
+            Sent::Waits => self.wait_for(slot),
+            Sent::Dropped => {
+                self.metrics.messages_dropped.inc();
+                self.sessions[slot].link.close();
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Join(client, link) => {
+                let slot = self.sessions.insert(Session::new(client, link));
+                self.slots.insert(client, slot);
+            }
+            Command::Request(client, request, reply) => {
+                let Some(&slot) = self.slots.get(&client) else { return };
+                let by_callback = reply.by_callback();
+                let (answer, events) = match request {
+                    Request::Subscribe(request) => self.subscribe(slot, &request, by_callback, now),
+                    Request::Unsubscribe(request) => (self.unsubscribe(slot, &request, now), Vec::new()),
+                };
+                let sent = reply.send(Ok(answer));
+                self.after(slot, sent);
+                for (event, body) in events {
+                    let sent = self.sessions[slot].link.send(&event, &body);
+                    self.after(slot, sent);
+                }
+            }
+            Command::Leave(client) => self.leave(client),
+        }
+    }
+
+    fn leave(&mut self, client: ClientId) {
+        let Some(slot) = self.slots.remove(&client) else { return };
+        self.dismiss(slot);
+        self.sessions.remove(slot);
+    }
+
+    /// Gives a client nothing any more.
+    fn dismiss(&mut self, slot: usize) {
+        let session = &mut self.sessions[slot];
+        session.wishes.remove_all();
+        session.pending = None;
+        self.waiting.remove(&slot);
+        if std::mem::take(&mut session.slow) {
+            self.metrics.clients_slow.add(-1);
+        }
+        self.rearrange(slot, |_| true, Instant::now());
+    }
+
+    fn attend_client(&mut self, client: ClientId, now: Instant) {
+        if let Some(&slot) = self.slots.get(&client) {
+            self.attend(slot, now);
+        }
+    }
+
+    /// Something waits for a client that it could not take: it is told as soon as it can take it.
+    pub(super) fn wait_for(&mut self, slot: usize) {
+        self.waiting.insert(slot);
+        let session = &mut self.sessions[slot];
+        if let (Some(lane), false) = (&session.lane, session.clearing) {
+            session.clearing = true;
+            let (cleared, client) = (lane.clone().cleared(), session.client);
+            self.clearing.push(Box::pin(async move {
+                cleared.await;
+                client
+            }));
+        }
+    }
+
+    /// Looks at those for whom something waits: they are slow if it has waited for a while, and lost if it has for too
+    /// long.
+    fn look(&mut self, now: Instant) {
+        for slot in self.waiting.clone() {
+            if self.sessions[slot].lane.is_none() {
+                self.attend(slot, now);
+            }
+            let session = &mut self.sessions[slot];
+            let pending = session.pending.as_ref().and_then(|pending| pending.oldest());
+            let queued = session.lane.as_ref().and_then(|lane| lane.waits_since()).map(Instant::from_std);
+            let waited = pending.into_iter().chain(queued).min().map_or(Duration::ZERO, |since| now - since);
+            if waited >= self.settings.slow_timeout {
+                tracing::debug!(client = session.client.0, "disconnected: it took nothing for too long");
+                self.metrics.slow_disconnects.inc();
+                session.link.close();
+                self.dismiss(slot);
+                continue;
+            }
+            let slow = waited >= SLOW_AFTER;
+            if slow != session.slow {
+                session.slow = slow;
+                self.metrics.clients_slow.add(if slow { 1 } else { -1 });
+            }
+            if waited.is_zero() && !session.clearing {
+                self.waiting.remove(&slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+use std::collections::VecDeque;
+use std::io;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::frame::Frame;
+
+/// When a client may be sent frames beside the engine's: once a text of the engine's that begins like this has gone
+/// out. What the engine had to say first comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// How the text begins.
+    pub prefix: &'static [u8],
+    /// True where it is only there to be seen here, and is kept from the client.
+    pub swallow: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Gate {
+    /// Nothing but the engine's.
+    Shut(Option<Opening>),
+    Open,
+    /// A close frame went out, or the connection ended: nothing more may come.
+    Ended,
+}
+
+/// What became of frames that were offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Injected {
+    /// So many of them are on their way, whole; no other may be taken for now unless it was all of them.
+    Taken {
+        /// How many frames.
+        frames: usize,
+        /// True where something waits: the rest of a frame, or frames that were not taken.
+        blocked: bool,
+    },
+    /// There is nobody any more who could take any.
+    Gone,
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// What waits for the client is as much as it may be.
+    Full,
+    /// There is nobody any more who could take it.
+    Gone,
+}
+
+/// How far what waits could be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All of it.
+    Clear,
+    /// The kernel takes no more.
+    Full,
+    /// It is not its turn: the engine's comes first.
+    Waits,
+    /// There is nobody any more who could take it.
+    Gone,
+}
+
+/// What is on its way to one client over a WebSocket: the order between the engine's frames and ours, and what the
+/// kernel did not take.
+///
+/// Frames never mix. The engine writes whole frames, and each of its writes is taken whole; of ours a frame is either
+/// not begun or taken whole. What the kernel takes only in part is finished from `partial` before anything else.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    gate: Gate,
+    /// Counts whose turn it is to send beside the engine: a client that comes after another on the same connection.
+    turn: u32,
+    /// The rest of a write of which the kernel took a part.
+    partial: Bytes,
+    partial_since: Option<Instant>,
+    /// Whole frames that wait, and since when.
+    queue: VecDeque<(Instant, Bytes)>,
+    queued_bytes: usize,
+    /// Wakes the engine's writer, which waits: then it is its turn before ours, or its pings would starve.
+    engine: Option<Waker>,
+}
+
+impl Outgoing {
+    pub(super) fn new() -> Self {
+        Self {
+            gate: Gate::Shut(None),
+            turn: 0,
+            partial: Bytes::new(),
+            partial_since: None,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            engine: None,
+        }
+    }
+
+    /// A client comes that may be sent frames after `opening`; one before it may not any more. Returns its turn.
+    pub(super) fn claim(&mut self, opening: Opening) -> u32 {
+        self.turn += 1;
+        self.queue.clear();
+        self.queued_bytes = 0;
+        if self.gate != Gate::Ended {
+            self.gate = Gate::Shut(Some(opening));
+        }
+        self.turn
+    }
+
+    /// Nothing more may come.
+    pub(super) fn end(&mut self) {
+        self.gate = Gate::Ended;
+        self.queue = VecDeque::new();
+        self.queued_bytes = 0;
+        self.partial = Bytes::new();
+        self.partial_since = None;
+    }
+
+    /// Sends frames at once, as many as can be, and lets go of those that cannot: they become old while they wait.
+    /// `ends` says where each ends in `frames`.
+    pub(super) fn inject(
+        &mut self,
+        turn: u32,
+        frames: &[u8],
+        ends: &[usize],
+        mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> Injected {
+        if !self.is_turn_of(turn) {
+            return Injected::Gone;
+        }
+        let idle = self.gate == Gate::Open && self.partial.is_empty() && self.queue.is_empty() && self.engine.is_none();
+        if !idle {
+            return Injected::Taken { frames: 0, blocked: true };
+        }
+        match write(frames) {
+            Ok(written) if written == frames.len() => Injected::Taken { frames: ends.len(), blocked: false },
+            Ok(written) => {
+                let begun = ends.partition_point(|&end| end < written);
+                let end = ends.get(begun).copied().unwrap_or(frames.len());
+                self.keep(&frames[written..end]);
+                Injected::Taken { frames: (begun + 1).min(ends.len()), blocked: true }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Injected::Taken { frames: 0, blocked: true },
+            Err(_) => {
+                self.end();
+                Injected::Gone
+            }
+        }
+    }
+
+    /// Sends a message, or keeps it until it can be sent, as long as at most `limit` bytes wait. True if it waits.
+    pub(super) fn send(
+        &mut self,
+        turn: u32,
+        frame: Bytes,
+        limit: usize,
+        write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> Result<bool, Refused> {
+        if !self.is_turn_of(turn) {
+            return Err(Refused::Gone);
+        }
+        if self.waiting_bytes() + frame.len() > limit {
+            return Err(Refused::Full);
+        }
+        self.queued_bytes += frame.len();
+        self.queue.push_back((Instant::now(), frame));
+        match self.advance(turn, write) {
+            Progress::Clear => Ok(false),
+            Progress::Full | Progress::Waits => Ok(true),
+            Progress::Gone => Err(Refused::Gone),
+        }
+    }
+
+    /// Sends of what waits as much as can be. Wakes the engine where it is its turn.
+    pub(super) fn advance(&mut self, turn: u32, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> Progress {
+        if !self.is_turn_of(turn) {
+            return Progress::Gone;
+        }
+        match self.finish(&mut write) {
+            Ok(true) => {}
+            Ok(false) => return Progress::Full,
+            Err(_) => {
+                self.end();
+                return Progress::Gone;
+            }
+        }
+        if let Some(engine) = &self.engine {
+            engine.wake_by_ref();
+            return Progress::Waits;
+        }
+        if self.gate != Gate::Open {
+            return Progress::Waits;
+        }
+        while let Some((since, frame)) = self.queue.front() {
+            let written = match write(frame) {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Full,
+                Err(_) => {
+                    self.end();
+                    return Progress::Gone;
+                }
+            };
+            self.queued_bytes -= frame.len();
+            if written < frame.len() {
+                self.partial = frame.slice(written..);
+                self.partial_since = Some(*since);
+                self.queue.pop_front();
+                return Progress::Full;
+            }
+            self.queue.pop_front();
+        }
+        // Most clients never wait again.
+        self.queue = VecDeque::new();
+        Progress::Clear
+    }
+
+    /// Takes a write of the engine's, whole, or not at all where the kernel takes nothing.
+    pub(super) fn write_engine(
+        &mut self,
+        bytes: &[u8],
+        waker: &Waker,
+        mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> Poll<io::Result<()>> {
+        let heard = self.listen(bytes)?;
+        let finished = self.finish(&mut write)?;
+        let written = match heard.bytes.as_deref().unwrap_or(bytes) {
+            _ if !finished => None,
+            [] => Some(0),
+            bytes => match write(bytes) {
+                Ok(written) => {
+                    self.keep(&bytes[written..]);
+                    Some(written)
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+                Err(error) => return Poll::Ready(Err(error)),
+            },
+        };
+        if written.is_none() {
+            self.engine = Some(waker.clone());
+            return Poll::Pending;
+        }
+        self.engine = None;
+        match heard.gate {
+            Some(Gate::Ended) => {
+                self.gate = Gate::Ended;
+                self.queue = VecDeque::new();
+                self.queued_bytes = 0;
+            }
+            Some(gate) => self.gate = gate,
+            None => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready once nothing of what the engine wrote waits here.
+    pub(super) fn flush_engine(
+        &mut self,
+        waker: &Waker,
+        write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> Poll<io::Result<()>> {
+        if self.finish(write)? {
+            self.engine = None;
+            return Poll::Ready(Ok(()));
+        }
+        self.engine = Some(waker.clone());
+        Poll::Pending
+    }
+
+    /// Since when the oldest waits of what does.
+    pub(super) fn waits_since(&self, turn: u32) -> Option<Instant> {
+        let queued = || self.queue.front().map(|&(since, _)| since);
+        self.is_turn_of(turn).then(|| self.partial_since.or_else(queued)).flatten()
+    }
+
+    fn is_turn_of(&self, turn: u32) -> bool {
+        self.turn == turn && self.gate != Gate::Ended
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.partial.len() + self.queued_bytes
+    }
+
+    /// Keeps the rest of a write.
+    fn keep(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.partial = Bytes::copy_from_slice(rest);
+            self.partial_since = Some(Instant::now());
+        }
+    }
+
+    /// Sends the rest of a write. True once it is gone.
+    fn finish(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
+        while !self.partial.is_empty() {
+            match write(&self.partial) {
+                Ok(written) => drop(self.partial.split_to(written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.partial = Bytes::new();
+        self.partial_since = None;
+        Ok(true)
+    }
+
+    /// Looks at a write of the engine's: whole frames, or this cannot work.
+    fn listen(&self, bytes: &[u8]) -> io::Result<Heard> {
+        let mut heard = Heard { gate: None, bytes: None };
+        let (mut rest, mut position) = (bytes, 0);
+        while !rest.is_empty() {
+            let Some((frame, after)) = Frame::split(rest) else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the engine wrote a part of a frame"));
+            };
+            rest = after;
+            let end = position + frame.bytes.len();
+            if frame.is_close() {
+                heard.gate = Some(Gate::Ended);
+            } else if let Gate::Shut(Some(opening)) = self.gate
+                && heard.gate.is_none()
+                && frame.is_text_with(opening.prefix)
+            {
+                heard.gate = Some(Gate::Open);
+                if opening.swallow {
+                    heard.bytes = Some([&bytes[..position], rest].concat());
+                }
+            }
+            position = end;
+        }
+        Ok(heard)
+    }
+}
+
+/// What a write of the engine's says.
+struct Heard {
+    gate: Option<Gate>,
+    /// What goes to the client, where it is not all of it.
+    bytes: Option<Vec<u8>>,
+}

@@ -1,0 +1,163 @@
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::value::RawValue;
+use socketioxide::TransportType;
+use socketioxide::adapter::Adapter;
+use socketioxide::extract::{AckSender, SocketRef};
+
+use super::Shared;
+use crate::fanout::{ClientId, Link, Sent};
+use crate::net::{Closer, Lane, Opening, Refused, text_frame};
+use crate::wire::{ack_packet, event_packet};
+
+/// An event that no client ever sees: once the engine has sent everything else that it had, it sends this, and the
+/// connection keeps it.
+const LAST_OF_QUEUE: &str = "tickcast:last-of-queue";
+
+/// When a WebSocket that takes over from polling may be sent frames.
+const AFTER_QUEUE: Opening = Opening { prefix: br#"42["tickcast:last-of-queue""#, swallow: true };
+
+/// When a WebSocket may be sent frames to a client that connects over it: not before it has read that it is connected.
+pub(super) const AFTER_CONNECT: Opening = Opening { prefix: b"40", swallow: false };
+
+/// The way to one client: past the engine's queue where it has a WebSocket of its own, through it where it polls.
+pub(super) struct Line<A: Adapter> {
+    client: ClientId,
+    pub(super) socket: SocketRef<A>,
+    shared: Arc<Shared>,
+    /// A std lock: what is sent while one path takes over from the other goes by one of them.
+    path: Mutex<Path>,
+    /// True while a poll waits for something to answer with.
+    polled: AtomicBool,
+    /// What waits in the queue of a client that polls.
+    queued_bytes: AtomicUsize,
+}
+
+enum Path {
+    Queue,
+    Lane(Lane),
+}
+
+impl<A: Adapter> Line<A> {
+    pub(super) fn new(client: ClientId, socket: SocketRef<A>, lane: Option<Lane>, shared: Arc<Shared>) -> Self {
+        let path = Mutex::new(lane.map_or(Path::Queue, Path::Lane));
+        Self { client, socket, shared, path, polled: false.into(), queued_bytes: 0.into() }
+    }
+
+    /// A poll waits for something to answer with.
+    pub(super) fn begin_poll(&self) {
+        self.polled.store(true, Ordering::Release);
+        self.shared.fanout.call(self.client);
+    }
+
+    /// It got its answer.
+    pub(super) fn end_poll(&self, bytes: usize) {
+        self.polled.store(false, Ordering::Release);
+        let less = |queued: usize| Some(queued.saturating_sub(bytes));
+        self.queued_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
+    }
+
+    /// The client that polled so far has a WebSocket now: everything goes over that, after what is queued.
+    pub(super) fn upgrade(&self, connection: &Closer) {
+        let mut path = self.lock();
+        if matches!(*path, Path::Queue)
+            && let Some(lane) = connection.lane(AFTER_QUEUE)
+        {
+            if self.socket.emit(LAST_OF_QUEUE, &()).is_err() {
+                return self.shared.close(&self.socket);
+            }
+            *path = Path::Lane(lane);
+            drop(path);
+            self.shared.fanout.call(self.client);
+        }
+    }
+
+    /// Sends an event from outside the fan-out.
+    pub(super) fn tell(&self, event: &str, body: &RawValue) -> Sent {
+        self.called(self.send(event, body))
+    }
+
+    /// Answers the request that the client numbered so from outside the fan-out.
+    pub(super) fn tell_ack(&self, id: i64, ack: AckSender<A>, body: &RawValue) -> Sent {
+        self.called(self.send_ack(id, ack, body))
+    }
+
+    /// Answers the request that the client numbered so.
+    pub(super) fn send_ack(&self, id: i64, ack: AckSender<A>, body: &RawValue) -> Sent {
+        self.pass(|| ack_packet(id, body), body.get().len(), || ack.send(body).is_ok())
+    }
+
+    fn called(&self, sent: Sent) -> Sent {
+        if sent == Sent::Waits {
+            self.shared.fanout.call(self.client);
+        }
+        sent
+    }
+
+    /// Sends a message by whichever path there is.
+    fn pass(&self, packet: impl FnOnce() -> String, bytes: usize, queue: impl FnOnce() -> bool) -> Sent {
+        match &*self.lock() {
+            Path::Lane(lane) => match lane.send(text_frame(&packet())) {
+                Ok(false) => Sent::Done,
+                Ok(true) => Sent::Waits,
+                Err(Refused::Full) => Sent::Dropped,
+                // It is about to leave: there is nobody to miss it.
+                Err(Refused::Gone) => Sent::Done,
+            },
+            Path::Queue if self.queue(bytes) && queue() => Sent::Done,
+            Path::Queue => Sent::Dropped,
+        }
+    }
+
+    /// Counts what is to be queued for a client that polls; false if that is too much.
+    fn queue(&self, bytes: usize) -> bool {
+        if self.has_websocket() {
+            return true;
+        }
+        let queued = self.queued_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if queued > self.shared.buffer_bytes {
+            self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+            return false;
+        }
+        true
+    }
+
+    fn has_websocket(&self) -> bool {
+        self.socket.transport_type() == TransportType::Websocket
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Path> {
+        self.path.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl<A: Adapter> Link for Line<A> {
+    fn lane(&self) -> Option<Lane> {
+        match &*self.lock() {
+            Path::Lane(lane) => Some(lane.clone()),
+            Path::Queue => None,
+        }
+    }
+
+    fn take_ready(&self) -> bool {
+        match &*self.lock() {
+            Path::Lane(_) => false,
+            // Without lanes: its queue says when it is full.
+            Path::Queue if self.has_websocket() => true,
+            Path::Queue => self.polled.swap(false, Ordering::AcqRel),
+        }
+    }
+
+    fn deliver(&self, event: &str, body: &RawValue) -> bool {
+        self.queue(body.get().len()) && self.socket.emit(event, body).is_ok()
+    }
+
+    fn send(&self, event: &str, body: &RawValue) -> Sent {
+        self.pass(|| event_packet(event, body), body.get().len(), || self.socket.emit(event, body).is_ok())
+    }
+
+    fn close(&self) {
+        self.shared.close(&self.socket);
+    }
+}
