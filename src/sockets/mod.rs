@@ -1,6 +1,7 @@
 mod across;
 mod client;
 mod event;
+mod handshake;
 mod line;
 mod polls;
 mod tell;
@@ -10,11 +11,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::http::Uri;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::middleware;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::value::RawValue;
@@ -35,6 +33,7 @@ use crate::net::{Closer, Upgrades};
 use across::Across;
 use client::Client;
 use event::Event;
+use handshake::{WebSocketRequest, note_handshake};
 use polls::note_poll;
 
 /// What knows the rooms of this replica, and carries what is rare (never ticks) to the others.
@@ -49,6 +48,10 @@ const ERRANDS_IN_FLIGHT: usize = 1024;
 
 /// Packets that may wait for one client; then ticks are dropped for it, and counted.
 const QUEUE_PACKETS: usize = 1024;
+
+/// What is read of a WebSocket at once, in bytes. Each holds as much for as long as it lives, and most clients say
+/// little.
+const READ_BUFFER_BYTES: usize = 1024;
 
 /// Attachments that one packet may announce. Nothing here takes any: this only lets a client be told so.
 const MAX_ATTACHMENTS: usize = 16;
@@ -150,6 +153,7 @@ impl Edge {
             .ws_max_message_size(max_payload)
             .ws_max_frame_size(max_payload)
             .max_buffer_size(QUEUE_PACKETS)
+            .ws_read_buffer_size(READ_BUFFER_BYTES)
             .with_parser(parser)
             .build_svc();
         let upgrades = Upgrades::default();
@@ -185,7 +189,7 @@ impl Edge {
                 let io = io.clone();
                 move |request, next| note_poll(io.clone(), request, next)
             }))
-            .layer(middleware::from_fn(move |request, next| note_upgrade(upgrades.clone(), request, next)));
+            .layer(middleware::from_fn(move |request, next| note_handshake(upgrades.clone(), request, next)));
         let inside = TowerToHyperService::new(router.clone());
         let messages = Messages {
             io: io.clone(),
@@ -282,32 +286,6 @@ fn client_of(io: &SocketIo<Rooming>, session: &str) -> Option<(Arc<Client<Roomin
     Some((client, socket))
 }
 
-/// A request for a WebSocket.
-struct WebSocketRequest<'a> {
-    /// The session that is to go on over it; none where it begins one.
-    session: Option<&'a str>,
-}
-
-impl<'a> WebSocketRequest<'a> {
-    /// None where the address is that of another request.
-    fn of(uri: &'a Uri) -> Option<Self> {
-        let pairs = || uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-        let value = |name| pairs().find(|(key, _)| *key == name).map(|(_, value)| value);
-        (value("transport") == Some("websocket")).then(|| Self { session: value("sid") })
-    }
-}
-
-/// Notes which connection is to carry the WebSocket of a session that began with polling: the session itself only
-/// knows the connection of its handshake.
-async fn note_upgrade(upgrades: Upgrades, request: Request, next: Next) -> Response {
-    if let Some(closer) = request.extensions().get::<Closer>()
-        && let Some(WebSocketRequest { session: Some(session) }) = WebSocketRequest::of(request.uri())
-    {
-        upgrades.register(session, closer);
-    }
-    next.run(request).await
-}
-
 impl Shared {
     /// The connection that carries a client's WebSocket; none for one that polls.
     fn connection<A: Adapter>(&self, socket: &SocketRef<A>) -> Option<Closer> {
@@ -335,22 +313,5 @@ impl Shared {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_request_for_a_websocket_is_one() {
-        let session = |query: &str| {
-            let uri: Uri = format!("/socket.io/?{query}").parse().unwrap();
-            WebSocketRequest::of(&uri).map(|request| request.session.map(str::to_owned))
-        };
-        assert_eq!(session("EIO=4&transport=polling&sid=a"), None);
-        assert_eq!(session("EIO=4&transport=websocket"), Some(None));
-        assert_eq!(session("sid=a&EIO=4&transport=websocket&sid=b"), Some(Some("a".to_owned())));
-        assert_eq!(session("xtransport=websocket"), None);
     }
 }
