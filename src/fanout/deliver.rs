@@ -10,6 +10,7 @@ use super::session::Session;
 use super::shard::Shard;
 use crate::metrics::Metrics;
 use crate::net::Injected;
+use crate::wire::{ErrorCode, Failure, to_client};
 
 /// Clients that are written to in a row before others on this thread have their turn.
 const CLIENTS_IN_A_ROW: usize = 128;
@@ -167,8 +168,18 @@ impl Shard {
         }
         if blocked {
             self.wait_for(slot);
-        } else if self.waiting.remove(&slot) && std::mem::take(&mut session.slow) {
+            return;
+        }
+        if self.waiting.remove(&slot) && std::mem::take(&mut session.slow) {
             self.metrics.clients_slow.add(-1);
+        }
+        if let Some((count, event)) = session.link.take_dropped() {
+            let failure = Failure::new(
+                ErrorCode::Unavailable,
+                format!("{count} messages were dropped: more waited for this connection than it may have waiting"),
+            );
+            let sent = session.link.send(to_client::ERROR, &failure.encode_event(&event));
+            self.after(slot, sent);
         }
     }
 

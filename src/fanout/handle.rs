@@ -36,6 +36,8 @@ pub trait Link: Send + Sync + 'static {
     fn deliver(&self, event: &str, body: &RawValue) -> bool;
     /// Sends it a message, which may not be left out.
     fn send(&self, event: &str, body: &RawValue) -> Sent;
+    /// How many messages it was not sent because there was no room, and the event of the last; told once.
+    fn take_dropped(&self) -> Option<(u32, String)>;
     /// Ends its connection.
     fn close(&self);
 }

@@ -32,6 +32,8 @@ pub(super) struct Line<A: Adapter> {
     polled: AtomicBool,
     /// What waits in the queue of a client that polls.
     queued_bytes: AtomicUsize,
+    /// How many messages it was not sent, and the event of the last, until it is told.
+    dropped: Mutex<Option<(u32, String)>>,
 }
 
 enum Path {
@@ -42,7 +44,7 @@ enum Path {
 impl<A: Adapter> Line<A> {
     pub(super) fn new(client: ClientId, socket: SocketRef<A>, lane: Option<Lane>, shared: Arc<Shared>) -> Self {
         let path = Mutex::new(lane.map_or(Path::Queue, Path::Lane));
-        Self { client, socket, shared, path, polled: false.into(), queued_bytes: 0.into() }
+        Self { client, socket, shared, path, polled: false.into(), queued_bytes: 0.into(), dropped: Mutex::new(None) }
     }
 
     /// A poll waits for something to answer with.
@@ -76,6 +78,18 @@ impl<A: Adapter> Line<A> {
     /// Sends an event from outside the fan-out.
     pub(super) fn tell(&self, event: &str, body: &RawValue) -> Sent {
         self.called(self.send(event, body))
+    }
+
+    /// Sends what somebody said from outside the fan-out. Where there is no room it is dropped, and the client is told as
+    /// soon as it takes something again.
+    pub(super) fn pass_on(&self, event: &str, body: &RawValue) -> Sent {
+        let sent = self.tell(event, body);
+        if sent == Sent::Dropped {
+            let mut dropped = self.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let count = dropped.take().map_or(0, |(count, _)| count);
+            *dropped = Some((count.saturating_add(1), event.to_owned()));
+        }
+        sent
     }
 
     /// Answers the request that the client numbered so from outside the fan-out.
@@ -155,6 +169,10 @@ impl<A: Adapter> Link for Line<A> {
 
     fn send(&self, event: &str, body: &RawValue) -> Sent {
         self.pass(|| event_packet(event, body), body.get().len(), || self.socket.emit(event, body).is_ok())
+    }
+
+    fn take_dropped(&self) -> Option<(u32, String)> {
+        self.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
 
     fn close(&self) {

@@ -51,7 +51,7 @@ const QUEUE_PACKETS: usize = 1024;
 
 /// What is read of a WebSocket at once, in bytes. Each holds as much for as long as it lives, and most clients say
 /// little.
-const READ_BUFFER_BYTES: usize = 1024;
+const READ_BUFFER_BYTES: usize = 512;
 
 /// Attachments that one packet may announce. Nothing here takes any: this only lets a client be told so.
 const MAX_ATTACHMENTS: usize = 16;

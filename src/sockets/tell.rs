@@ -1,3 +1,6 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -6,15 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CHANNEL_PREFIX, Client, ERRANDS_IN_FLIGHT, Errand, Messages, Rooming, end_polling};
 use crate::fanout::Sent;
-use std::sync::Arc;
 
 /// Something that is said to a room, as one replica tells it to the others: JSON.
 #[derive(Debug, Deserialize, Serialize)]
 struct Told<'a> {
     /// The replica that tells it.
-    server: std::borrow::Cow<'a, str>,
-    room: std::borrow::Cow<'a, str>,
-    event: std::borrow::Cow<'a, str>,
+    server: Cow<'a, str>,
+    room: Cow<'a, str>,
+    event: Cow<'a, str>,
     #[serde(borrow)]
     body: &'a RawValue,
 }
@@ -70,7 +72,7 @@ impl Messages {
         for socket in namespace.within(room.to_owned()).local().sockets() {
             let client = socket.extensions.get::<Arc<Client<Rooming>>>();
             if let Some(line) = client.and_then(|client| client.line())
-                && line.tell(event, body) == Sent::Dropped
+                && line.pass_on(event, body) == Sent::Dropped
             {
                 self.metrics.messages_dropped.inc();
             }
