@@ -3,13 +3,14 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use crate::pattern::Patterns;
 use crate::wire::{Failure, Subscribe, Unsubscribe};
 
 /// Requests of clients that may wait for the fan-out. One that finds no room is answered with `unavailable`.
 const COMMANDS_IN_FLIGHT: usize = 16_384;
 
 /// Names one connection of one client; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(pub u64);
 
 /// The way to everybody in a room.
@@ -46,10 +47,17 @@ pub enum Request {
     Subscribe(Subscribe),
     /// Fewer ticks.
     Unsubscribe(Unsubscribe),
+    /// From now on these symbols alone, by a new token.
+    Allow {
+        /// Which ones.
+        symbols: Patterns,
+        /// How long the token lives, in ms: for the answer.
+        expires_in_ms: u64,
+    },
 }
 
 pub(super) enum Command {
-    Join(ClientId, Arc<dyn Link>),
+    Join(ClientId, Arc<dyn Link>, Patterns),
     Request(ClientId, Request, Box<dyn Reply>),
     Leave(ClientId),
 }
@@ -64,9 +72,9 @@ pub struct Handle {
 pub struct Place<'a>(mpsc::Permit<'a, Command>);
 
 impl Place<'_> {
-    /// A client has connected.
-    pub fn join(self, client: ClientId, link: Arc<dyn Link>) {
-        self.0.send(Command::Join(client, link));
+    /// A client has connected that may get these symbols.
+    pub fn join(self, client: ClientId, link: Arc<dyn Link>, allowed: Patterns) {
+        self.0.send(Command::Join(client, link, allowed));
     }
 }
 

@@ -1,5 +1,6 @@
 mod cohort;
 mod handle;
+mod rights;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,6 +21,7 @@ use crate::wire::{
 use cohort::Cohorts;
 use handle::Command;
 pub use handle::{ClientId, Handle, Inbox, Link, Outlet, Place, Reply, Request, channel};
+use rights::forbidden_symbol;
 use session::Session;
 
 /// Where everybody is who gets ticks.
@@ -99,12 +101,13 @@ impl<O: Outlet> Fanout<O> {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Join(client, link) => {
-                self.sessions.insert(client, Session::new(link));
+            Command::Join(client, link, allowed) => {
+                self.sessions.insert(client, Session::new(link, allowed));
             }
             Command::Request(client, request, reply) => match request {
                 Request::Subscribe(request) => self.subscribe(client, &request, reply),
                 Request::Unsubscribe(request) => self.unsubscribe(client, &request, reply),
+                Request::Allow { symbols, expires_in_ms } => self.allow(client, symbols, expires_in_ms, reply),
             },
             Command::Leave(client) => self.leave(client),
         }
@@ -178,12 +181,15 @@ impl<O: Outlet> Fanout<O> {
         let symbols = match &request.symbols {
             Symbols::All => {
                 session.wants.add_all(mode);
-                self.market.symbols()
+                let mut symbols = self.market.symbols();
+                symbols.retain(|symbol| session.wants.allows(symbol.as_str()));
+                symbols
             }
             Symbols::Named(names) => {
                 let mut symbols = Vec::with_capacity(names.len());
                 for name in names {
                     match self.market.symbol(name) {
+                        _ if !session.wants.allows(name) => rejected.push(forbidden_symbol(name)),
                         Some(symbol) => {
                             session.wants.add(symbol.clone(), mode);
                             symbols.push(symbol);

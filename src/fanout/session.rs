@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::Link;
 use super::cohort::CohortId;
+use crate::pattern::Patterns;
 use crate::price::Symbol;
 use crate::wire::Mode;
 
@@ -12,9 +13,28 @@ pub struct Wants {
     all: Option<Mode>,
     /// None: not this one, although `all` is set.
     named: BTreeMap<Symbol, Option<Mode>>,
+    /// What it may get, whatever it wants.
+    allowed: Patterns,
 }
 
 impl Wants {
+    /// Nothing yet, of what is allowed.
+    pub fn new(allowed: Patterns) -> Self {
+        Self { allowed, ..Self::default() }
+    }
+
+    /// True where the client may get this symbol.
+    pub fn allows(&self, symbol: &str) -> bool {
+        self.allowed.allows(symbol)
+    }
+
+    /// From now on only this is allowed. What was asked for by name and is allowed no longer is forgotten; all stays
+    /// all, of what is allowed at any time.
+    pub fn allow(&mut self, allowed: Patterns) {
+        self.named.retain(|symbol, mode| mode.is_none() || allowed.allows(symbol.as_str()));
+        self.allowed = allowed;
+    }
+
     /// From now on every symbol, in this mode.
     pub fn add_all(&mut self, mode: Mode) {
         self.all = Some(mode);
@@ -28,7 +48,8 @@ impl Wants {
 
     /// From now on nothing.
     pub fn remove_all(&mut self) {
-        *self = Self::default();
+        self.all = None;
+        self.named.clear();
     }
 
     /// From now on not this symbol; one out of all leaves the rest.
@@ -42,7 +63,7 @@ impl Wants {
 
     /// In which mode the client wants this symbol.
     pub fn mode(&self, symbol: &Symbol) -> Option<Mode> {
-        self.named.get(symbol).copied().unwrap_or(self.all)
+        self.named.get(symbol).copied().unwrap_or(self.all).filter(|_| self.allows(symbol.as_str()))
     }
 
     /// What the client wants out of `every` symbol that there is, with the mode of each.
@@ -66,9 +87,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// A client that gets nothing yet.
-    pub fn new(link: Arc<dyn Link>) -> Self {
-        Self { link, wants: Wants::default(), ticks: BTreeSet::new(), symbols: BTreeSet::new(), cohort: None }
+    /// A client that gets nothing yet, and may get what is allowed.
+    pub fn new(link: Arc<dyn Link>, allowed: Patterns) -> Self {
+        Self { link, wants: Wants::new(allowed), ticks: BTreeSet::new(), symbols: BTreeSet::new(), cohort: None }
     }
 }
 
@@ -87,7 +108,7 @@ mod tests {
 
     #[test]
     fn one_out_of_all_leaves_the_rest() {
-        let mut wants = Wants::default();
+        let mut wants = Wants::new(Patterns::every());
         let [a, b, c] = symbols("A B C").try_into().unwrap();
         wants.add(a.clone(), Mode::Both);
         wants.add_all(Mode::Tick);
@@ -103,5 +124,30 @@ mod tests {
         wants.add(a.clone(), Mode::Tick);
         wants.remove(&a);
         assert!(wanted(&wants).is_empty() && wants.named.is_empty());
+    }
+
+    #[test]
+    fn nothing_comes_that_is_not_allowed() {
+        let allowed = |names: &[&str]| Patterns::new(names).unwrap();
+        let mut wants = Wants::new(allowed(&["A", "C"]));
+        let [a, b, c] = symbols("A B C").try_into().unwrap();
+        wants.add_all(Mode::Tick);
+        assert_eq!(wanted(&wants), ["A:tick", "C:tick"]);
+        assert!(wants.mode(&b).is_none() && wants.allows("A") && !wants.allows("B"));
+        wants.allow(allowed(&["B*"]));
+        assert_eq!(wanted(&wants), ["B:tick"], "all of what is allowed now");
+        wants.remove_all();
+        wants.allow(Patterns::every());
+        wants.add(a, Mode::Tick);
+        wants.add(c.clone(), Mode::Batch);
+        wants.allow(allowed(&["C"]));
+        assert_eq!(wanted(&wants), ["C:batch"]);
+        wants.allow(Patterns::every());
+        assert_eq!(wanted(&wants), ["C:batch"], "what ended does not come back by itself");
+        wants.add_all(Mode::Tick);
+        wants.remove(&c);
+        wants.allow(Patterns::default());
+        wants.allow(Patterns::every());
+        assert_eq!(wanted(&wants), ["A:tick", "B:tick"], "nor what was left out");
     }
 }

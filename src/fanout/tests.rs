@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::market::Keep;
+use crate::pattern::Patterns;
 use crate::price::{Epoch, Price, Tick, Update};
 use crate::wire::Failure;
 
@@ -102,7 +103,12 @@ impl Bench {
     }
 
     fn join(&mut self, client: u64) {
-        self.fanout.obey(Command::Join(ClientId(client), Arc::new(Wire(self.world.clone(), client))));
+        self.join_with(client, Patterns::every());
+    }
+
+    fn join_with(&mut self, client: u64, allowed: Patterns) {
+        let link = Arc::new(Wire(self.world.clone(), client));
+        self.fanout.obey(Command::Join(ClientId(client), link, allowed));
     }
 
     fn leave(&mut self, client: u64) {

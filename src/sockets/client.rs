@@ -7,12 +7,15 @@ use socketioxide::extract::SocketRef;
 use socketioxide::socket::DisconnectReason;
 
 use super::event::{Answerer, Body, Event, Responder};
+use super::expiry::Expiries;
+use super::who::{self, Who};
 use super::{Errand, Shared, room_of};
+use crate::auth::Identity;
 use crate::fanout::{ClientId, Link, Reply, Request};
 use crate::net::Closer;
 use crate::wire::{
-    Answer, Chat, ChatMessage, DEFAULT_ROOM, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe,
-    from_client as from, short, to_client as to,
+    Answer, Chat, ChatMessage, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe, from_client as from, short,
+    to_client as to,
 };
 
 /// Events that may come before the connection stands: the packet that says so is on its way already, and a quick client
@@ -24,8 +27,12 @@ const EARLY_EVENTS: usize = 64;
 /// Whatever it sends to the fan-out goes through `phase`, so that it comes after the client has joined, before it has
 /// left, and in order. A std lock: one client's events come one after the other.
 pub(super) struct Client<A: Adapter> {
-    id: ClientId,
-    shared: Arc<Shared>,
+    pub(super) id: ClientId,
+    pub(super) shared: Arc<Shared>,
+    /// Who it is, by its token.
+    pub(super) who: Who,
+    /// Where the end of that token is listed.
+    pub(super) expiries: Arc<Expiries<A>>,
     phase: Mutex<Phase<A>>,
     /// What carries its WebSocket, as soon as that is known: to tell who ended it.
     connection: OnceLock<Closer>,
@@ -39,10 +46,15 @@ enum Phase<A: Adapter> {
 }
 
 impl<A: Adapter> Client<A> {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(id: ClientId, identity: Identity, shared: Arc<Shared>, expiries: Arc<Expiries<A>>) -> Self {
+        let (phase, who) = (Mutex::new(Phase::Connecting(Vec::new())), Who::new(identity));
+        Self { id, shared, who, expiries, phase, connection: OnceLock::new() }
+    }
+
+    /// The id of the next connection.
+    pub(super) fn next_id() -> ClientId {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        let id = ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1);
-        Self { id, shared, phase: Mutex::new(Phase::Connecting(Vec::new())), connection: OnceLock::new() }
+        ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// The connection stands: the client joins, then what it sent meanwhile takes effect.
@@ -58,10 +70,12 @@ impl<A: Adapter> Client<A> {
         *phase = Phase::Open;
         self.shared.metrics.connections_total.inc();
         self.shared.metrics.connections_active.add(1);
-        if self.shared.chat_auto_join {
-            socket.join(room_of(DEFAULT_ROOM));
-        }
-        place.join(self.id, Arc::new(SocketLink { socket, shared: self.shared.clone() }));
+        who::log_connected(self.id, &socket);
+        self.join_rooms(&socket);
+        let identity = self.who.now();
+        self.expiries.set(self.id, &socket, &identity);
+        let link = Arc::new(SocketLink { socket, shared: self.shared.clone() });
+        place.join(self.id, link, identity.rights.symbols.clone());
         for event in early {
             self.carry_out(event);
         }
@@ -112,6 +126,7 @@ impl<A: Adapter> Client<A> {
     /// The client has gone. True if it had joined: then [`Client::left`] is due.
     pub(super) fn gone(&self) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
+        self.expiries.forget(self.id);
         matches!(was, Phase::Open)
     }
 
@@ -130,7 +145,7 @@ impl<A: Adapter> Client<A> {
             return;
         };
         let request = match name.as_str() {
-            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY | from::CHAT if binary => {
+            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY | from::CHAT | from::REFRESH if binary => {
                 Err(Failure::invalid("the payload has binary attachments: must be JSON alone"))
             }
             from::SUBSCRIBE => {
@@ -140,26 +155,41 @@ impl<A: Adapter> Client<A> {
                 Unsubscribe::parse(payload.as_deref()).map(|request| (Request::Unsubscribe(request), to::UNSUBSCRIBED))
             }
             from::PING => {
-                return self.pong(responder.answer_to(&name, to::PONG), payload.as_deref());
+                return self.pong(responder.answer_to(&name, Some(to::PONG)), payload.as_deref());
             }
             from::LATENCY => {
-                return self.pong(responder.answer_to(&name, to::LATENCY), payload.as_deref());
+                return self.pong(responder.answer_to(&name, Some(to::LATENCY)), payload.as_deref());
             }
             from::CHAT => return self.chat(responder, payload.as_deref()),
+            from::REFRESH => return self.refresh(responder, payload.as_deref()),
             _ => Err(unknown_event(&name)),
         };
         match request {
             Ok((request, answered_by)) => {
-                let socket = responder.socket.clone();
-                let reply = Box::new(responder.answer_to(&name, answered_by));
-                if let Err(reply) = self.shared.fanout.request(self.id, request, reply) {
-                    self.shared.metrics.request_errors.inc();
-                    let failure = Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
-                    self.sent(reply.send(Err(failure)), &socket);
-                }
+                self.ask(&name, request, Some(answered_by), responder);
             }
             Err(failure) => self.refuse(responder, &name, failure),
         }
+    }
+
+    /// Hands a request on to the fan-out; false where that is too busy, which the client is told. Without a callback it
+    /// is answered by the event `answered_by`, or by silence.
+    pub(super) fn ask(
+        &self,
+        name: &str,
+        request: Request,
+        answered_by: Option<&'static str>,
+        responder: Responder<A>,
+    ) -> bool {
+        let socket = responder.socket.clone();
+        let reply = Box::new(responder.answer_to(name, answered_by));
+        let Err(reply) = self.shared.fanout.request(self.id, request, reply) else {
+            return true;
+        };
+        self.shared.metrics.request_errors.inc();
+        let failure = Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
+        self.sent(reply.send(Err(failure)), &socket);
+        false
     }
 
     fn pong(&self, reply: Answerer<A>, echo: Option<&RawValue>) {
@@ -171,9 +201,12 @@ impl<A: Adapter> Client<A> {
     /// Says something to a room. Without a callback, silence is success.
     fn chat(&self, responder: Responder<A>, payload: Option<&RawValue>) {
         let said = Chat::parse(payload).and_then(|Chat { room, text }| {
+            self.who.check_room(&room)?;
+            let identity = self.who.now();
+            let from = identity.user.as_deref();
             let ts = self.shared.clock.millis();
             let server = self.shared.server_id.as_str();
-            let body = ChatMessage { room: &room, text: &text, from: None, server, ts }.encode();
+            let body = ChatMessage { room: &room, text: &text, from, server, ts }.encode();
             let tell = Errand::Tell { room: room_of(&room), event: to::CHAT_MESSAGE, body };
             let busy = |_| Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
             self.shared.errands.try_send(tell).map_err(busy)
@@ -187,7 +220,7 @@ impl<A: Adapter> Client<A> {
         }
     }
 
-    fn refuse(&self, responder: Responder<A>, name: &str, failure: Failure) {
+    pub(super) fn refuse(&self, responder: Responder<A>, name: &str, failure: Failure) {
         self.shared.metrics.request_errors.inc();
         let socket = responder.socket.clone();
         self.sent(responder.fail(name, failure), &socket);
@@ -207,7 +240,7 @@ impl<A: Adapter> Client<A> {
 }
 
 fn unknown_event(name: &str) -> Failure {
-    let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY, from::CHAT].join(", ");
+    let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY, from::CHAT, from::REFRESH].join(", ");
     Failure::new(ErrorCode::UnknownEvent, format!("there is no event \"{}\": must be one of {known}", short(name)))
 }
 

@@ -87,8 +87,8 @@ pub(super) struct Responder<A: Adapter> {
 }
 
 impl<A: Adapter> Responder<A> {
-    /// Makes it answer `request`: on success without a callback by the event `answered_by`.
-    pub(super) fn answer_to(self, request: &str, answered_by: &'static str) -> Answerer<A> {
+    /// Makes it answer `request`: on success without a callback by the event `answered_by`, or by silence.
+    pub(super) fn answer_to(self, request: &str, answered_by: Option<&'static str>) -> Answerer<A> {
         Answerer { responder: self, request: request.to_owned(), answered_by }
     }
 
@@ -110,7 +110,7 @@ impl<A: Adapter> Responder<A> {
 pub(super) struct Answerer<A: Adapter> {
     responder: Responder<A>,
     request: String,
-    answered_by: &'static str,
+    answered_by: Option<&'static str>,
 }
 
 impl<A: Adapter> Answerer<A> {
@@ -128,9 +128,10 @@ impl<A: Adapter> Reply for Answerer<A> {
     fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> bool {
         match answer {
             Err(failure) => self.responder.fail(&self.request, failure),
-            Ok(body) => match self.responder.ack {
-                Some(ack) => ack.send(&*body).is_ok(),
-                None => self.responder.socket.emit(self.answered_by, &*body).is_ok(),
+            Ok(body) => match (self.responder.ack, self.answered_by) {
+                (Some(ack), _) => ack.send(&*body).is_ok(),
+                (None, Some(event)) => self.responder.socket.emit(event, &*body).is_ok(),
+                (None, None) => true,
             },
         }
     }

@@ -1,6 +1,9 @@
 mod across;
 mod client;
 mod event;
+mod expiry;
+mod people;
+mod who;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::fanout::{Handle, Outlet};
 use crate::metrics::Metrics;
@@ -34,6 +38,7 @@ use crate::net::{Closer, Upgrades};
 use across::Across;
 use client::Client;
 use event::Event;
+use expiry::Expiries;
 
 /// What knows the rooms of this replica, and carries what is rare (never ticks) to the others.
 type Rooming = CustomRedisAdapter<Emitter, Across>;
@@ -80,6 +85,7 @@ pub struct Settings {
 pub struct Edge {
     io: SocketIo<Rooming>,
     router: Router,
+    shared: Arc<Shared>,
 }
 
 /// Carries what is said to rooms, on this replica and across.
@@ -89,6 +95,8 @@ pub struct Messages {
     router: TowerToHyperService<Router>,
     path: String,
     errands: mpsc::Receiver<Errand>,
+    expiries: Arc<Expiries<Rooming>>,
+    shared: Arc<Shared>,
 }
 
 /// What handlers want done that they cannot wait for.
@@ -102,6 +110,7 @@ enum Errand {
 /// What every client's handlers share.
 struct Shared {
     fanout: Handle,
+    auth: Arc<Auth>,
     metrics: Arc<Metrics>,
     clock: Clock,
     upgrades: Upgrades,
@@ -118,6 +127,7 @@ impl Edge {
     pub async fn new(
         settings: &Settings,
         fanout: Handle,
+        auth: Arc<Auth>,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<(Self, Messages), fred::error::Error> {
@@ -146,6 +156,7 @@ impl Edge {
         let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
         let shared = Arc::new(Shared {
             fanout,
+            auth,
             metrics,
             clock,
             upgrades: upgrades.clone(),
@@ -153,7 +164,8 @@ impl Edge {
             chat_auto_join: settings.chat_auto_join,
             errands: sender,
         });
-        serve_namespace(&io, &shared).await;
+        let expiries = Arc::new(Expiries::new(&shared.auth, shared.clock.clone()));
+        serve_namespace(&io, &shared, &expiries).await;
 
         let path = &settings.path;
         let router = Router::new()
@@ -163,8 +175,16 @@ impl Edge {
             .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")))
             .layer(middleware::from_fn(move |request, next| note_upgrade(upgrades.clone(), request, next)));
         let inside = TowerToHyperService::new(router.clone());
-        let messages = Messages { io: io.clone(), across, router: inside, path: path.clone(), errands };
-        Ok((Self { io, router }, messages))
+        let messages = Messages {
+            io: io.clone(),
+            across,
+            router: inside,
+            path: path.clone(),
+            errands,
+            expiries,
+            shared: shared.clone(),
+        };
+        Ok((Self { io, router, shared }, messages))
     }
 
     /// The routes of the endpoint.
@@ -205,6 +225,7 @@ impl Messages {
         tokio::select! {
             () = self.across.run(stop.clone()) => {}
             () = run => {}
+            () = self.expiries.watch(|socket| self.shared.close(socket)) => {}
             () = stop.cancelled() => {}
         }
     }
@@ -233,18 +254,24 @@ fn room_of(name: &str) -> String {
 ///
 /// They are registered before the connection stands (in the middleware), not after (in the connect handler): a client
 /// may send its first event as soon as it has read that it is connected, and one that finds no handler is lost.
-async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
+async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>, expiries: &Arc<Expiries<Rooming>>) {
     let prepare = {
-        let shared = shared.clone();
+        let (shared, expiries) = (shared.clone(), expiries.clone());
         async move |socket: SocketRef<Rooming>, TryData(auth): TryData<serde_json::Value>| {
-            let client = Arc::new(Client::new(shared.clone()));
-            client.note_connection(&socket);
-            socket.extensions.insert(client.clone());
-            if auth.is_err() {
+            let id = Client::<Rooming>::next_id();
+            let Ok(auth) = auth else {
                 shared.metrics.protocol_errors.inc();
                 shared.close(&socket);
                 return Err(BROKEN_AUTH);
-            }
+            };
+            let identity = who::identify(&shared.auth, &socket, &auth).map_err(|denied| {
+                shared.metrics.connections_refused.inc();
+                who::log_refused(id, &socket, &denied);
+                denied.code().as_str()
+            })?;
+            let client = Arc::new(Client::new(id, identity, shared.clone(), expiries.clone()));
+            client.note_connection(&socket);
+            socket.extensions.insert(client.clone());
             socket.on_fallback({
                 let client = client.clone();
                 // Not an async block's business: events are carried out here, in the order in which they came.
@@ -254,6 +281,7 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
                 }
             });
             socket.on_disconnect(move |reason: DisconnectReason| {
+                who::log_gone(id, reason);
                 client.count(reason);
                 let joined = client.gone();
                 async move {
