@@ -106,7 +106,7 @@ fn serve(config: Config, floods: &Floods) -> anyhow::Result<Outcome> {
         });
         tokio::select! {
             outcome = running => outcome,
-            () = floods.watch() => unreachable!("it ends never by itself"),
+            () = floods.watch() => unreachable!("it never ends by itself"),
         }
     });
     runtime.shutdown_timeout(LAST_MOMENT);

@@ -20,7 +20,8 @@ use api::ApiKeys;
 pub use api::{Caller, Refused, Scope};
 pub use identity::{Credentials, Identity, Rights, claimed_user};
 pub use make::{NewToken, new_key};
-pub use peer::{Client, client};
+pub use peer::Client;
+use peer::client;
 pub use token::Denied;
 use token::Tokens;
 
@@ -111,7 +112,12 @@ impl Auth {
     /// # Errors
     /// He may not, and why.
     pub fn admit(&self, peer: IpAddr, headers: &HeaderMap, scope: Scope) -> Result<Caller, Refused> {
-        self.api.admit(client(peer, headers, &self.trusted.0), headers, scope)
+        self.api.admit(self.client(peer, headers), headers, scope)
+    }
+
+    /// Where a request comes from, as far as it can be known.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+        client(peer, headers, &self.trusted.0)
     }
 
     /// Who may read, in a word: `everybody`, `token`, or `token or guest`.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Extension, State as Extract};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -13,6 +14,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use super::error::ApiError;
 use super::guard::guarded;
 use crate::auth::{Auth, Caller, Scope};
+use crate::wire::ErrorCode;
 
 /// The largest body, in bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -42,8 +44,7 @@ async fn end_user(
     Extension(Caller(caller)): Extension<Caller>,
     body: Result<Json<EndUser>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
-    let Json(EndUser { user_id }) =
-        body.map_err(|error| ApiError::invalid(format!("{}: must be {{\"userId\": \"...\"}}", error.body_text())))?;
+    let Json(EndUser { user_id }) = body.map_err(|error| unreadable(&error, "{\"userId\": \"...\"}"))?;
     if user_id.is_empty() || user_id.len() > MAX_USER_BYTES {
         let bytes = user_id.len();
         return Err(ApiError::invalid(format!("userId has {bytes} bytes: must have 1 to {MAX_USER_BYTES}")));
@@ -51,4 +52,15 @@ async fn end_user(
     let disconnected = disconnect(user_id.clone()).await;
     tracing::info!(caller, user = user_id, disconnected, "user disconnected");
     Ok(Json(json!({ "ok": true, "disconnected": disconnected })))
+}
+
+/// A body that cannot be taken: too large, not JSON by its header, or of another form.
+fn unreadable(error: &JsonRejection, form: &str) -> ApiError {
+    let detail = format!("{}: must be {form}", error.body_text());
+    match error.status() {
+        status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {
+            ApiError::new(status, ErrorCode::InvalidPayload, detail)
+        }
+        _ => ApiError::invalid(detail),
+    }
 }

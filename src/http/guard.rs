@@ -32,7 +32,8 @@ async fn admit(auth: Arc<Auth>, scope: Scope, mut request: Request, next: Next) 
         }
         Err(refused) => {
             let error = problem(&refused, scope);
-            tracing::info!(%peer, status = error.status().as_u16(), reason = error.detail(), "request refused");
+            let client = auth.client(peer.ip(), request.headers()).address;
+            tracing::info!(%client, status = error.status().as_u16(), reason = error.detail(), "request refused");
             error.into_response()
         }
     }

@@ -125,13 +125,14 @@ impl MakeRequestId for NewRequestId {
 
 fn cors(origins: &Origins) -> CorsLayer {
     let layer = CorsLayer::new().allow_methods([Method::GET, Method::POST]);
-    let content_type = axum::http::header::CONTENT_TYPE;
+    // The second for tokens of clients that poll. Not for keys of /api: they have no business in a page.
+    let headers = [axum::http::header::CONTENT_TYPE, axum::http::header::AUTHORIZATION];
     match origins {
         // Browsers refuse credentials together with `*`, and so does tower-http.
-        Origins::Any => layer.allow_origin(AllowOrigin::any()).allow_headers([content_type]),
+        Origins::Any => layer.allow_origin(AllowOrigin::any()).allow_headers(headers),
         Origins::Listed(listed) => {
             let listed = listed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
-            layer.allow_origin(AllowOrigin::list(listed)).allow_headers([content_type]).allow_credentials(true)
+            layer.allow_origin(AllowOrigin::list(listed)).allow_headers(headers).allow_credentials(true)
         }
     }
 }

@@ -96,8 +96,8 @@ describe('api', { concurrency: true }, () => {
     for (const body of ['x', '{}', '{"userId":5}', '{"userId":""}', JSON.stringify({ userId: 'x'.repeat(257) })]) {
       isProblem(await disconnect(keyed, { 'x-api-key': KEY }, body), 400, 'invalid_payload');
     }
-    isProblem(await disconnect(keyed, { 'x-api-key': KEY }, ' '.repeat(20_000)), 400, 'invalid_payload');
-    isProblem(await disconnect(keyed, { 'x-api-key': KEY, 'content-type': 'text/plain' }), 400, 'invalid_payload');
+    isProblem(await disconnect(keyed, { 'x-api-key': KEY }, ' '.repeat(20_000)), 413, 'invalid_payload');
+    isProblem(await disconnect(keyed, { 'x-api-key': KEY, 'content-type': 'text/plain' }), 415, 'invalid_payload');
   });
 
   it('ends every connection of a user, and of nobody else', async (test) => {
