@@ -181,11 +181,9 @@ impl App {
             SocketAddr::new(address.ip(), 0).to_string().trim_end_matches(":0").to_owned()
         };
         let url = format!("http://{host}:{}{}", address.port(), config.base_path);
-        match auth.reading() {
-            "everybody" => tracing::info!("no tokens are asked for: everybody may read (JWT_SECRET changes that)"),
-            who => tracing::info!(who, "tokens are asked for"),
+        for line in auth.in_words() {
+            tracing::info!("{line}");
         }
-        tracing::info!(who = auth.writing(), "who may use /api");
         tracing::info!(url, id = config.app_id, "listening");
         let failure = tokio::select! {
             () = shutdown => None,

@@ -134,6 +134,21 @@ impl Auth {
         self.api.who()
     }
 
+    /// Both, for the log.
+    pub fn in_words(&self) -> [&'static str; 2] {
+        let reading = match (&self.tokens, &self.guests) {
+            (None, _) => "no tokens are asked for: everybody may read (JWT_SECRET changes that)",
+            (Some(_), None) => "a connection needs a token",
+            (Some(_), Some(_)) => "a connection needs a token, or is a guest's (ALLOW_ANONYMOUS)",
+        };
+        let writing = match self.writing() {
+            "key" => "/api needs a key",
+            "loopback" => "/api answers who is on this machine only (API_KEY changes that)",
+            _ => "/api answers everybody (API_OPEN)",
+        };
+        [reading, writing]
+    }
+
     /// Reads files with keys again when they change, until `stop`.
     pub async fn watch(&self, stop: CancellationToken) {
         let files: Vec<&dyn watched::Look> =

@@ -23,7 +23,8 @@ const SHOWN_CHARS: usize = 80;
 
 /// Holds back lines that come in floods, and sums them up.
 ///
-/// Lines are the same that come from one place in the code, whatever their fields. What is less important than `info`
+/// Lines are the same that come from one place in the code, whatever their fields; what libraries say through the crate
+/// `log` has one place for each level. What is less important than `info`
 /// is never held back: who asks for it wants it all.
 #[derive(Clone, Debug, Default)]
 pub struct Floods(Arc<Mutex<HashMap<Identifier, Flood>>>);
