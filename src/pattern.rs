@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Which names are allowed: whole ones, and patterns in which `*` stands for any characters, or none. Cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -38,7 +38,10 @@ impl Patterns {
 
     /// Every name.
     pub fn every() -> Self {
-        Self(Arc::new(Inner { every: true, ..Inner::default() }))
+        // One for all: on an open server each connection has it twice.
+        static EVERY: LazyLock<Patterns> =
+            LazyLock::new(|| Patterns(Arc::new(Inner { every: true, ..Inner::default() })));
+        EVERY.clone()
     }
 
     /// These names and patterns; of none of them, no name.
