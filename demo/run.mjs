@@ -85,7 +85,7 @@ async function startAll(config, { redisServer, nginx }, ports, folder, parts, si
   await until('redis', () => askRedis(redisPort), signal);
 
   // So that a chat can be tried from the console; what the caller sets wins.
-  const env = { CHAT_AUTO_JOIN: 'true', ...process.env, REDIS_URL: redisUrl };
+  const env = { CHAT_AUTO_JOIN: 'true', API_OPEN: 'true', ...process.env, REDIS_URL: redisUrl };
   for (const name of ['HOST', 'PORT', 'USERNAME', 'PASSWORD', 'ENABLED']) delete env[`REDIS_${name}`];
   // Colours are for terminals.
   if (!process.stdout.isTTY) env.NO_COLOR ??= '1';

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Auth;
 use crate::bus::{self, Bus, RedisSettings};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -48,15 +49,17 @@ pub enum Outcome {
 pub struct App {
     config: Config,
     clock: Clock,
+    auth: Arc<Auth>,
     listener: Listener,
 }
 
 impl App {
-    /// Binds the port. Has to be called inside a tokio runtime.
+    /// Reads the keys and binds the port. Has to be called inside a tokio runtime.
     ///
     /// # Errors
-    /// The address cannot be listened on.
+    /// A file with keys cannot be used, or the address not be listened on.
     pub fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let auth = Arc::new(Auth::open(&config.access, clock.clone()).map_err(anyhow::Error::msg)?);
         let address = SocketAddr::new(config.host, config.port);
         let limits = net::Limits {
             attachments_timeout: Duration::from_millis(config.attachments_timeout_ms),
@@ -66,7 +69,7 @@ impl App {
         };
         let listener = Listener::bind(&net::Settings { address, limits })
             .with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
-        Ok(Self { config, clock, listener })
+        Ok(Self { config, clock, auth, listener })
     }
 
     /// Where it listens, with the port that it got.
@@ -79,7 +82,7 @@ impl App {
     /// # Errors
     /// A part that should have run to the end ended by itself; the rest was shut down.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<Outcome> {
-        let Self { config, clock, listener } = self;
+        let Self { config, clock, auth, listener } = self;
         let address = listener.address();
         let metrics = Arc::<Metrics>::default();
         let interval = Duration::from_millis(config.update_interval_ms);
@@ -104,8 +107,8 @@ impl App {
                 move |symbol| market.last_price(symbol)
             }),
         );
-        let (edge, messages) =
-            Edge::new(&socket_settings(&config, redis.as_ref()), handle, metrics.clone(), clock.clone()).await?;
+        let settings = socket_settings(&config, redis.as_ref());
+        let (edge, messages) = Edge::new(&settings, handle, auth.clone(), metrics.clone(), clock.clone()).await?;
         let (pump, shards) = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes).split();
         let state = Arc::new(http::State {
             id: config.app_id.clone(),
@@ -113,10 +116,18 @@ impl App {
             market,
             bus: bus.clone(),
             metrics: metrics.clone(),
+            auth: auth.clone(),
             silent_after: SILENT_AFTER.max(interval * SILENT_INTERVALS),
             draining: false.into(),
         });
-        let router = http::router(&config, state.clone(), edge.router());
+        let disconnect: http::Disconnect = Arc::new({
+            let people = edge.people();
+            move |user| {
+                let people = people.clone();
+                Box::pin(async move { people.disconnect(&user).await })
+            }
+        });
+        let router = http::router(&config, state.clone(), disconnect, edge.router());
 
         // Tasks. One that ends before its token is cancelled begins the shutdown.
         let accepting = net::Ends::default();
@@ -139,6 +150,13 @@ impl App {
             async move {
                 background.run(|| state.describe(), running).await;
                 ("bus", Ok(()))
+            }
+        });
+        tasks.spawn({
+            let (auth, running) = (auth.clone(), running.clone());
+            async move {
+                auth.watch(running).await;
+                ("watch over the keys", Ok(()))
             }
         });
         tasks.spawn({
@@ -177,6 +195,9 @@ impl App {
             SocketAddr::new(address.ip(), 0).to_string().trim_end_matches(":0").to_owned()
         };
         let url = format!("http://{host}:{}{}", address.port(), config.base_path);
+        for line in auth.in_words() {
+            tracing::info!("{line}");
+        }
         tracing::info!(url, id = config.app_id, "listening");
         let failure = tokio::select! {
             () = shutdown => None,

@@ -5,11 +5,54 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::auth::{Auth, NewToken, Scope, new_key};
 use crate::bus::{Listing, RedisSettings};
-use crate::config::Config;
+use crate::clock::Clock;
+use crate::config::{Config, KeyArgs, TokenArgs};
+use crate::pattern::Patterns;
+use crate::wire::short;
 
 /// How long the server may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// Looks at the files that the settings name.
+///
+/// # Errors
+/// One that cannot be used: the variable, the value and what is allowed.
+pub fn check(config: &Config) -> Result<(), String> {
+    Auth::open(&config.access, Clock::system()).map(drop)
+}
+
+/// Makes a token.
+///
+/// # Errors
+/// There is nothing to sign it with, or it would allow more than a token can name.
+pub fn token(args: &TokenArgs, config: &Config) -> anyhow::Result<String> {
+    for list in [&args.allow_symbols, &args.allow_rooms].into_iter().flatten() {
+        Patterns::new(list)?;
+    }
+    let token = NewToken {
+        sub: args.sub.clone(),
+        expires_in_s: args.expires_in_s,
+        symbols: args.allow_symbols.clone(),
+        rooms: args.allow_rooms.clone(),
+        roles: args.roles.clone(),
+    };
+    Ok(token.sign(&config.access, &Clock::system())? + "\n")
+}
+
+/// Makes a key for `/api`.
+///
+/// # Errors
+/// A scope is none.
+pub fn key(args: &KeyArgs) -> anyhow::Result<String> {
+    let scope = |name: &String| -> anyhow::Result<Scope> {
+        name.parse().map_err(|error| anyhow::anyhow!("--scopes: \"{}\" {error}", short(name)))
+    };
+    let scopes = args.scopes.iter().map(scope).collect::<anyhow::Result<Vec<_>>>()?;
+    let (key, entry) = new_key(&args.name, &scopes)?;
+    Ok(format!("{key}\n{entry}\n"))
+}
 
 /// Asks the server that runs here with these settings whether it is well.
 ///

@@ -15,6 +15,9 @@
 /// The words that everybody uses: symbols, prices, updates, ticks, epochs.
 pub mod price;
 
+/// Names that are allowed, with `*` for anything.
+pub mod pattern;
+
 /// Where time comes from, so that a test can turn the clock back.
 pub mod clock;
 
@@ -36,6 +39,9 @@ pub mod market;
 /// The contract with clients: event names, payloads, answers, error codes.
 pub mod wire;
 
+/// Who may do what: tokens, guests, keys, and whose address a request has.
+pub mod auth;
+
 /// Who gets which tick, and when.
 pub mod fanout;
 
@@ -47,6 +53,9 @@ pub mod sockets;
 
 /// The HTTP edge.
 pub mod http;
+
+/// Where the log goes, and what keeps it small.
+pub mod logs;
 
 /// What the binary does beside serving.
 pub mod commands;

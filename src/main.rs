@@ -1,6 +1,6 @@
 //! The shell: settings, log, signals, exit code. Nothing else.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,12 +8,9 @@ use anyhow::Context;
 use tickcast::app::{App, Outcome};
 use tickcast::clock::Clock;
 use tickcast::commands;
-use tickcast::config::{Command, Config, LogFormat, Stop};
+use tickcast::config::{Command, Config, Stop};
+use tickcast::logs::{Floods, Logs};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::Level;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// Something that should have run to the end failed.
 const FAILED: u8 = 1;
@@ -48,21 +45,35 @@ fn main() -> ExitCode {
     match command {
         Command::Serve => {}
         Command::CheckConfig => {
-            print(&effective.to_string());
-            return ExitCode::SUCCESS;
+            return match commands::check(&config) {
+                Ok(()) => {
+                    print(&effective.to_string());
+                    ExitCode::SUCCESS
+                }
+                Err(error) => mistaken(&error),
+            };
         }
         Command::Healthcheck => return answer(commands::healthcheck(&config).map(|()| String::new())),
         Command::Nodes => return answer(nodes(&config)),
+        Command::Token(token) => return answer(commands::token(&token, &config)),
+        Command::Key(key) => return answer(commands::key(&key)),
     }
 
-    log(&config);
+    // What the settings point to is looked at before anything is started, like the settings themselves.
+    if let Err(error) = commands::check(&config) {
+        return mistaken(&error);
+    }
+    let logs = match Logs::begin(&config.logging) {
+        Ok(logs) => logs,
+        Err(error) => return mistaken(&error),
+    };
     if let Some(path) = dotenv {
         tracing::info!(path = %path.display(), "settings read from a file");
     }
     for remark in config.remarks() {
         tracing::warn!("{remark}");
     }
-    match serve(config) {
+    match serve(config, logs.floods()) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Cut) => CUT.into(),
         Err(error) => {
@@ -72,7 +83,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> anyhow::Result<Outcome> {
+fn mistaken(error: &str) -> ExitCode {
+    complain(&format!("error: {error}"));
+    MISTAKEN.into()
+}
+
+fn serve(config: Config, floods: &Floods) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get())
         .enable_all()
@@ -82,13 +98,16 @@ fn serve(config: Config) -> anyhow::Result<Outcome> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
         let app = App::bind(config, Clock::system())?;
-        app.run(async {
+        let running = app.run(async {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-        })
-        .await
+        });
+        tokio::select! {
+            outcome = running => outcome,
+            () = floods.watch() => unreachable!("it never ends by itself"),
+        }
     });
     runtime.shutdown_timeout(LAST_MOMENT);
     outcome
@@ -110,19 +129,6 @@ fn answer(answer: anyhow::Result<String>) -> ExitCode {
             complain(&format!("error: {error:#}"));
             FAILED.into()
         }
-    }
-}
-
-fn log(config: &Config) {
-    // The client of Redis warns of each attempt to connect, and of its own end; the bus says what matters of it.
-    let redis = if config.log_level > Level::INFO { config.log_level } else { Level::ERROR };
-    let levels = Targets::new().with_default(config.log_level).with_target("fred", redis);
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let registry = tracing_subscriber::registry().with(levels);
-    match config.log_format {
-        LogFormat::Text => registry.with(lines.with_target(false)).init(),
-        LogFormat::Json => registry.with(lines.json()).init(),
     }
 }
 

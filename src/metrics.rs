@@ -66,6 +66,8 @@ pub struct Metrics {
     pub connections_active: Gauge,
     /// Socket.IO connections to the default namespace, ever.
     pub connections_total: Counter,
+    /// Connections to the default namespace that were refused for want of a token that is good.
+    pub connections_refused: Counter,
     /// Connected clients that get a symbol's ticks, by symbol.
     pub subscriptions: LabelledGauge,
     /// Ticks that the market took from the bus.

@@ -1,4 +1,8 @@
+mod access;
+mod command;
+mod logging;
 mod parse;
+mod secret;
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
@@ -10,6 +14,10 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::price::Symbol;
 use crate::wire::{self, Mode};
+pub use access::{Access, Names, Networks, TokenKeys};
+pub use command::{KeyArgs, TokenArgs};
+pub use logging::{LogFormat, Logging};
+pub use secret::Secret;
 
 /// A Socket.IO-compatible real-time price feed server.
 ///
@@ -26,7 +34,7 @@ struct Cli {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the server (the default).
     #[default]
@@ -37,6 +45,10 @@ pub enum Command {
     Healthcheck,
     /// List the live replicas around the Redis of these settings.
     Nodes,
+    /// Make a token, signed with JWT_SECRET, for JWT_AUDIENCE and by JWT_ISSUER where these are set.
+    Token(TokenArgs),
+    /// Make a key for /api, and its entry in API_KEYS_FILE.
+    Key(KeyArgs),
 }
 
 /// Every setting. Parsing validates: a `Config` that exists is one that the server can run with.
@@ -201,14 +213,13 @@ pub struct Config {
           value_parser = parse::range(100, 600_000), value_name = "MS")]
     pub drain_deadline_ms: u64,
 
-    /// The least important lines that are logged: error, warn, info, debug or trace. Read from the `LOG_LEVEL`
-    /// environment variable.
-    #[arg(long, env = "LOG_LEVEL", global = true, default_value = "info", value_parser = parse::log_level)]
-    pub log_level: tracing::Level,
+    /// Who may do what.
+    #[command(flatten)]
+    pub access: Access,
 
-    /// How lines are logged, to standard error: text or json. Read from the `LOG_FORMAT` environment variable.
-    #[arg(long, env = "LOG_FORMAT", global = true, default_value = "text", value_parser = parse::log_format)]
-    pub log_format: LogFormat,
+    /// What is logged, how, and where to.
+    #[command(flatten)]
+    pub logging: Logging,
 
     /// Threads that do the work, 1 to 1024. Default: as many as there are cores. Read from the `WORKERS` environment
     /// variable.
@@ -227,15 +238,6 @@ pub struct Config {
 }
 
 const DEFAULT_SYMBOLS: &str = "BTC,ETH,SOL,ADA,XRP,BNB,DOGE,DOT,AVAX,LINK,LTC,TRX";
-
-/// How lines are logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs: one JSON object a line.
-    Json,
-}
 
 /// Symbols in the order given, without repeats; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -308,10 +310,10 @@ impl Config {
                 self.batch_event
             ));
         }
-        Ok(())
+        self.access.validate()
     }
 
-    /// What the log should say about settings that are accepted but change nothing.
+    /// What the log should say about settings that change nothing, or more than it seems.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if let Some(enabled) = self.cluster_enabled {
@@ -326,6 +328,7 @@ impl Config {
         if let Some(env) = &self.node_env {
             remarks.push(format!("NODE_ENV={env} changes nothing: there is one way to run"));
         }
+        remarks.extend(self.access.remarks());
         remarks
     }
 
@@ -405,7 +408,7 @@ impl fmt::Display for Effective {
 
 /// True for settings whose value nobody should read over a shoulder.
 fn is_secret(name: &str) -> bool {
-    ["PASSWORD", "SECRET", "TOKEN", "API_KEY", "REDIS_URL"].iter().any(|part| name.contains(part))
+    ["REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET", "API_KEY"].contains(&name)
 }
 
 /// Turns clap's error into one that names the variable as well as the flag.
@@ -425,9 +428,10 @@ fn explain(error: &clap::Error) -> Stop {
             .get_arguments()
             .find(|known| known.get_long().is_some_and(|long| flag == format!("--{long}")))
             .and_then(|known| known.get_env().map(|name| name.to_string_lossy().into_owned()));
+        let secret = name.as_deref().is_some_and(is_secret);
         let mut message = name.map_or_else(|| flag.to_owned(), |name| format!("{name} ({flag})"));
         // Writing to a String cannot fail.
-        let shown = if is_secret(&message) { "********".to_owned() } else { wire::short(value) };
+        let shown = if secret { "********".to_owned() } else { wire::short(value) };
         let _ = write!(message, ": \"{shown}\" ");
         match std::error::Error::source(error) {
             Some(source) => {

@@ -4,8 +4,12 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
-use super::{LogFormat, Origins, SymbolList};
+use ipnet::IpNet;
+
+use super::{LogFormat, Names, Networks, Origins, SymbolList};
+use crate::pattern::Patterns;
 use crate::price::Symbol;
 use crate::wire::{self, Mode};
 
@@ -209,6 +213,65 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
         "json" => Ok(LogFormat::Json),
         _ => Err("is not a format: must be text or json".into()),
     }
+}
+
+/// Texts between commas, without the space around them; none in an empty one.
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(move |_| !text.trim().is_empty())
+}
+
+pub(super) fn names(text: &str) -> Result<Names, String> {
+    let names: Vec<String> = list(text).map(str::to_owned).collect();
+    if names.iter().any(String::is_empty) {
+        return Err("has an empty name in it: must be names with commas between".into());
+    }
+    Ok(Names(names))
+}
+
+/// The name of a file; whether there is one is seen when it is read.
+pub(super) fn file(text: &str) -> Result<PathBuf, String> {
+    Ok(text.into())
+}
+
+pub(super) fn present(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+        return Err("is not allowed: must be 1 to 256 bytes without control characters".into());
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn patterns(text: &str) -> Result<Patterns, String> {
+    Patterns::new(list(text)).map_err(|error| format!("is not allowed: {error}, with commas between"))
+}
+
+pub(super) fn networks(text: &str) -> Result<Networks, String> {
+    let network = |text: &str| {
+        let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse::<IpNet>().ok().or_else(address).ok_or_else(|| {
+            format!(
+                "has \"{}\" in it: must be addresses and networks such as 10.0.0.0/8, 192.0.2.7 or fd00::/8, with \
+                 commas between",
+                wire::short(text)
+            )
+        })
+    };
+    list(text).map(network).collect::<Result<_, _>>().map(Networks)
+}
+
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 1 << 10;
+    const MOST: u64 = 100 << 30;
+    let text = text.to_ascii_lowercase();
+    let (digits, shift) = match text.strip_suffix(['k', 'm', 'g']) {
+        Some(digits) if text.ends_with('k') => (digits, 10),
+        Some(digits) if text.ends_with('m') => (digits, 20),
+        Some(digits) => (digits, 30),
+        None => (text.as_str(), 0),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes
+        .filter(|bytes| (LEAST..=MOST).contains(bytes))
+        .ok_or_else(|| "is not a size: must be a whole number of bytes, or of k, m or g, from 1k to 100g".into())
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, String> {

@@ -138,7 +138,45 @@ fn redis_is_where_the_settings_say() {
 
 #[test]
 fn hides_secrets() {
-    for (name, secret) in [("REDIS_PASSWORD", true), ("JWT_SECRET", true), ("PORT", false), ("APP_ID", false)] {
+    for (name, secret) in [
+        ("REDIS_PASSWORD", true),
+        ("JWT_SECRET", true),
+        ("API_KEY", true),
+        ("API_KEYS_FILE", false),
+        ("TOKEN_IN_QUERY", false),
+        ("PORT", false),
+    ] {
         assert_eq!(is_secret(name), secret, "{name}");
     }
+    let (_, config, _) = load(&["--jwt-secret=hunter2", "--api-key=hunter2", "--redis-host=h"]).unwrap();
+    let access = &config.access;
+    assert!(!format!("{access:?}").contains("hunter2") && access.jwt_secret().unwrap().reveal() == "hunter2");
+}
+
+#[test]
+fn who_may_do_what_is_said_where_it_surprises() {
+    let remarks = |args: &[&str]| load(args).unwrap().1.remarks().join("\n");
+    assert!(remarks(&["--jwt-secret=", "--api-key=", "--api-keys-file=", "--jwt-jwks-file="]).is_empty());
+    assert!(remarks(&["--jwt-secret=short"]).starts_with("JWT_SECRET has 5 bytes: with fewer than 32"));
+    assert!(remarks(&["--allow-anonymous=true"]).starts_with("ALLOW_ANONYMOUS changes nothing"));
+    assert!(remarks(&["--api-open=true"]).contains("everybody who reaches this port may publish"));
+    assert!(remarks(&["--api-open=true", "--api-key=k"]).starts_with("API_OPEN changes nothing"));
+    for args in [["--jwt-secret=s", "--jwt-jwks-file=f"], ["--jwt-public-key-file=k", "--jwt-jwks-file=f"]] {
+        assert!(load(&args).unwrap_err().message.ends_with("are set: only one of them is allowed"));
+    }
+}
+
+#[test]
+fn reads_sizes_and_networks() {
+    for (text, bytes) in [("1k", 1024), ("1024", 1024), ("10m", 10 << 20), ("10M", 10 << 20), ("100g", 100 << 30)] {
+        assert_eq!(parse::size(text), Ok(bytes), "{text}");
+    }
+    for bad in ["", "k", "1", "1023", "101g", "1t", "1.5m", "-1k", "10mb", "99999999999999999999g"] {
+        assert!(parse::size(bad).is_err(), "{bad}");
+    }
+    let networks = parse::networks("10.0.0.0/8, 192.0.2.7,fd00::/8").unwrap();
+    assert_eq!(networks.0.len(), 3);
+    assert!(networks.0[1].contains(&"192.0.2.7".parse::<IpAddr>().unwrap()));
+    assert!(parse::networks("").unwrap().0.is_empty());
+    assert!(parse::networks("10.0.0.0/8,").is_err());
 }

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc};
 
 use crate::net::Lane;
+use crate::pattern::Patterns;
 use crate::wire::{Failure, Subscribe, Unsubscribe};
 
 /// Requests of clients that may wait for a shard of the fan-out. One that finds no room is answered with
@@ -12,7 +13,7 @@ use crate::wire::{Failure, Subscribe, Unsubscribe};
 const COMMANDS_IN_FLIGHT: usize = 16_384;
 
 /// Names one connection of one client; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(pub u64);
 
 /// What became of a message.
@@ -57,10 +58,17 @@ pub enum Request {
     Subscribe(Subscribe),
     /// Fewer ticks.
     Unsubscribe(Unsubscribe),
+    /// From now on these symbols alone, by a new token.
+    Allow {
+        /// Which ones.
+        symbols: Patterns,
+        /// How long the token lives, in ms: for the answer.
+        expires_in_ms: u64,
+    },
 }
 
 pub(super) enum Command {
-    Join(ClientId, Arc<dyn Link>),
+    Join(ClientId, Arc<dyn Link>, Patterns),
     Request(ClientId, Request, Box<dyn Reply>),
     Leave(ClientId),
 }
@@ -109,9 +117,9 @@ pub struct Handle {
 pub struct Place<'a>(mpsc::Permit<'a, Command>, ClientId);
 
 impl Place<'_> {
-    /// The client has connected.
-    pub fn join(self, link: Arc<dyn Link>) {
-        self.0.send(Command::Join(self.1, link));
+    /// The client has connected, and may get these symbols.
+    pub fn join(self, link: Arc<dyn Link>, allowed: Patterns) {
+        self.0.send(Command::Join(self.1, link, allowed));
     }
 }
 

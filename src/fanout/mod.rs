@@ -5,6 +5,7 @@ mod handle;
 mod parcel;
 mod pending;
 mod pump;
+mod rights;
 mod session;
 mod shard;
 mod subscribe;

@@ -5,6 +5,7 @@ use super::cohort::{CohortId, Want, Wants};
 use super::handle::{ClientId, Link};
 use super::pending::Pending;
 use crate::net::Lane;
+use crate::pattern::Patterns;
 use crate::price::{Symbol, SymbolId};
 use crate::wire::{Mode, Pace};
 
@@ -23,9 +24,28 @@ pub struct Wishes {
     all: Option<Options>,
     /// None: not this one, although `all` is set.
     named: BTreeMap<Symbol, Option<Options>>,
+    /// What it may get, whatever it asks for.
+    allowed: Patterns,
 }
 
 impl Wishes {
+    /// Nothing yet, of what is allowed.
+    pub fn new(allowed: Patterns) -> Self {
+        Self { allowed, ..Self::default() }
+    }
+
+    /// True where the client may get this symbol.
+    pub fn allows(&self, symbol: &str) -> bool {
+        self.allowed.allows(symbol)
+    }
+
+    /// From now on only this is allowed. What was asked for by name and is allowed no longer is forgotten; all stays
+    /// all, of what is allowed at any time.
+    pub fn allow(&mut self, allowed: Patterns) {
+        self.named.retain(|symbol, options| options.is_none() || allowed.allows(symbol.as_str()));
+        self.allowed = allowed;
+    }
+
     /// From now on every symbol, in this way.
     pub fn add_all(&mut self, options: Options) {
         self.all = Some(options);
@@ -39,7 +59,8 @@ impl Wishes {
 
     /// From now on nothing.
     pub fn remove_all(&mut self) {
-        *self = Self::default();
+        self.all = None;
+        self.named.clear();
     }
 
     /// From now on not this symbol; one out of all leaves the rest.
@@ -53,7 +74,7 @@ impl Wishes {
 
     /// In which way the client wants this symbol.
     pub fn options(&self, symbol: &Symbol) -> Option<Options> {
-        self.named.get(symbol).copied().unwrap_or(self.all)
+        self.named.get(symbol).copied().unwrap_or(self.all).filter(|_| self.allows(symbol.as_str()))
     }
 
     /// What the client wants out of `every` symbol that there is, by id.
@@ -89,13 +110,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// A client that gets nothing yet.
-    pub fn new(client: ClientId, link: Arc<dyn Link>) -> Self {
+    /// A client that gets nothing yet, and may get what is allowed.
+    pub fn new(client: ClientId, link: Arc<dyn Link>, allowed: Patterns) -> Self {
         Self {
             client,
             lane: link.lane(),
             link,
-            wishes: Wishes::default(),
+            wishes: Wishes::new(allowed),
             cohort: None,
             pending: None,
             ahead: HashMap::new(),
@@ -121,7 +142,7 @@ mod tests {
 
     #[test]
     fn one_out_of_all_leaves_the_rest() {
-        let mut wants = Wishes::default();
+        let mut wants = Wishes::new(Patterns::every());
         let way = |mode| Options { mode, pace: None };
         let [a, b, c] = symbols("A B C").try_into().unwrap();
         wants.add(a.clone(), way(Mode::Both));
@@ -138,5 +159,31 @@ mod tests {
         wants.add(a.clone(), way(Mode::Tick));
         wants.remove(&a);
         assert!(wanted(&wants).is_empty() && wants.named.is_empty());
+    }
+
+    #[test]
+    fn nothing_comes_that_is_not_allowed() {
+        let way = |mode| Options { mode, pace: None };
+        let allowed = |names: &[&str]| Patterns::new(names).unwrap();
+        let mut wants = Wishes::new(allowed(&["A", "C"]));
+        let [a, b, c] = symbols("A B C").try_into().unwrap();
+        wants.add_all(way(Mode::Tick));
+        assert_eq!(wanted(&wants), ["A:tick", "C:tick"]);
+        assert!(wants.options(&b).is_none() && wants.allows("A") && !wants.allows("B"));
+        wants.allow(allowed(&["B*"]));
+        assert_eq!(wanted(&wants), ["B:tick"], "all of what is allowed now");
+        wants.remove_all();
+        wants.allow(Patterns::every());
+        wants.add(a, way(Mode::Tick));
+        wants.add(c.clone(), way(Mode::Batch));
+        wants.allow(allowed(&["C"]));
+        assert_eq!(wanted(&wants), ["C:batch"]);
+        wants.allow(Patterns::every());
+        assert_eq!(wanted(&wants), ["C:batch"], "what ended does not come back by itself");
+        wants.add_all(way(Mode::Tick));
+        wants.remove(&c);
+        wants.allow(Patterns::default());
+        wants.allow(Patterns::every());
+        assert_eq!(wanted(&wants), ["A:tick", "B:tick"], "nor what was left out");
     }
 }

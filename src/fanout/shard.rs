@@ -239,8 +239,8 @@ impl Shard {
 
     fn obey(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Join(client, link) => {
-                let slot = self.sessions.insert(Session::new(client, link));
+            Command::Join(client, link, allowed) => {
+                let slot = self.sessions.insert(Session::new(client, link, allowed));
                 self.slots.insert(client, slot);
             }
             Command::Request(client, request, reply) => {
@@ -249,6 +249,9 @@ impl Shard {
                 let (answer, events) = match request {
                     Request::Subscribe(request) => self.subscribe(slot, &request, by_callback, now),
                     Request::Unsubscribe(request) => (self.unsubscribe(slot, &request, now), Vec::new()),
+                    Request::Allow { symbols, expires_in_ms } => {
+                        (self.allow(slot, symbols, expires_in_ms, now), Vec::new())
+                    }
                 };
                 let sent = reply.send(Ok(answer));
                 self.after(slot, sent);

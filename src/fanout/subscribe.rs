@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::cohort::{Want, Wants, want_for};
+use super::rights::forbidden_symbol;
 use super::session::Options;
 use super::shard::Shard;
 use crate::price::SymbolId;
@@ -43,11 +44,14 @@ impl Shard {
         match &request.symbols {
             Symbols::All => {
                 session.wishes.add_all(options);
-                asked.extend((0..self.symbols.len()).map(SymbolId::new));
+                let allowed =
+                    self.symbols.iter().enumerate().filter(|(_, symbol)| session.wishes.allows(symbol.as_str()));
+                asked.extend(allowed.map(|(index, _)| SymbolId::new(index)));
             }
             Symbols::Named(names) => {
                 for name in names {
                     match self.market.symbol(name) {
+                        _ if !session.wishes.allows(name) => rejected.push(forbidden_symbol(name)),
                         // One that this shard has not heard of yet will be known to it in a moment.
                         Some((id, symbol)) if id.index() < self.symbols.len() => {
                             session.wishes.add(symbol, options);
@@ -153,17 +157,16 @@ impl Shard {
 
     /// Takes symbols from a client. Returns the answer.
     pub(super) fn unsubscribe(&mut self, slot: usize, request: &Unsubscribe, now: Instant) -> Box<RawValue> {
-        let session = &mut self.sessions[slot];
         let mut rejected = Vec::new();
         let mut symbols = Vec::new();
         match &request.symbols {
             Symbols::All => {
-                let wants = session.cohort.and_then(|(id, _)| self.cohorts.get(id)).map(|cohort| cohort.wants.clone());
-                let names = wants.iter().flat_map(|wants| wants.iter()).map(|want| &self.symbols[want.id.index()]);
-                symbols.extend(names.cloned());
-                session.wishes.remove_all();
+                let wants = self.wants(slot);
+                symbols.extend(wants.iter().map(|want| self.symbols[want.id.index()].clone()));
+                self.sessions[slot].wishes.remove_all();
             }
             Symbols::Named(names) => {
+                let session = &mut self.sessions[slot];
                 for name in names {
                     match self.market.symbol(name) {
                         Some((_, symbol)) if session.wishes.options(&symbol).is_some() => {
@@ -184,12 +187,18 @@ impl Shard {
         Answer::encode(Ok(Unsubscribed { symbols, rejected }))
     }
 
+    /// What a client gets.
+    pub(super) fn wants(&self, slot: usize) -> Wants {
+        let cohort = self.sessions[slot].cohort.and_then(|(id, _)| self.cohorts.get(id));
+        cohort.map_or_else(|| [].into(), |cohort| cohort.wants.clone())
+    }
+
     /// Brings a client into the cohort of what it wishes. Of symbols that start over nothing waits any more.
     pub(super) fn rearrange(&mut self, slot: usize, starts_over: impl Fn(SymbolId) -> bool, now: Instant) {
+        let old_wants = self.wants(slot);
         let session = &mut self.sessions[slot];
         let wants = session.wishes.among(&self.symbols);
         let before = session.cohort.and_then(|(id, _)| self.cohorts.get(id));
-        let old_wants: Wants = before.map_or_else(|| [].into(), |cohort| cohort.wants.clone());
         let mut pending = match session.pending.take() {
             Some(pending) => *pending,
             // It has had what its cohort has had, and no more than that.

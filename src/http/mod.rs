@@ -1,4 +1,7 @@
+mod api;
 mod assets;
+mod error;
+mod guard;
 mod status;
 
 use std::sync::Arc;
@@ -15,14 +18,22 @@ use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, 
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
+use crate::auth::Auth;
 use crate::bus::Bus;
 use crate::config::{Config, Origins};
 use crate::market::Market;
 use crate::metrics::Metrics;
+pub use api::Disconnect;
 
 /// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
 const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
                            script-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
+/// The header with the id of a request.
+const REQUEST_ID: &str = "x-request-id";
+
+/// The longest id that is taken from a client or a proxy, in bytes.
+const MAX_ID_BYTES: usize = 64;
 
 /// What the HTTP edge answers from.
 #[derive(Debug)]
@@ -37,6 +48,8 @@ pub struct State {
     pub bus: Arc<Bus>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
+    /// Who may do what.
+    pub auth: Arc<Auth>,
     /// Without a tick for this long, the feed counts as down.
     pub silent_after: Duration,
     /// Set when a shutdown begins.
@@ -52,9 +65,10 @@ impl State {
 
 /// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
 /// below the base path already.
-pub fn router(config: &Config, state: Arc<State>, sockets: Router) -> Router {
+pub fn router(config: &Config, state: Arc<State>, disconnect: Disconnect, sockets: Router) -> Router {
     let base = config.base_path.as_str();
-    let mut pages = status::router(base, state).merge(assets::router(config)).fallback(not_found);
+    let api = api::router(base, &state.auth, disconnect);
+    let mut pages = status::router(base, state).merge(api).merge(assets::router(config)).fallback(not_found);
     if !base.is_empty() {
         // The page's addresses are relative to its folder.
         pages = pages.route(base, axum::routing::get(redirect_to_slash));
@@ -64,7 +78,7 @@ pub fn router(config: &Config, state: Arc<State>, sockets: Router) -> Router {
     // The client libraries lie below the socket's path, and are more exact routes than its own.
     let libraries = assets::libraries(&config.full_socket_path()).layer(CompressionLayer::new());
 
-    let id = HeaderName::from_static("x-request-id");
+    let id = HeaderName::from_static(REQUEST_ID);
     // Read from the bottom: the last layer is the outermost.
     libraries
         .merge(sockets)
@@ -79,11 +93,25 @@ pub fn router(config: &Config, state: Arc<State>, sockets: Router) -> Router {
         .layer(PropagateRequestIdLayer::new(id.clone()))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(SetRequestIdLayer::new(id, NewRequestId))
+        .layer(axum::middleware::map_request(keep_plain_id))
 }
 
+/// Takes the id of a request that somebody gave it, unless it is one that a log can bear.
+async fn keep_plain_id<B>(mut request: Request<B>) -> Request<B> {
+    let plain = |id: &HeaderValue| {
+        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:-".contains(byte);
+        (1..=MAX_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(fits)
+    };
+    if request.headers().get(REQUEST_ID).is_some_and(|id| !plain(id)) {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+    request
+}
+
+/// In every line that is logged for a request, whatever its level. Never the query: there may be a token in it.
 fn span<B>(request: &Request<B>) -> tracing::Span {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
-    tracing::debug_span!("request", id, method = %request.method(), path = request.uri().path())
+    tracing::error_span!("request", id, method = %request.method(), path = request.uri().path())
 }
 
 #[derive(Clone, Copy)]
@@ -97,13 +125,14 @@ impl MakeRequestId for NewRequestId {
 
 fn cors(origins: &Origins) -> CorsLayer {
     let layer = CorsLayer::new().allow_methods([Method::GET, Method::POST]);
-    let content_type = axum::http::header::CONTENT_TYPE;
+    // The second for tokens of clients that poll. Not for keys of /api: they have no business in a page.
+    let headers = [axum::http::header::CONTENT_TYPE, axum::http::header::AUTHORIZATION];
     match origins {
         // Browsers refuse credentials together with `*`, and so does tower-http.
-        Origins::Any => layer.allow_origin(AllowOrigin::any()).allow_headers([content_type]),
+        Origins::Any => layer.allow_origin(AllowOrigin::any()).allow_headers(headers),
         Origins::Listed(listed) => {
             let listed = listed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
-            layer.allow_origin(AllowOrigin::list(listed)).allow_headers([content_type]).allow_credentials(true)
+            layer.allow_origin(AllowOrigin::list(listed)).allow_headers(headers).allow_credentials(true)
         }
     }
 }

@@ -41,6 +41,16 @@ struct Health<'a> {
     bus: BusHealth,
     /// What this replica is to each source: `publisher` or `standby`.
     sources: BTreeMap<&'static str, &'static str>,
+    access: Access,
+}
+
+/// Who may do what, in a word.
+#[derive(Debug, Serialize)]
+struct Access {
+    /// Connect and read: `everybody`, `token`, or `token or guest`.
+    read: &'static str,
+    /// Use `/api`: `key`, `loopback` (who is on this machine), or `everybody`.
+    api: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +102,7 @@ impl State {
             uptime_ms: self.uptime_ms(),
             bus: self.bus_health(feed),
             sources: self.bus.roles(),
+            access: Access { read: self.auth.reading(), api: self.auth.writing() },
         }
     }
 
@@ -167,6 +178,8 @@ struct Stats<'a> {
 struct Connections {
     active: i64,
     total: u64,
+    /// For want of a token that is good.
+    refused: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -258,7 +271,11 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         id: &state.id,
         version: env!("CARGO_PKG_VERSION"),
         uptime_ms: state.uptime_ms(),
-        connections: Connections { active: metrics.connections_active.get(), total: metrics.connections_total.get() },
+        connections: Connections {
+            active: metrics.connections_active.get(),
+            total: metrics.connections_total.get(),
+            refused: metrics.connections_refused.get(),
+        },
         subscriptions,
         ticks: Ticks {
             taken: metrics.ticks_in.get(),
@@ -296,8 +313,10 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::auth::Auth;
     use crate::bus::{self, Bus};
     use crate::clock::Clock;
+    use crate::config::Config;
     use crate::market::{Keep, Market};
     use crate::price::Batch;
 
@@ -306,6 +325,7 @@ mod tests {
         market.set_feed(Feed { state: FeedState::Live, reason: "test".into() });
         let settings =
             bus::Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
+        let (_, config, _) = Config::load(["tickcast".into()]).unwrap();
         let (bus, ..) = Bus::open(&settings, &Clock::from_fn(|| 0), &Arc::default()).await.unwrap();
         State {
             id: "app1".into(),
@@ -313,6 +333,7 @@ mod tests {
             market: Arc::new(market),
             bus: Arc::new(bus),
             metrics: Arc::default(),
+            auth: Arc::new(Auth::open(&config.access, Clock::system()).unwrap()),
             silent_after,
             draining: false.into(),
         }

@@ -98,19 +98,15 @@ impl Outgoing {
     /// A client comes that may be sent frames after `opening`; one before it may not any more. Returns its turn.
     pub(super) fn claim(&mut self, opening: Opening) -> u32 {
         self.turn += 1;
-        self.queue.clear();
-        self.queued_bytes = 0;
         if self.gate != Gate::Ended {
-            self.gate = Gate::Shut(Some(opening));
+            self.shut(Gate::Shut(Some(opening)));
         }
         self.turn
     }
 
     /// Nothing more may come.
     pub(super) fn end(&mut self) {
-        self.gate = Gate::Ended;
-        self.queue = VecDeque::new();
-        self.queued_bytes = 0;
+        self.shut(Gate::Ended);
         self.partial = Bytes::new();
         self.partial_since = None;
     }
@@ -239,13 +235,13 @@ impl Outgoing {
             return Poll::Pending;
         }
         self.engine = None;
-        match heard.gate {
-            Some(Gate::Ended) => {
-                self.gate = Gate::Ended;
-                self.queue = VecDeque::new();
-                self.queued_bytes = 0;
+        match heard.news {
+            Some(News::Opens) => self.gate = Gate::Open,
+            Some(News::Leaves) => {
+                self.turn += 1;
+                self.shut(Gate::Shut(None));
             }
-            Some(gate) => self.gate = gate,
+            Some(News::Ends) => self.shut(Gate::Ended),
             None => {}
         }
         Poll::Ready(Ok(()))
@@ -269,6 +265,13 @@ impl Outgoing {
     pub(super) fn waits_since(&self, turn: u32) -> Option<Instant> {
         let queued = || self.queue.front().map(|&(since, _)| since);
         self.is_turn_of(turn).then(|| self.partial_since.or_else(queued)).flatten()
+    }
+
+    /// Lets nothing of ours out any more, but for the rest of a frame that was begun.
+    fn shut(&mut self, gate: Gate) {
+        self.gate = gate;
+        self.queue = VecDeque::new();
+        self.queued_bytes = 0;
     }
 
     fn is_turn_of(&self, turn: u32) -> bool {
@@ -303,7 +306,7 @@ impl Outgoing {
 
     /// Looks at a write of the engine's: whole frames, or this cannot work.
     fn listen(&self, bytes: &[u8]) -> io::Result<Heard> {
-        let mut heard = Heard { gate: None, bytes: None };
+        let mut heard = Heard { news: None, bytes: None };
         let (mut rest, mut position) = (bytes, 0);
         while !rest.is_empty() {
             let Some((frame, after)) = Frame::split(rest) else {
@@ -312,15 +315,17 @@ impl Outgoing {
             rest = after;
             let end = position + frame.bytes.len();
             if frame.is_close() {
-                heard.gate = Some(Gate::Ended);
+                heard.news = Some(News::Ends);
             } else if let Gate::Shut(Some(opening)) = self.gate
-                && heard.gate.is_none()
+                && heard.news.is_none()
                 && frame.is_text_with(opening.prefix)
             {
-                heard.gate = Some(Gate::Open);
+                heard.news = Some(News::Opens);
                 if opening.swallow {
                     heard.bytes = Some([&bytes[..position], rest].concat());
                 }
+            } else if frame.is_text_with(DISCONNECT) {
+                heard.news = Some(News::Leaves);
             }
             position = end;
         }
@@ -328,9 +333,22 @@ impl Outgoing {
     }
 }
 
+/// How the packet begins with which the engine tells a client that it is disconnected: then nothing may come for it.
+const DISCONNECT: &[u8] = b"41";
+
+#[derive(Clone, Copy)]
+enum News {
+    /// The client has what has to come first.
+    Opens,
+    /// The client is disconnected, the connection stays.
+    Leaves,
+    /// A close frame.
+    Ends,
+}
+
 /// What a write of the engine's says.
 struct Heard {
-    gate: Option<Gate>,
+    news: Option<News>,
     /// What goes to the client, where it is not all of it.
     bytes: Option<Vec<u8>>,
 }

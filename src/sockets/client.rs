@@ -7,13 +7,16 @@ use socketioxide::extract::SocketRef;
 use socketioxide::socket::DisconnectReason;
 
 use super::event::{Answerer, Body, Event, Responder};
+use super::expiry::Expiries;
 use super::line::{AFTER_CONNECT, Line};
+use super::who::{self, Who};
 use super::{Errand, Shared, room_of};
+use crate::auth::Identity;
 use crate::fanout::{ClientId, Reply, Request, Sent};
 use crate::net::{Closer, Lane};
 use crate::wire::{
-    Answer, Chat, ChatMessage, DEFAULT_ROOM, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe,
-    from_client as from, short, to_client as to,
+    Answer, Chat, ChatMessage, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe, from_client as from, short,
+    to_client as to,
 };
 
 /// Events that may come before the connection stands: the packet that says so is on its way already, and a quick client
@@ -25,8 +28,12 @@ const EARLY_EVENTS: usize = 64;
 /// Whatever it sends to the fan-out goes through `phase`, so that it comes after the client has joined, before it has
 /// left, and in order. A std lock: one client's events come one after the other.
 pub(super) struct Client<A: Adapter> {
-    id: ClientId,
-    shared: Arc<Shared>,
+    pub(super) id: ClientId,
+    pub(super) shared: Arc<Shared>,
+    /// Who it is, by its token.
+    pub(super) who: Who,
+    /// Where the end of that token is listed.
+    pub(super) expiries: Arc<Expiries<A>>,
     phase: Mutex<Phase<A>>,
     /// What carries its WebSocket, as soon as that is known.
     connection: OnceLock<Closer>,
@@ -49,16 +56,27 @@ enum Phase<A: Adapter> {
 impl<A: Adapter> Client<A> {
     /// A client that is about to connect over this socket. It may be sent frames only after it has read that it is
     /// connected, which has not been written yet.
-    pub(super) fn new(shared: Arc<Shared>, socket: &SocketRef<A>) -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        let id = ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+    pub(super) fn new(
+        id: ClientId,
+        identity: Identity,
+        socket: &SocketRef<A>,
+        shared: Arc<Shared>,
+        expiries: Arc<Expiries<A>>,
+    ) -> Self {
         let phase = Mutex::new(Phase::Connecting { early: Vec::new(), upgraded: false });
-        let client = Self { id, shared, phase, connection: OnceLock::new(), lane: Mutex::new(None) };
+        let (who, lane) = (Who::new(identity), Mutex::new(None));
+        let client = Self { id, shared, who, expiries, phase, connection: OnceLock::new(), lane };
         client.note_connection(socket);
         if client.shared.lanes {
             *client.lock_lane() = client.connection.get().and_then(|connection| connection.lane(AFTER_CONNECT));
         }
         client
+    }
+
+    /// The id of the next connection.
+    pub(super) fn next_id() -> ClientId {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        ClientId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// The connection stands: the client joins, then what it sent meanwhile takes effect.
@@ -71,15 +89,16 @@ impl<A: Adapter> Client<A> {
             return;
         };
         let (early, upgraded) = (std::mem::take(early), *upgraded);
-        if self.shared.chat_auto_join {
-            socket.join(room_of(DEFAULT_ROOM));
-        }
+        who::log_connected(self.id, &socket);
+        self.join_rooms(&socket);
+        let identity = self.who.now();
+        self.expiries.set(self.id, &socket, &identity);
         let lane = self.lock_lane().take();
         let line = Arc::new(Line::new(self.id, socket, lane, self.shared.clone()));
         *phase = Phase::Open(line.clone());
         self.shared.metrics.connections_total.inc();
         self.shared.metrics.connections_active.add(1);
-        place.join(line.clone());
+        place.join(line.clone(), identity.rights.symbols.clone());
         if upgraded {
             self.upgrade_line(&line);
         }
@@ -165,6 +184,7 @@ impl<A: Adapter> Client<A> {
     /// The client has gone. True if it had joined: then [`Client::left`] is due.
     pub(super) fn gone(&self) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
+        self.expiries.forget(self.id);
         matches!(was, Phase::Open(_))
     }
 
@@ -184,7 +204,7 @@ impl<A: Adapter> Client<A> {
         };
         let responder = Responder::new(line.clone(), ack);
         let request = match name.as_str() {
-            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY | from::CHAT if binary => {
+            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY | from::CHAT | from::REFRESH if binary => {
                 Err(Failure::invalid("the payload has binary attachments: must be JSON alone"))
             }
             from::SUBSCRIBE => {
@@ -194,55 +214,79 @@ impl<A: Adapter> Client<A> {
                 Unsubscribe::parse(payload.as_deref()).map(|request| (Request::Unsubscribe(request), to::UNSUBSCRIBED))
             }
             from::PING => {
-                return self.pong(&socket, responder.answer_to(&name, to::PONG), payload.as_deref());
+                return self.pong(responder.answer_to(&name, Some(to::PONG)), payload.as_deref());
             }
             from::LATENCY => {
-                return self.pong(&socket, responder.answer_to(&name, to::LATENCY), payload.as_deref());
+                return self.pong(responder.answer_to(&name, Some(to::LATENCY)), payload.as_deref());
             }
-            from::CHAT => return self.chat(&socket, responder, payload.as_deref()),
+            from::CHAT => return self.chat(responder, payload.as_deref()),
+            from::REFRESH => return self.refresh(responder, payload.as_deref()),
             _ => Err(unknown_event(&name)),
         };
         match request {
             Ok((request, answered_by)) => {
-                let reply = Box::new(responder.answer_to(&name, answered_by));
-                if let Err(reply) = self.shared.fanout.request(self.id, request, reply) {
-                    self.shared.metrics.request_errors.inc();
-                    let failure = Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
-                    self.sent(reply.send(Err(failure)), &socket);
-                }
+                self.ask(&name, request, Some(answered_by), responder);
             }
-            Err(failure) => self.refuse(&socket, responder, &name, failure),
+            Err(failure) => self.refuse(responder, &name, failure),
         }
     }
 
-    fn pong(&self, socket: &SocketRef<A>, reply: Answerer<A>, echo: Option<&RawValue>) {
+    /// Hands a request on to the fan-out; false where that is too busy, which the client is told. Without a callback it
+    /// is answered by the event `answered_by`, or by silence.
+    pub(super) fn ask(
+        &self,
+        name: &str,
+        request: Request,
+        answered_by: Option<&'static str>,
+        responder: Responder<A>,
+    ) -> bool {
+        let socket = responder.socket().clone();
+        let reply = Box::new(responder.answer_to(name, answered_by));
+        let Err(reply) = self.shared.fanout.request(self.id, request, reply) else {
+            return true;
+        };
+        self.shared.metrics.request_errors.inc();
+        let failure = Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
+        self.sent(reply.send(Err(failure)), &socket);
+        false
+    }
+
+    fn pong(&self, reply: Answerer<A>, echo: Option<&RawValue>) {
+        let socket = reply.socket().clone();
         let answer = Answer::encode(Ok(Pong { echo, time: self.shared.clock.millis() }));
         let sent = Box::new(reply).send(Ok(answer));
         if sent == Sent::Waits {
             self.shared.fanout.call(self.id);
         }
-        self.sent(sent, socket);
+        self.sent(sent, &socket);
     }
 
     /// Says something to a room. Without a callback, silence is success.
-    fn chat(&self, socket: &SocketRef<A>, responder: Responder<A>, payload: Option<&RawValue>) {
+    fn chat(&self, responder: Responder<A>, payload: Option<&RawValue>) {
         let said = Chat::parse(payload).and_then(|Chat { room, text }| {
+            self.who.check_room(&room)?;
+            let identity = self.who.now();
+            let from = identity.user.as_deref();
             let ts = self.shared.clock.millis();
             let server = self.shared.server_id.as_str();
-            let body = ChatMessage { room: &room, text: &text, from: None, server, ts }.encode();
+            let body = ChatMessage { room: &room, text: &text, from, server, ts }.encode();
             let tell = Errand::Tell { room: room_of(&room), event: to::CHAT_MESSAGE, body };
             let busy = |_| Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
             self.shared.errands.try_send(tell).map_err(busy)
         });
         match said {
-            Ok(()) => self.sent(responder.done(&Answer::encode(Ok(Done {}))), socket),
-            Err(failure) => self.refuse(socket, responder, from::CHAT, failure),
+            Ok(()) => {
+                let socket = responder.socket().clone();
+                self.sent(responder.done(&Answer::encode(Ok(Done {}))), &socket);
+            }
+            Err(failure) => self.refuse(responder, from::CHAT, failure),
         }
     }
 
-    fn refuse(&self, socket: &SocketRef<A>, responder: Responder<A>, name: &str, failure: Failure) {
+    pub(super) fn refuse(&self, responder: Responder<A>, name: &str, failure: Failure) {
         self.shared.metrics.request_errors.inc();
-        self.sent(responder.fail(name, failure), socket);
+        let socket = responder.socket().clone();
+        self.sent(responder.fail(name, failure), &socket);
     }
 
     /// A client that missed an answer would wait for it for ever: it is ended, and comes back.
@@ -263,6 +307,6 @@ impl<A: Adapter> Client<A> {
 }
 
 fn unknown_event(name: &str) -> Failure {
-    let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY, from::CHAT].join(", ");
+    let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY, from::CHAT, from::REFRESH].join(", ");
     Failure::new(ErrorCode::UnknownEvent, format!("there is no event \"{}\": must be one of {known}", short(name)))
 }

@@ -107,8 +107,13 @@ impl<A: Adapter> Responder<A> {
         Self { line, ack }
     }
 
-    /// Makes it answer `request`: on success without a callback by the event `answered_by`.
-    pub(super) fn answer_to(self, request: &str, answered_by: &'static str) -> Answerer<A> {
+    /// Who sent it.
+    pub(super) fn socket(&self) -> &SocketRef<A> {
+        &self.line.socket
+    }
+
+    /// Makes it answer `request`: on success without a callback by the event `answered_by`, or by silence.
+    pub(super) fn answer_to(self, request: &str, answered_by: Option<&'static str>) -> Answerer<A> {
         Answerer { responder: self, request: request.to_owned(), answered_by }
     }
 
@@ -130,7 +135,14 @@ impl<A: Adapter> Responder<A> {
 pub(super) struct Answerer<A: Adapter> {
     responder: Responder<A>,
     request: String,
-    answered_by: &'static str,
+    answered_by: Option<&'static str>,
+}
+
+impl<A: Adapter> Answerer<A> {
+    /// Whose request it was.
+    pub(super) fn socket(&self) -> &SocketRef<A> {
+        self.responder.socket()
+    }
 }
 
 impl<A: Adapter> Reply for Answerer<A> {
@@ -140,10 +152,11 @@ impl<A: Adapter> Reply for Answerer<A> {
 
     fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> Sent {
         let Responder { line, ack } = self.responder;
-        match (answer, ack) {
-            (Err(failure), ack) => Responder { line, ack }.fail(&self.request, failure),
-            (Ok(body), Some(ack)) => line.send_ack(ack.id, ack.sender, &body),
-            (Ok(body), None) => line.send(self.answered_by, &body),
+        match (answer, ack, self.answered_by) {
+            (Err(failure), ack, _) => Responder { line, ack }.fail(&self.request, failure),
+            (Ok(body), Some(ack), _) => line.send_ack(ack.id, ack.sender, &body),
+            (Ok(body), None, Some(event)) => line.send(event, &body),
+            (Ok(_), None, None) => Sent::Done,
         }
     }
 }

@@ -13,7 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use crate::net::{Closer, Upgrades};
 
 /// The headers of a handshake that are of use after it: to the engine, and to those who ask who the client is.
-const KEPT: [HeaderName; 8] = [
+const KEPT: [HeaderName; 9] = [
     SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION,
     UPGRADE,
@@ -22,6 +22,7 @@ const KEPT: [HeaderName; 8] = [
     AUTHORIZATION,
     FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-request-id"),
 ];
 
 /// A request for a WebSocket.

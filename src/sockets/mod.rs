@@ -1,10 +1,13 @@
 mod across;
 mod client;
 mod event;
+mod expiry;
 mod handshake;
 mod line;
+mod people;
 mod polls;
 mod tell;
+mod who;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +29,7 @@ use socketioxide_redis::{CustomRedisAdapter, RedisAdapterConfig, RedisAdapterCtr
 use tokio::sync::mpsc;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::fanout::Handle;
 use crate::metrics::Metrics;
@@ -33,6 +37,7 @@ use crate::net::{Closer, Upgrades};
 use across::Across;
 use client::Client;
 use event::Event;
+use expiry::Expiries;
 use handshake::{WebSocketRequest, note_handshake};
 use polls::note_poll;
 
@@ -89,6 +94,7 @@ pub struct Settings {
 pub struct Edge {
     io: SocketIo<Rooming>,
     router: Router,
+    shared: Arc<Shared>,
 }
 
 /// Carries what is said to rooms, on this replica and across.
@@ -98,8 +104,8 @@ pub struct Messages {
     router: TowerToHyperService<Router>,
     path: String,
     errands: mpsc::Receiver<Errand>,
-    server_id: String,
-    metrics: Arc<Metrics>,
+    expiries: Arc<Expiries<Rooming>>,
+    shared: Arc<Shared>,
 }
 
 /// What handlers want done that they cannot wait for.
@@ -113,6 +119,7 @@ enum Errand {
 /// What every client's handlers share.
 struct Shared {
     fanout: Handle,
+    auth: Arc<Auth>,
     metrics: Arc<Metrics>,
     clock: Clock,
     upgrades: Upgrades,
@@ -131,6 +138,7 @@ impl Edge {
     pub async fn new(
         settings: &Settings,
         fanout: Handle,
+        auth: Arc<Auth>,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<(Self, Messages), fred::error::Error> {
@@ -160,7 +168,8 @@ impl Edge {
         let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
         let shared = Arc::new(Shared {
             fanout,
-            metrics: metrics.clone(),
+            auth,
+            metrics,
             clock,
             upgrades: upgrades.clone(),
             server_id: settings.server_id.clone(),
@@ -169,7 +178,8 @@ impl Edge {
             buffer_bytes: settings.client_buffer_bytes,
             errands: sender,
         });
-        serve_namespace(&io, &shared).await;
+        let expiries = Arc::new(Expiries::new(&shared.auth, shared.clock.clone()));
+        serve_namespace(&io, &shared, &expiries).await;
         upgrades.on_end({
             let io = io.clone();
             move |session| {
@@ -197,10 +207,10 @@ impl Edge {
             router: inside,
             path: path.clone(),
             errands,
-            server_id: settings.server_id.clone(),
-            metrics,
+            expiries,
+            shared: shared.clone(),
         };
-        Ok((Self { io, router }, messages))
+        Ok((Self { io, router, shared }, messages))
     }
 
     /// The routes of the endpoint.
@@ -237,17 +247,23 @@ fn room_of(name: &str) -> String {
 ///
 /// They are registered before the connection stands (in the middleware), not after (in the connect handler): a client
 /// may send its first event as soon as it has read that it is connected, and one that finds no handler is lost.
-async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
+async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>, expiries: &Arc<Expiries<Rooming>>) {
     let prepare = {
-        let shared = shared.clone();
+        let (shared, expiries) = (shared.clone(), expiries.clone());
         async move |socket: SocketRef<Rooming>, TryData(auth): TryData<serde_json::Value>| {
-            let client = Arc::new(Client::new(shared.clone(), &socket));
-            socket.extensions.insert(client.clone());
-            if auth.is_err() {
+            let id = Client::<Rooming>::next_id();
+            let Ok(auth) = auth else {
                 shared.metrics.protocol_errors.inc();
                 shared.close(&socket);
                 return Err(BROKEN_AUTH);
-            }
+            };
+            let identity = who::identify(&shared.auth, &socket, &auth).map_err(|denied| {
+                shared.metrics.connections_refused.inc();
+                who::log_refused(id, &socket, &denied);
+                denied.code().as_str()
+            })?;
+            let client = Arc::new(Client::new(id, identity, &socket, shared.clone(), expiries.clone()));
+            socket.extensions.insert(client.clone());
             socket.on_fallback({
                 let client = client.clone();
                 // Not an async block's business: events are carried out here, in the order in which they came.
@@ -257,6 +273,7 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>) {
                 }
             });
             socket.on_disconnect(move |reason: DisconnectReason| {
+                who::log_gone(id, reason);
                 client.count(reason);
                 let joined = client.gone();
                 async move {

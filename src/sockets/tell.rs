@@ -24,7 +24,7 @@ struct Told<'a> {
 impl Messages {
     /// Sends what is said here, and hands on what comes from other replicas, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let across = self.across.clone();
+        let (across, expiries, shared) = (self.across.clone(), self.expiries.clone(), self.shared.clone());
         let run = async {
             let channel = format!("{CHANNEL_PREFIX}-told");
             // Cannot fail: see `Across`.
@@ -34,7 +34,7 @@ impl Messages {
                     errand = self.errands.recv() => match errand {
                         Some(Errand::Tell { room, event, body }) => {
                             self.deliver(&room, event, &body);
-                            let server = self.server_id.as_str().into();
+                            let server = self.shared.server_id.as_str().into();
                             let told = Told { server, room: room.into(), event: event.into(), body: &body };
                             if let Ok(json) = serde_json::to_vec(&told) {
                                 let Ok(()) = across.publish(channel.clone(), json).await;
@@ -47,10 +47,10 @@ impl Messages {
                     },
                     Some((_, json)) = heard.next() => match serde_json::from_slice::<Told<'_>>(&json) {
                         // What was said here was delivered here.
-                        Ok(told) if told.server == self.server_id => {}
+                        Ok(told) if told.server == self.shared.server_id => {}
                         Ok(told) => self.deliver(&told.room, &told.event, told.body),
                         Err(error) => {
-                            self.metrics.messages_lost.inc();
+                            self.shared.metrics.messages_lost.inc();
                             tracing::warn!(%error, "a message of another replica cannot be read");
                         }
                     }
@@ -60,6 +60,7 @@ impl Messages {
         tokio::select! {
             () = across.run(stop.clone()) => {}
             () = run => {}
+            () = expiries.watch(|socket| shared.close(socket)) => {}
             () = stop.cancelled() => {}
         }
     }
@@ -74,7 +75,7 @@ impl Messages {
             if let Some(line) = client.and_then(|client| client.line())
                 && line.pass_on(event, body) == Sent::Dropped
             {
-                self.metrics.messages_dropped.inc();
+                self.shared.metrics.messages_dropped.inc();
             }
         }
     }

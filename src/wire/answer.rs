@@ -102,7 +102,7 @@ pub struct ChatMessage<'a> {
     pub room: &'a str,
     /// What was said.
     pub text: &'a str,
-    /// Who said it; null while nobody has a name.
+    /// Who said it: null for who has no name.
     pub from: Option<&'a str>,
     /// The id of the replica that took it.
     pub server: &'a str,
@@ -185,7 +185,7 @@ impl Failure {
     }
 }
 
-fn encode(value: &impl Serialize) -> Box<RawValue> {
+pub(super) fn encode(value: &impl Serialize) -> Box<RawValue> {
     // Maps with text keys, numbers and texts only: serialising them cannot fail.
     serde_json::value::to_raw_value(value).unwrap_or_default()
 }

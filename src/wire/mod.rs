@@ -1,6 +1,7 @@
 mod answer;
 mod request;
 mod tick;
+mod token;
 
 mod packet;
 pub use packet::{ack_packet, event_packet};
@@ -10,10 +11,11 @@ pub use request::{
     Chat, DEFAULT_ROOM, MAX_SYMBOLS_PER_REQUEST, MaxRate, Pace, Subscribe, Symbols, Unsubscribe, cut, short,
 };
 pub use tick::{encode_tick, encode_ticks};
+pub use token::{Refresh, Refreshed, TokenExpiring};
 
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Names of the events that clients send.
 pub mod from_client {
@@ -27,6 +29,8 @@ pub mod from_client {
     pub const CHAT: &str = "chat";
     /// [`PING`] under a name that JS 2.x clients can send: they keep `ping` to themselves.
     pub const LATENCY: &str = "latency";
+    /// Brings a new token.
+    pub const REFRESH: &str = "refresh";
 }
 
 /// Names of the events that clients get, but for those of ticks, which are settings.
@@ -43,13 +47,14 @@ pub mod to_client {
     pub const STATUS: &str = "status";
     /// Something that was said to a room.
     pub const CHAT_MESSAGE: &str = "chat-message";
+    /// Says that the token's end is near.
+    pub const TOKEN_EXPIRING: &str = "token-expiring";
     /// Says what failed where there is no callback.
     pub const ERROR: &str = "error";
 }
 
 /// Why a request failed, as clients see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// Well-formed, but not what is allowed.
     InvalidPayload,
@@ -61,8 +66,37 @@ pub enum ErrorCode {
     TooManySymbols,
     /// The client does not get this symbol's ticks.
     NotSubscribed,
+    /// The client's token does not allow it.
+    Forbidden,
+    /// There is no token that is good.
+    Unauthorized,
+    /// The token was good.
+    TokenExpired,
     /// The server cannot do it now; later it may.
     Unavailable,
+}
+
+impl ErrorCode {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidPayload => "invalid_payload",
+            Self::UnknownEvent => "unknown_event",
+            Self::UnknownSymbol => "unknown_symbol",
+            Self::TooManySymbols => "too_many_symbols",
+            Self::NotSubscribed => "not_subscribed",
+            Self::Forbidden => "forbidden",
+            Self::Unauthorized => "unauthorized",
+            Self::TokenExpired => "token_expired",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// In which shape a client gets ticks.

@@ -197,7 +197,7 @@ impl Unsubscribe {
 }
 
 /// Parses well-formed JSON; what fails is nested too deep (128 levels).
-fn read(payload: Option<&RawValue>) -> Result<Value, Failure> {
+pub(super) fn read(payload: Option<&RawValue>) -> Result<Value, Failure> {
     match payload {
         None => Ok(Value::Null),
         Some(raw) => serde_json::from_str(raw.get()).map_err(|_| {
@@ -270,7 +270,7 @@ fn symbols(field: &str, value: Value) -> Result<Symbols, Failure> {
 }
 
 /// A client's value for a message, shortened.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => format!("\"{}\"", short(text)),
         Value::Array(values) => format!("an array of {}", values.len()),

@@ -25,12 +25,25 @@ impl Client {
 
     /// Connects to the default namespace over a connection that stands.
     pub(crate) async fn connect_over(stream: TcpStream) -> Self {
+        let mut client = Self::open(stream).await;
+        client.send("40").await;
+        assert!(client.packet().await.starts_with("40{"));
+        client
+    }
+
+    /// Asks for the default namespace with these credentials, and returns the packet that answers.
+    pub(crate) async fn connect_with(server: SocketAddr, auth: &Value) -> (Self, String) {
+        let mut client = Self::open(TcpStream::connect(server).await.expect("the server listens")).await;
+        client.send(&format!("40{auth}")).await;
+        let answer = client.packet().await;
+        (client, answer)
+    }
+
+    async fn open(stream: TcpStream) -> Self {
         let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", stream.peer_addr().expect("a peer"));
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("the server accepts");
         let mut client = Self { socket, last_ack: 0 };
         assert!(client.packet().await.starts_with("0{"));
-        client.send("40").await;
-        assert!(client.packet().await.starts_with("40{"));
         client
     }
 
@@ -86,7 +99,7 @@ impl Client {
     }
 
     /// The next packet; pings are answered on the way.
-    async fn packet(&mut self) -> String {
+    pub(crate) async fn packet(&mut self) -> String {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("in time");
             match message.expect("the connection stands").expect("a message") {

@@ -118,6 +118,8 @@ const KEPT_IN: &[(&str, &[&str], &str)] = &[
         &["src/bus/", "src/sockets/across.rs", "src/sockets/mod.rs"],
         "Redis is the bus's, and what joins rooms",
     ),
+    ("jsonwebtoken", &["src/auth/"], "one place decides what a token is"),
+    ("use ring::", &["src/auth/"], "one place computes signatures and hashes"),
     ("tokio::spawn", &[], "long-lived tasks are spawned in app.rs, under its tracker"),
     ("JoinSet", &["src/app.rs"], "long-lived tasks are spawned in app.rs"),
     ("unbounded_channel", &[], "every channel is bounded"),

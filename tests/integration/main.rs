@@ -8,3 +8,4 @@ mod clock;
 mod house;
 mod server;
 mod settings;
+mod tokens;

@@ -41,8 +41,17 @@ fn check_config_prints_the_settings_and_where_they_come_from() {
 #[test]
 fn check_config_shows_no_secret() {
     let folder = tempfile::tempdir().unwrap();
-    let env = [("REDIS_URL", "redis://user:hunter2@host"), ("REDIS_PASSWORD", "hunter2")];
-    for (args, code) in [(&["check-config"][..], 0), (&["check-config", "--redis-url", "hunter2"], 2)] {
+    let env = [
+        ("REDIS_URL", "redis://user:hunter2@host"),
+        ("REDIS_PASSWORD", "hunter2"),
+        ("JWT_SECRET", "hunter2"),
+        ("API_KEY", "hunter2"),
+    ];
+    for (args, code) in [
+        (&["check-config"][..], 0),
+        (&["check-config", "--redis-url", "hunter2"], 2),
+        (&["check-config", "--jwt-secret", "hunter2", "--port", "********"], 2),
+    ] {
         let output = run(args, &env, folder.path());
         assert_eq!(output.status.code(), Some(code));
         let said = text(&output.stdout).to_owned() + text(&output.stderr);
@@ -76,6 +85,19 @@ fn a_wrong_value_names_itself_and_never_starts_a_server() {
         ("HISTORY_SECONDS", "1e3", "from 0 to 86400"),
         ("DRAIN_DEADLINE", "0", "from 100 to 600000"),
         ("SIMULATOR_SEED", "lucky", "must be a whole number"),
+        ("JWT_LEEWAY", "1m", "from 0 to 300000"),
+        ("TOKEN_IN_QUERY", "maybe", "must be true or false"),
+        ("TOKEN_EXPIRY_NOTICE", "-1", "from 0 to 3600000"),
+        ("ALLOW_ANONYMOUS", "guests", "must be true or false"),
+        ("ANONYMOUS_SYMBOLS", "BTC,,ETH", "1 to 128 bytes"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33", "must be addresses and networks"),
+        ("API_OPEN", "?", "must be true or false"),
+        ("LOG_TO_FILE", "yes please", "must be true or false"),
+        ("LOG_MAX_SIZE", "10mb", "from 1k to 100g"),
+        ("LOG_MAX_FILES", "0", "from 1 to 1000"),
+        ("JWT_PUBLIC_KEY_FILE", "/nowhere/key.pem", "cannot be read"),
+        ("JWT_JWKS_FILE", "/etc/hostname", "is no JSON"),
+        ("API_KEYS_FILE", "/nowhere/keys.json", "cannot be read"),
     ] {
         for command in ["check-config", "serve"] {
             let output = run(&[command], &[(name, value)], folder.path());
@@ -122,4 +144,49 @@ fn the_example_is_what_the_server_starts_with() {
         let name = line.split('=').next().unwrap();
         assert!(text.contains(&format!("{name}=")), "{name} is not in .env.example");
     }
+}
+
+#[test]
+fn every_setting_is_in_the_table_of_the_readme() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = readme.lines().filter(|line| line.starts_with("| `")).collect();
+    for line in text(&run(&["check-config"], &[], folder.path()).stdout).lines() {
+        let name = line.split('=').next().unwrap();
+        assert!(rows.contains(&format!("`{name}`")), "{name} is not in the table");
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_never_starts_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let output = run(&[], &[("LOG_TO_FILE", "true"), ("LOG_DIR", "file")], folder.path());
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("error: LOG_DIR (--log-dir): \"file\" cannot be written to: "), "{said}");
+}
+
+#[test]
+fn tokens_and_keys_are_made_at_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = [("JWT_SECRET", "hunter2")];
+    let token = run(&["token", "--sub", "alice", "--allow-symbols", "BTC,ETH*", "--port", "1"], &env, folder.path());
+    assert!(token.status.success(), "{}", text(&token.stderr));
+    assert_eq!(text(&token.stdout).trim_end().split('.').count(), 3);
+    for (args, env, part) in [
+        (&["token", "--sub", "alice"][..], &[][..], "JWT_SECRET is not set"),
+        (&["token", "--sub", "alice", "--allow-symbols", ""], &env, "1 to 128 bytes"),
+        (&["token"], &env, "--sub"),
+        (&["key", "--name", "desk", "--scopes", "root"], &[], "must be publish, message or admin"),
+    ] {
+        let output = run(args, env, folder.path());
+        assert!(!output.status.success() && text(&output.stderr).contains(part), "{}", text(&output.stderr));
+    }
+    let key = run(&["key", "--name", "desk", "--scopes", "publish,admin"], &[], folder.path());
+    let lines: Vec<&str> = text(&key.stdout).lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("tickcast_"), "{lines:?}");
+    assert!(
+        lines[1].starts_with(r#"{"name":"desk","sha256":""#) && lines[1].ends_with(r#""scopes":["publish","admin"]}"#)
+    );
 }

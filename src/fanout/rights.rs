@@ -1,0 +1,28 @@
+//! What a client may get, where that is less than everything.
+
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::cohort::want_for;
+use super::shard::Shard;
+use crate::pattern::Patterns;
+use crate::wire::{Answer, ErrorCode, Refreshed, Rejected, cut, short};
+
+impl Shard {
+    /// From now on the client may get these symbols alone: what else it gets ends before the answer, which is returned.
+    pub(super) fn allow(&mut self, slot: usize, allowed: Patterns, expires_in_ms: u64, now: Instant) -> Box<RawValue> {
+        let before = self.wants(slot);
+        self.sessions[slot].wishes.allow(allowed);
+        self.rearrange(slot, |_| false, now);
+        let after = self.wants(slot);
+        let ended = before.iter().filter(|want| want_for(&after, want.id).is_none());
+        let ended = ended.map(|want| self.symbols[want.id.index()].clone()).collect();
+        Answer::encode(Ok(Refreshed { expires_in_ms, ended }))
+    }
+}
+
+/// Whether there is such a symbol is not said to who may not get it.
+pub(super) fn forbidden_symbol(name: &str) -> Rejected {
+    let message = format!("\"{}\" is not allowed by your token", short(name));
+    Rejected { symbol: cut(name), code: ErrorCode::Forbidden, message }
+}
