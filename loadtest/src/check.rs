@@ -28,7 +28,7 @@ pub struct Findings {
     pub numbered: u64,
     /// Updates that were lost as far as an earlier report knows, and came late in this one.
     #[serde(skip)]
-    found_late: u64,
+    pub found_late: u64,
 }
 
 impl Findings {
@@ -107,8 +107,8 @@ impl Stream {
         found.numbered += 1;
         let n = u64::from(tick.n.max(1));
         if self.is_new_epoch(tick) {
-            // A stream whose epoch was not said so far gets its name now, and goes on.
-            if self.epoch != 0 {
+            // A stream whose epoch was not said so far gets its name where it goes on; else it is another one.
+            if self.epoch != 0 || (self.first != 0 && (seq + 1).saturating_sub(n) != self.last + 1) {
                 found.epoch_changes += 1;
                 self.first = 0;
             }

@@ -54,6 +54,10 @@ fn an_epoch_starts_over_and_may_be_named_late() {
     stream.take(&Tick { epoch: 2, ..tick(1000, 1) }, &mut prices, &mut found);
     stream.take(&tick(1001, 1), &mut prices, &mut found);
     assert_eq!(found, Findings { epoch_changes: 1, numbered: 4, ..Findings::default() });
+    let mut unnamed = Stream::default();
+    unnamed.take(&tick(5, 1), &mut prices, &mut found);
+    unnamed.take(&Tick { epoch: 1, ..tick(9, 1) }, &mut prices, &mut found);
+    assert_eq!((found.epoch_changes, found.lost), (2, 0), "it was another one");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use mio::{Events, Poll};
 
 use crate::args::{Options, Target};
 use crate::client::track::Subscription;
-use crate::client::{Client, ROLES, Shared, Stage};
+use crate::client::{Client, ROLES, Ready, Shared, Stage};
 use crate::clock::wall_us;
 use crate::measure::{Fault, Figures, Notes};
 use crate::plan::{Act, Plan, Step};
@@ -271,16 +271,12 @@ impl Run<'_> {
         if client.stage == Stage::Ended {
             return;
         }
-        let closed = event.is_read_closed() || event.is_error();
-        let result = if closed && client.reads_apart(&self.shared) {
-            Err("closed by the server".into())
-        } else {
-            client.event(
-                role,
-                (event.is_readable() || closed, event.is_writable() || event.is_error()),
-                &mut self.shared,
-            )
+        let ready = Ready {
+            readable: event.is_readable(),
+            writable: event.is_writable() || event.is_error(),
+            closed: event.is_read_closed() || event.is_error(),
         };
+        let result = client.event(role, ready, &mut self.shared);
         if let Err(why) = result {
             self.end(index, &why);
         }

@@ -62,6 +62,17 @@ pub struct Shared {
     pub buffer: Vec<u8>,
 }
 
+/// What a connection is ready for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    /// There is something to read.
+    pub readable: bool,
+    /// Something can be sent, or the connection is made, or has failed.
+    pub writable: bool,
+    /// The server has closed it.
+    pub closed: bool,
+}
+
 /// How far a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -129,19 +140,18 @@ impl Client {
     ///
     /// # Errors
     /// Why the client is at its end.
-    pub fn event(
-        &mut self,
-        role: usize,
-        (readable, writable): (bool, bool),
-        shared: &mut Shared,
-    ) -> Result<(), String> {
-        if writable && let Some(link) = &mut self.links[role] {
+    pub fn event(&mut self, role: usize, ready: Ready, shared: &mut Shared) -> Result<(), String> {
+        if ready.writable
+            && let Some(link) = &mut self.links[role]
+        {
             link.writable().map_err(|error| said(&error))?;
         }
-        if readable && !self.reads_apart(shared) {
-            self.read(role, usize::MAX, shared)?;
+        match (ready.readable || ready.closed, self.reads_apart(shared)) {
+            (true, false) => self.read(role, usize::MAX, ready.closed, shared),
+            // Nobody reads up to the end.
+            (true, true) if ready.closed => self.broken(role, "closed by the server"),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// True once it reads slowly or not at all: from when it has subscribed, over the transport that it stays with.
@@ -156,10 +166,11 @@ impl Client {
     /// # Errors
     /// Why the client is at its end.
     pub fn read_slowly(&mut self, bytes: usize, shared: &mut Shared) -> Result<(), String> {
-        (0..ROLES).try_for_each(|role| self.read(role, bytes, shared))
+        (0..ROLES).try_for_each(|role| self.read(role, bytes, false, shared))
     }
 
-    fn read(&mut self, role: usize, mut most: usize, shared: &mut Shared) -> Result<(), String> {
+    /// Reads what there is; up to the end, where the server has closed the connection: that is told once.
+    fn read(&mut self, role: usize, mut most: usize, closed: bool, shared: &mut Shared) -> Result<(), String> {
         let mut buffer = std::mem::take(&mut shared.buffer);
         let mut result = Ok(());
         while result.is_ok() && most > 0 {
@@ -180,7 +191,7 @@ impl Client {
                         _ => self.response_bytes(role, &buffer[..bytes], now_us, shared),
                     };
                     // Less than asked for: it was all there is.
-                    if bytes < fits {
+                    if bytes < fits && !closed {
                         break;
                     }
                     most -= bytes;
