@@ -24,6 +24,8 @@ const MISTAKEN: u8 = 2;
 /// It could not run.
 const UNABLE: u8 = 3;
 
+/// The standard output, as a file.
+const STANDARD: &str = "-";
 /// Files that are open besides connections.
 const OTHER_FILES: u64 = 32;
 /// Seconds between two lines of progress, where they cannot be written over each other.
@@ -89,6 +91,13 @@ fn prepare(options: &Options, plan: &Plan) -> anyhow::Result<()> {
     if !pids.is_empty() && Usage::now(pids).server.is_none() {
         bail!("--pid {}: there is no such process", pids.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
     }
+    // A file that cannot be written is better known now than after the run.
+    for path in
+        options.report.json.iter().chain(&options.report.html).filter(|path| path.as_path() != Path::new(STANDARD))
+    {
+        let opened = fs::OpenOptions::new().append(true).create(true).open(path);
+        opened.with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let each = if options.clients.transport == Transport::Websocket { 1 } else { 2 };
     let (needed, limit) = (plan.peak() * each + OTHER_FILES, raise_open_files());
     if needed > limit {
@@ -102,15 +111,16 @@ fn prepare(options: &Options, plan: &Plan) -> anyhow::Result<()> {
 }
 
 fn deliver(options: &Options, report: &Report) -> anyhow::Result<()> {
-    let summary = report.to_string();
+    if let Some(path) = &options.report.html {
+        write(path, &report.html())?;
+    }
     let json = || serde_json::to_string_pretty(report).context("cannot write JSON").map(|json| json + "\n");
-    let standard = Path::new("-");
     match options.report.json.as_deref() {
-        Some(path) if path == standard => return print(&json()?),
+        Some(path) if path == Path::new(STANDARD) => return print(&json()?),
         Some(path) => write(path, &json()?)?,
         None => {}
     }
-    print(&summary)
+    print(&report.to_string())
 }
 
 fn write(path: &Path, contents: &str) -> anyhow::Result<()> {

@@ -1,6 +1,8 @@
 //! What a run has found, as data: the JSON is this as it stands, the summary and the HTML are made of it.
 
 mod criteria;
+mod html;
+mod plot;
 mod row;
 pub mod text;
 

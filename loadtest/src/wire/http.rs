@@ -9,6 +9,11 @@ const MAX_HEADERS: usize = 64;
 /// The longest head of a response, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
+/// What every client asks for a WebSocket with (the sample of RFC 6455: nobody caches a load test), and what a server that
+/// knows the protocol answers to it.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Request<'a> {
@@ -52,8 +57,11 @@ impl Requests {
         out.extend(line.as_bytes());
         match request {
             Request::Upgrade(_) => out.extend(
-                b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                format!(
+                    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: {KEY}\r\n\r\n"
+                )
+                .as_bytes(),
             ),
             Request::Poll(_) => out.extend(b"Accept: */*\r\n\r\n"),
             Request::Post(_, body) => {
@@ -101,6 +109,10 @@ pub fn response(bytes: &[u8]) -> Result<Option<Response>, String> {
             .and_then(|header| std::str::from_utf8(header.value).ok())
     };
     let closes = header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    let accept = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case("sec-websocket-accept"));
+    if status == 101 && accept.is_none_or(|header| header.value != ACCEPT) {
+        return Err("a WebSocket without the right Sec-WebSocket-Accept".into());
+    }
     if status == 101 || status == 204 || status == 304 {
         return Ok(Some(Response { status, body: Vec::new(), closes, bytes: at }));
     }
@@ -146,7 +158,7 @@ mod tests {
         let cases: [(&[u8], &[u8]); 3] = [
             (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", b"abc"),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", b"abc"),
-            (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", b""),
+            (b"HTTP/1.1 101 Switching\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", b""),
         ];
         for (bytes, body) in cases {
             for cut in 0..bytes.len() {
@@ -162,5 +174,6 @@ mod tests {
     fn what_is_not_a_response_is_said() {
         assert!(response(b"SSH-2.0-OpenSSH\r\n\r\n").unwrap_err().starts_with("not an HTTP response"));
         assert!(response(b"HTTP/1.1 200 OK\r\n\r\n").is_err(), "no length");
+        assert!(response(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n").is_err(), "no accept");
     }
 }

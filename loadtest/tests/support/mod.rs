@@ -1,5 +1,7 @@
 //! A feed that can be made to misbehave: WebSocket only, one symbol, a thousand ticks a second.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows only functions marked as tests, not what they call")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -53,8 +55,9 @@ impl Default for Deeds {
 
 /// A feed that runs until it is dropped.
 pub struct Feed {
-    pub address: SocketAddr,
+    address: SocketAddr,
     stop: Arc<AtomicBool>,
+    subscribed: Arc<AtomicUsize>,
 }
 
 impl Drop for Feed {
@@ -70,13 +73,14 @@ impl Feed {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, stop, clients) =
             (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)), AtomicUsize::new(0));
-        let (stopped, begin) = (stop.clone(), Instant::now());
+        let subscribed = Arc::new(AtomicUsize::new(0));
+        let (stopped, begin, counter) = (stop.clone(), Instant::now(), subscribed.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let (stop, mut stream) = (stopped.clone(), stream.unwrap());
+                let (stop, counter, mut stream) = (stopped.clone(), counter.clone(), stream.unwrap());
                 // Who connects only to see whether somebody listens is no client.
                 let Some(request) = request(&mut stream) else {
                     continue;
@@ -84,10 +88,16 @@ impl Feed {
                 assert!(request.contains("transport=websocket"), "{request}");
                 let client = clients.fetch_add(1, Ordering::Relaxed);
                 // It ends when the tester leaves.
-                thread::spawn(move || serve(stream, client, deeds, begin, &stop));
+                thread::spawn(move || serve(stream, client, deeds, begin, (&stop, &counter)));
             }
         });
-        Self { address, stop }
+        Self { address, stop, subscribed }
+    }
+
+    /// How many clients have subscribed so far.
+    #[allow(dead_code, reason = "not every test waits for it")]
+    pub fn subscribed(&self) -> usize {
+        self.subscribed.load(Ordering::Relaxed)
     }
 
     pub fn url(&self) -> String {
@@ -107,7 +117,13 @@ fn request(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8(request).ok()
 }
 
-fn serve(mut stream: TcpStream, client: usize, deeds: Deeds, begin: Instant, stop: &AtomicBool) -> Option<()> {
+fn serve(
+    mut stream: TcpStream,
+    client: usize,
+    deeds: Deeds,
+    begin: Instant,
+    (stop, subscribed): (&AtomicBool, &AtomicUsize),
+) -> Option<()> {
     let elapsed_ms = || u64::try_from(begin.elapsed().as_millis()).unwrap();
     stream
         .write_all(
@@ -120,6 +136,7 @@ fn serve(mut stream: TcpStream, client: usize, deeds: Deeds, begin: Instant, sto
     send(&mut stream, deeds.enter)?;
     let subscribe = receive(&mut stream)?;
     assert!(subscribe.starts_with(r#"420["subscribe","#), "{subscribe}");
+    subscribed.fetch_add(1, Ordering::Relaxed);
     let (from, mut sent) = (elapsed_ms(), elapsed_ms() + 1);
     // What this feed sends at that number, or the plain tick of it where it sends nothing.
     let first = (deeds.ticks)(sent, client).pop().unwrap_or_else(|| plain(sent));
