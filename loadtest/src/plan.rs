@@ -199,9 +199,12 @@ impl Plan {
     /// Everything that is to happen, in order.
     pub fn steps(&self) -> Vec<Step> {
         let (mut steps, mut begin, mut clients) = (Vec::new(), Duration::ZERO, 0);
+        // Those of a spike go when the next phase has begun: at the end of their own they are still there.
+        let mut leaving = 0;
         for (index, phase) in self.phases.iter().enumerate() {
             let mut step = |at, act| steps.push(Step { at, act });
             step(begin, Act::Begin(index));
+            (0..std::mem::take(&mut leaving)).for_each(|_| step(begin, Act::Leave));
             match *phase {
                 Phase::Ramp { to, length } => {
                     let (act, count) =
@@ -211,15 +214,16 @@ impl Plan {
                     }
                     clients = to;
                 }
-                Phase::Spike { extra, length } => {
+                Phase::Spike { extra, .. } => {
                     (0..extra).for_each(|_| step(begin, Act::Arrive));
-                    (0..extra).for_each(|_| step(begin + length, Act::Leave));
+                    leaving = extra;
                 }
                 Phase::Storm { share, .. } => step(begin, Act::Cut(share)),
                 Phase::Settle { .. } | Phase::Hold { .. } => {}
             }
             begin += phase.length();
         }
+        steps.extend((0..leaving).map(|_| Step { at: begin, act: Act::Leave }));
         steps
     }
 }

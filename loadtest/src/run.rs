@@ -78,6 +78,9 @@ pub fn run(
     let interrupted = run.carry_out(plan, &mut poll, stop, &mut tell)?;
     run.give_up_waiting();
     run.recorder.end(wall_us(), &mut run.clients, &mut run.shared.figures);
+    for client in &mut run.clients {
+        client.leave(&mut run.shared);
+    }
     Ok(Outcome { recorder: run.recorder, clients: run.clients, notes: run.shared.notes, sets, interrupted })
 }
 
@@ -206,10 +209,6 @@ impl Run<'_> {
                 second += Duration::from_secs(1);
             }
             if round >= end {
-                // What is planned for the very end.
-                for step in std::mem::take(&mut steps) {
-                    self.act(step, plan, start);
-                }
                 return Ok(false);
             }
             if stop.load(Ordering::Relaxed) {
