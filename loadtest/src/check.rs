@@ -47,10 +47,9 @@ impl Findings {
         self.found_late -= settled;
     }
 
-    /// Something that grows with each fault: with whatever a server that keeps its word does not cause.
-    pub fn faults(&self) -> u64 {
-        // What comes late takes one off `lost` and adds one to `reordered`: it was counted when it was passed over.
-        self.lost + self.duplicates + self.reordered + self.two_prices + self.found_late
+    /// How often a server contradicted itself: by what came twice, out of order, or with another price.
+    pub fn contradictions(&self) -> u64 {
+        self.duplicates + self.reordered + self.two_prices
     }
 
     /// A number that was passed over came after all.

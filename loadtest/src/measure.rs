@@ -240,12 +240,14 @@ pub enum Fault {
     Silent,
     /// It got symbols that it had not asked for.
     Unasked,
-    /// An update was lost, came twice or out of order, or had two prices.
-    Continuity,
+    /// It lost an update.
+    Lost,
+    /// An update came twice or out of order, or had two prices.
+    Contradiction,
 }
 
 /// Every fault.
-pub const FAULTS: [Fault; 8] = [
+pub const FAULTS: [Fault; 9] = [
     Fault::ConnectFailed,
     Fault::Disconnected,
     Fault::Refused,
@@ -253,12 +255,13 @@ pub const FAULTS: [Fault; 8] = [
     Fault::Unreadable,
     Fault::Silent,
     Fault::Unasked,
-    Fault::Continuity,
+    Fault::Lost,
+    Fault::Contradiction,
 ];
 
 /// The faults of one client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults(u8);
+pub struct Faults(u16);
 
 impl Faults {
     /// Adds one.

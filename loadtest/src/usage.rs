@@ -14,6 +14,8 @@ pub struct Usage {
     pub server: Option<ServerUsage>,
     /// CPU of this process.
     pub own_cpu: Duration,
+    /// How long this process could have run, and no core was free for it.
+    pub own_wait: Duration,
     /// CPU of everybody.
     pub machine_cpu: Duration,
 }
@@ -34,7 +36,13 @@ pub struct ServerUsage {
 impl Usage {
     /// Up to now.
     pub fn now(pids: &[u32]) -> Self {
-        Self { at: Instant::now(), server: server(pids), own_cpu: own_cpu(), machine_cpu: machine_cpu() }
+        Self {
+            at: Instant::now(),
+            server: server(pids),
+            own_cpu: own_cpu(),
+            own_wait: own_wait(),
+            machine_cpu: machine_cpu(),
+        }
     }
 }
 
@@ -65,6 +73,12 @@ pub fn open_files(pids: &[u32]) -> Option<u64> {
 fn own_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Zero where the kernel does not count it. It is that of the main thread, which is the only one.
+fn own_wait() -> Duration {
+    let stat = fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    Duration::from_nanos(stat.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0))
 }
 
 /// Everything but idle and waiting for disks.

@@ -255,13 +255,18 @@ impl Client {
                 received.events += 1;
                 for tick in ticks {
                     let (subscription, _) = &subscriptions[self.set];
-                    let faults = (received.continuity.faults(), received.unasked);
+                    let continuity = &received.continuity;
+                    let before = (continuity.lost, continuity.contradictions(), received.unasked);
                     self.track.take(subscription, tick, stream, now_us, (prices, received));
-                    if received.continuity.faults() != faults.0 {
-                        self.faults.add(Fault::Continuity);
-                    }
-                    if received.unasked != faults.1 {
-                        self.faults.add(Fault::Unasked);
+                    let continuity = &received.continuity;
+                    for (grew, fault) in [
+                        (continuity.lost > before.0, Fault::Lost),
+                        (continuity.contradictions() > before.1, Fault::Contradiction),
+                        (received.unasked > before.2, Fault::Unasked),
+                    ] {
+                        if grew {
+                            self.faults.add(fault);
+                        }
                     }
                 }
             }

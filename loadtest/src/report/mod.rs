@@ -27,6 +27,8 @@ pub const VERSION: u32 = 1;
 const BUSY_CPU: f64 = 0.9;
 /// A round of the loop that takes longer than this (ms) shows in the latency.
 const LONG_ROUND_MS: f64 = 20.0;
+/// Without a core for more of the time than this, and what came had to wait for the load generator.
+const LONG_WAIT: f64 = 0.1;
 /// More of a core than this in other processes is worth a word.
 const OTHER_CPU: f64 = 0.2;
 
@@ -200,12 +202,12 @@ fn clients(outcome: &Outcome, total: &Row) -> Clients {
     }
 }
 
-/// Who reads slowly loses updates, and may be ended for it: of those, only what no reading explains is a fault.
+/// Who reads slowly loses updates, and may be ended for it: only what that does not explain is an error.
 fn faulty(client: &crate::client::Client) -> bool {
     match client.class {
         Class::Healthy => !client.faults.is_empty(),
         Class::Slow | Class::Stalled => {
-            let of_reading = [Fault::Continuity, Fault::Disconnected, Fault::Silent];
+            let of_reading = [Fault::Lost, Fault::Disconnected, Fault::Silent];
             FAULTS.into_iter().any(|fault| client.faults.has(fault) && !of_reading.contains(&fault))
         }
     }
@@ -222,6 +224,11 @@ fn bottleneck(measured: &Row) -> Bottleneck {
         Some(format!(
             "it used {:.0} % of its core: the server may be able to send more, and sooner",
             generator.cpu_share * 100.0
+        ))
+    } else if generator.wait_share > LONG_WAIT {
+        Some(format!(
+            "for {:.0} % of the time it could have run and had no core: others were in its way, and latency has that in it",
+            generator.wait_share * 100.0
         ))
     } else if p99 > LONG_ROUND_MS {
         Some(format!("one in a hundred rounds of its loop took {p99:.0} ms or more, and latency has that in it"))

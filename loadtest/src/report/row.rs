@@ -95,6 +95,8 @@ pub struct Generator {
     pub cpu_s: f64,
     /// CPU, of its one core.
     pub cpu_share: f64,
+    /// The share of the time in which it could have run, and no core was free for it.
+    pub wait_share: f64,
     /// Rounds of its loop: so long anything may have waited for it.
     pub loop_ms: Times,
 }
@@ -119,6 +121,7 @@ impl Row {
         let live = last.map_or([0; 3], |phase| phase.live);
         let updates = figures.updates();
         let own_cpu_s = sum(phases, |phase| (phase.after.own_cpu - phase.before.own_cpu).as_secs_f64());
+        let own_wait_s = sum(phases, |phase| phase.after.own_wait.saturating_sub(phase.before.own_wait).as_secs_f64());
         let machine_cpu_s =
             sum(phases, |phase| phase.after.machine_cpu.saturating_sub(phase.before.machine_cpu).as_secs_f64());
         let server = server(phases, seconds, updates, live.iter().sum(), idle);
@@ -148,7 +151,12 @@ impl Row {
             continuity: healthy.continuity.clone(),
             classes: Classes { healthy, slow, stalled },
             server,
-            generator: Generator { cpu_s: rounded(own_cpu_s), cpu_share: share(own_cpu_s), loop_ms: rounds },
+            generator: Generator {
+                cpu_s: rounded(own_cpu_s),
+                cpu_share: share(own_cpu_s),
+                wait_share: share(own_wait_s),
+                loop_ms: rounds,
+            },
             machine: Machine { cpus: cores(), other_cpu_share: share(machine_cpu_s - own_cpu_s - server_cpu_s) },
         }
     }

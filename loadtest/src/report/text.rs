@@ -140,8 +140,9 @@ fn resources(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
     let generator = &row.generator;
     writeln!(
         f,
-        "  generator     {:.0} % of its core; a round of its loop: p99 {:.1} ms, max {:.1} ms",
+        "  generator     {:.0} % of its core, without one for {:.0} % of the time; a round of its loop: p99 {:.1} ms, max {:.1} ms",
         generator.cpu_share * 100.0,
+        generator.wait_share * 100.0,
         generator.loop_ms.percentile_ms(99.0).unwrap_or(0.0),
         generator.loop_ms.max_ms().unwrap_or(0.0)
     )?;
