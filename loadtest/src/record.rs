@@ -66,6 +66,8 @@ pub struct Recorder {
     /// True if the plan has holds, which are then what counts.
     holds: bool,
     current: Option<(Phase, Usage, Figures)>,
+    /// What was measured since the last whole second. A phase may end within it.
+    this_second: Figures,
     /// What was used before the first client.
     pub idle: Usage,
     latest: Usage,
@@ -85,6 +87,7 @@ impl Recorder {
             silent_after,
             holds: plan.phases.iter().any(|phase| phase.kind() == Kind::Hold),
             current: None,
+            this_second: Figures::default(),
             idle,
             latest: idle,
             phases: Vec::new(),
@@ -118,6 +121,7 @@ impl Recorder {
         };
         let after = Usage::now(&self.pids);
         sum.add(figures);
+        self.this_second.add(figures);
         figures.clear();
         if phase.kind() == Kind::Hold || !self.holds {
             self.hear(now_us, after.at - before.at, clients, &mut sum);
@@ -156,21 +160,23 @@ impl Recorder {
         let server_cpu = self.latest.server.zip(now.server).map(|(before, after)| {
             share((after.user_cpu + after.system_cpu).saturating_sub(before.user_cpu + before.system_cpu))
         });
-        let latency = &figures.classes[Class::Healthy as usize].latency_ms;
+        self.this_second.add(figures);
+        if let Some((_, _, sum)) = &mut self.current {
+            sum.add(figures);
+        }
+        figures.clear();
+        let latency = &self.this_second.classes[Class::Healthy as usize].latency_ms;
         let second = Second {
             at_s: rounded((now.at - self.start).as_secs_f64()),
             connected,
-            updates_per_s: (figures.updates() as f64 / seconds).round(),
+            updates_per_s: (self.this_second.updates() as f64 / seconds).round(),
             p50_ms: latency.percentile_ms(50.0),
             p99_ms: latency.percentile_ms(99.0),
             server_cpu,
             server_rss_kb: now.server.map(|server| server.rss_kb),
             generator_cpu: share(now.own_cpu.saturating_sub(self.latest.own_cpu)),
         };
-        if let Some((_, _, sum)) = &mut self.current {
-            sum.add(figures);
-            figures.clear();
-        }
+        self.this_second.clear();
         self.latest = now;
         let at = self.seconds.len();
         self.seconds.push(second);

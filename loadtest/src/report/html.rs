@@ -15,9 +15,9 @@ const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:900px;margin:2rem auto;\
 padding:0 1rem}\
 h1{font-size:1.4rem;margin-bottom:0}h2{font-size:1.05rem;margin:2rem 0 .3rem}p{margin:.3rem 0}\
-.soft,figcaption{color:var(--soft)}.scroll{overflow-x:auto}\
+.soft{color:var(--soft)}.scroll{overflow-x:auto}pre{font-size:.8rem;white-space:pre-wrap}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}\
-th,td{text-align:right;padding:.25rem .5rem;border-bottom:1px solid var(--rule);white-space:nowrap}\
+th,td{text-align:right;font-size:.9rem;padding:.25rem .4rem;border-bottom:1px solid var(--rule);white-space:nowrap}\
 th:first-child,td:first-child{text-align:left}\
 .pass{color:var(--good)}.fail{color:var(--bad)}\
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--soft)}\

@@ -36,10 +36,11 @@ pub fn lines(lines: &[Line<'_>], bands: &Bands) -> String {
         let _ = write!(svg, r#"<rect class="held" x="{left:.1}" y="{ABOVE}" width="{width:.1}" height="{height}"/>"#);
     }
     grid(&mut svg, top, y);
-    for step in 0..=4 {
-        let at = end * f64::from(step) / 4.0;
-        let anchor = if step == 4 { "end" } else { "middle" };
-        text(&mut svg, x(at), HEIGHT - 6.0, anchor, &format!("{at:.0} s"));
+    let step = interval(end);
+    let mut at = 0.0;
+    while at <= end {
+        text(&mut svg, x(at), HEIGHT - 6.0, if x(at) > WIDTH - 30.0 { "end" } else { "middle" }, &format!("{at} s"));
+        at += step;
     }
     for (number, line) in lines.iter().enumerate() {
         let (mut path, mut drawn) = (String::new(), false);
@@ -128,6 +129,13 @@ fn nice(most: f64) -> f64 {
     [1.0, 2.0, 4.0, 5.0, 8.0, 10.0].into_iter().map(|step| step * unit).find(|top| *top >= most).unwrap_or(most)
 }
 
+/// Seconds between two times that are written below a plot.
+fn interval(end_s: f64) -> f64 {
+    const MOST: f64 = 8.0;
+    let steps = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
+    steps.into_iter().find(|step| end_s / step <= MOST).unwrap_or(end_s / MOST)
+}
+
 /// A number with few letters.
 fn short(number: f64) -> String {
     let (number, unit) = match number {
@@ -146,6 +154,7 @@ mod tests {
     #[test]
     fn scales_end_on_round_numbers() {
         assert_eq!([0.0, 0.7, 1.0, 1.1, 37.0, 51_000.0].map(nice), [1.0, 0.8, 1.0, 2.0, 40.0, 80_000.0]);
+        assert_eq!([1.0, 13.0, 270.0, 1e9].map(interval), [1.0, 2.0, 60.0, 1.25e8]);
         assert_eq!([0.0, 2.5, 12_500.0, 2_000_000.0].map(short), ["0", "2.5", "12.5k", "2M"]);
     }
 
