@@ -11,8 +11,11 @@ RUN mkdir vendor && cd node_modules/socket.io-client/dist \
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 # Everything that others wrote, in a layer that stays until Cargo.lock changes: built for a program that does nothing.
+# The load tester is only named: it belongs to the workspace, and is not built.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && cargo build --release --locked
+COPY loadtest/Cargo.toml loadtest/
+RUN mkdir src loadtest/src && touch src/lib.rs loadtest/src/lib.rs && echo 'fn main() {}' > src/main.rs \
+ && cargo build --release --locked
 COPY build.rs ./
 COPY src src
 COPY static static

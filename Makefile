@@ -4,8 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# What a load test is aimed at.
+# What a load test is aimed at, and the options of ours.
 TARGET ?= http://localhost:3000
+ARGS ?=
 
 VENDOR := static/vendor
 LIBRARIES := socket.io.js socket.io.js.map socket.io.min.js socket.io.min.js.map socket.io.esm.min.js socket.io.esm.min.js.map
@@ -33,22 +34,27 @@ test: lint test-rust test-js ## Check and test everything (installs what it lack
 .PHONY: lint
 lint: vendor node_modules/.all ## Formatting, clippy, and the front end's checks
 	cargo fmt --check
-	cargo clippy --all-targets --quiet -- -D warnings
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	npm run --silent lint
 	npm run --silent types
 
 .PHONY: test-rust
-test-rust: vendor ## Unit tests, and the integration tests in Rust
-	cargo test --quiet
+test-rust: vendor ## Unit tests, and the integration tests in Rust, of the server and of the load tester
+	cargo test --workspace --quiet
 
 .PHONY: test-js
-test-js: vendor node_modules/.all loadtest/node_modules/.all ## The official clients, a browser, Redis, nginx and Artillery against the real server
+test-js: vendor node_modules/.all loadtest/node_modules/.all ## The official clients, a browser, Redis, nginx, Artillery and the load tester against the real server
 	tests/setup.sh chromium redis-server nginx openssl
-	cargo build --quiet
+	cargo build --workspace --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs
 
 .PHONY: loadtest
-loadtest: loadtest/node_modules/.all ## Artillery's Socket.IO load test (TARGET=http://localhost:8080 for another server)
+loadtest: ## Load a server that runs (TARGET=http://localhost:8080 for another one, ARGS="--help" for the options)
+	cargo build --release --quiet -p tickcast-loadtest
+	SERVER_URL=$${SERVER_URL:-$(TARGET)} target/release/tickcast-loadtest $(ARGS)
+
+.PHONY: artillery
+artillery: loadtest/node_modules/.all ## The same with Artillery, for a hundred clients
 	cd loadtest && TARGET=$(TARGET) npm test --silent
 
 .PHONY: vendor
