@@ -5,8 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Before a run others take less than this share of the machine, or it is waited for. */
 const IDLE_SHARE = 0.04;
-/** How long one look takes, and how long the machine is waited for (ms). */
-const LOOK_MS = 1_000;
+/** How long one look takes (ms). */
+export const LOOK_MS = 1_000;
 /** A run during which others took more than this share of the machine is disturbed. */
 export const DISTURBED_SHARE = 0.05;
 
@@ -35,18 +35,16 @@ export function busyShare(before) {
 }
 
 /**
- * Waits until the machine is idle.
+ * Waits until the machine is idle, or for so long; one look at least.
  *
- * @param {number} patience_ms
+ * @param {number} limit_ms
  * @param {AbortSignal} signal
- * @returns {Promise<boolean>} false: it was not, within this time
  */
-export async function idle(patience_ms, signal) {
-  const end = Date.now() + patience_ms;
+export async function idle(limit_ms, signal) {
+  const end = Date.now() + limit_ms;
   do {
     const { now } = busyShare();
     await sleep(LOOK_MS, undefined, { signal });
-    if (busyShare(now).share < IDLE_SHARE) return true;
+    if (busyShare(now).share < IDLE_SHARE) return;
   } while (Date.now() < end);
-  return false;
 }

@@ -1,8 +1,7 @@
 // What `bench/run.mjs` is asked for.
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { Refusal, releaseFolder } from './servers.mjs';
+import { Refusal } from './servers.mjs';
 import { ROWS, short } from './works.mjs';
 
 const REPEATS = { full: 3, quick: 1 };
@@ -62,7 +61,7 @@ export function options(args) {
     .map((row) => (values.quick ? short(row) : row))
     .map((row) => ({ ...row, repeats: row.few ? few : repeats }))
     .map((row) => (values.baseline ? withBaseline(row) : row));
-  return { ...values, rows, repeats, loadtest: join(releaseFolder(), 'tickcast-loadtest') };
+  return { ...values, rows };
 }
 
 /** Measures the baseline next to tickcast, wherever that is. */

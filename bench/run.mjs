@@ -1,13 +1,15 @@
 #!/usr/bin/env node
 // The benchmark: see `--help`, and CONTRIBUTING.md for how to read what it prints.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { describe as machine } from './machine.mjs';
 import { Meter } from './measure.mjs';
 import { options, usage } from './options.mjs';
 import { markdown, text } from './report.mjs';
 import { Results, compare } from './results.mjs';
-import { Refusal, servers } from './servers.mjs';
+import { Refusal, keep, servers } from './servers.mjs';
 import { lastKept } from './stats.mjs';
 import { SATURATION_MS, key } from './works.mjs';
 
@@ -68,9 +70,20 @@ async function main() {
     }
     return true;
   }
+  const folder = mkdtempSync(join(tmpdir(), 'tickcast-bench-'));
+  try {
+    return await measure(chosen, keep(servers(chosen), folder));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Measures what was chosen, and prints it. True if all of it could be. */
+async function measure(chosen, programs) {
+  const { loadtest, ...others } = programs;
   const meter = new Meter({
-    servers: servers(chosen),
-    loadtest: chosen.loadtest,
+    servers: others,
+    loadtest: loadtest.command,
     quick: chosen.quick,
     signal: abort.signal,
     say,
@@ -99,8 +112,8 @@ async function main() {
   };
   if (chosen.json) writeFileSync(chosen.json, `${JSON.stringify(data, null, 1)}\n`);
   if (chosen.markdown) writeFileSync(chosen.markdown, markdown(data));
-  const compared = chosen.compare ? compare(data, JSON.parse(readFileSync(chosen.compare, 'utf8'))) : [];
-  process.stdout.write(text(data, compared));
+  const before = chosen.compare && JSON.parse(readFileSync(chosen.compare, 'utf8'));
+  process.stdout.write(text(data, before ? compare(data, before) : []));
   return results.failures.length === 0;
 }
 

@@ -1,8 +1,8 @@
 // The servers that are compared: how each is started, on which settings, and how it is stopped.
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, copyFileSync, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -34,7 +34,7 @@ export function releaseFolder() {
 }
 
 /**
- * Every server, by name.
+ * Every server, by name, and the load tester.
  *
  * @param {{bin?: string, baseline?: string}} options binaries of tickcast
  */
@@ -50,8 +50,36 @@ export function servers({ bin, baseline } = {}) {
     },
     rooms: { ...built('tickcast-peer-rooms'), env: {} },
     floor: { ...built('tickcast-peer-floor'), env: {} },
+    loadtest: { ...built('tickcast-loadtest'), env: {} },
   };
   return baseline ? { ...all, baseline: { command: resolve(baseline), args: [], env: quiet } } : all;
+}
+
+/**
+ * Copies of the programs, which no build during the run can change.
+ *
+ * @param {Record<string, {command: string, args: string[], env: Record<string, string>}>} programs
+ * @param {string} folder
+ */
+export function keep(programs, folder) {
+  return Object.fromEntries(
+    Object.entries(programs).map(([name, program]) => {
+      if (program.command === process.execPath) return [name, program];
+      const command = join(folder, name, basename(program.command));
+      mkdirSync(join(folder, name));
+      readable(name, program.command);
+      copyFileSync(program.command, command);
+      return [name, { ...program, command }];
+    }),
+  );
+}
+
+function readable(name, file) {
+  try {
+    accessSync(file, constants.R_OK);
+  } catch {
+    throw new Refusal(`${name}: there is no ${file}: \`make bench\` builds what is measured`);
+  }
 }
 
 /** A port that is free now. @returns {Promise<number>} */
@@ -75,13 +103,7 @@ function freePort() {
  */
 export async function start(name, { command, args, env }, feed, signal) {
   signal?.throwIfAborted();
-  for (const file of [command, ...args]) {
-    try {
-      accessSync(file, constants.R_OK);
-    } catch {
-      throw new Refusal(`${name}: there is no ${file}: \`make bench\` builds what is measured`);
-    }
-  }
+  for (const file of [command, ...args]) readable(name, file);
   const port = await freePort();
   const settings = {
     PATH: process.env.PATH,

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 
 import { io } from 'socket.io-client';
 
+import { load } from '../../bench/load.mjs';
 import { root, start, symbols } from '../../bench/servers.mjs';
 
 /** Where the peers in Rust are. */
@@ -20,10 +21,18 @@ const peers = {
 /** How long a client waits before a test fails (ms); generous, for a busy machine. */
 const DEADLINE_MS = 30_000;
 
-/** A server for one test, and clients of it. */
-async function serve(t, name, feed = { symbols: symbols(5), interval_ms: 20 }) {
+const FEED = { symbols: symbols(5), interval_ms: 20 };
+
+/** A server for one test. */
+async function run(t, name, feed) {
   const server = await start(name, peers[name], feed, t.signal);
   t.after(() => server.stop());
+  return server;
+}
+
+/** A server for one test, and clients of it. */
+async function serve(t, name, feed = FEED) {
+  const server = await run(t, name, feed);
   return () => {
     const socket = io(server.url, { transports: ['websocket'], reconnection: false, forceNew: true });
     t.after(() => socket.close());
@@ -62,6 +71,18 @@ for (const name of Object.keys(peers)) {
     assert.deepEqual(await socket.timeout(DEADLINE_MS).emitWithAck('subscribe', ['BTC', 'XRP']), { ok: true });
     for (const symbol of ['BTC', 'XRP']) {
       isTick(await event(socket, 'tick', (tick) => tick.symbol === symbol), ['BTC', 'XRP'], name !== 'node');
+    }
+  });
+
+  test(`the load tester gets what it wants from ${name}, and its report has what is taken`, { skip }, async (t) => {
+    const server = await run(t, name, FEED);
+    const work = { clients: 4, symbols: 5, interval_ms: FEED.interval_ms, mode: 'tick' };
+    const times = { ramp_s: 0.1, settle_s: 0.1, measured_s: 0.5, signal: t.signal };
+    const { why, ...figures } = await load(join(built, 'tickcast-loadtest'), server, work, times);
+    assert.deepEqual([figures.failed, figures.lost], [0, 0], why);
+    assert.ok(figures.updates_per_s > 0 && figures.rss_idle_kb > 0);
+    for (const [figure, value] of Object.entries(figures)) {
+      assert.ok(figure === 'bottleneck' ? typeof value === 'boolean' : Number.isFinite(value), `${figure}: ${value}`);
     }
   });
 
