@@ -15,7 +15,7 @@ tables: medians of interleaved repeats with their spread, and ratios of pairs. L
 
   --rows a,b        only these rows; --list names them
   --quick           shorter runs, fewer servers, no curves unless --rows names them: to work with, not to publish
-  --repeats N       how often, 1 to ${MAX_REPEATS}: ${REPEATS.full}; ${REPEATS.quick} with --quick, and of memory, saturation and curves
+  --repeats N       how often, 1 to ${MAX_REPEATS} (${REPEATS.full}; ${FEW_REPEATS} for memory, saturation and curves, and with --quick)
   --bin FILE        the tickcast binary (target/release/tickcast)
   --baseline FILE   another tickcast binary, measured next to it wherever tickcast is
   --json FILE       all figures, of each run and together

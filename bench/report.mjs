@@ -1,7 +1,7 @@
-// The tables: as text for a terminal, and as Markdown for the README.
+// The tables, as text for a terminal.
 
 /** Names as a reader knows them. */
-const NAMES = {
+export const NAMES = {
   tickcast: 'tickcast',
   baseline: 'baseline',
   node: 'Node.js',
@@ -10,7 +10,7 @@ const NAMES = {
 };
 
 /** A number with three digits or so. */
-function short(value) {
+export function short(value) {
   if (!Number.isFinite(value)) return '-';
   const size = Math.abs(value);
   if (size >= 10_000) return `${Math.round(value / 1000)}k`;
@@ -18,7 +18,7 @@ function short(value) {
 }
 
 /** A median with its spread beside it. */
-function said(summary, unit = '') {
+export function said(summary, unit = '') {
   if (!summary) return '-';
   const spread = summary.spread === null ? '' : ` ±${(summary.spread * 100).toFixed(0)}%`;
   return `${short(summary.median)}${unit}${spread}`;
@@ -35,13 +35,8 @@ function align(head, rows) {
   return [line(head), widths.map((width) => '-'.repeat(width)).join('  '), ...rows.map(line)].join('\n');
 }
 
-function markdownTable(head, rows) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map((_, column) => (column < 2 ? '---' : '---:'))), ...rows.map(line)].join('\n');
-}
-
 /** Doubts as marks; the legend says what they mean. */
-function marks({ disturbed, bottleneck, not_kept_up }) {
+export function marks({ disturbed, bottleneck, not_kept_up }) {
   return `${disturbed ? '*' : ''}${bottleneck ? '!' : ''}${not_kept_up ? '~' : ''}`;
 }
 
@@ -119,7 +114,7 @@ function goalsTable(data) {
   return { head, rows };
 }
 
-function machineLine({ machine, began, took_s, quick }) {
+export function machineLine({ machine, began, took_s, quick }) {
   const { cpu, cores, memory_gb, system, node } = machine;
   const how = `${began.slice(0, 16)}Z, ${Math.round(took_s / 60)} min${quick ? ', quick' : ''}`;
   return `${cpu}, ${cores} cores, ${memory_gb} GB, ${system}, Node.js ${node}; ${how}`;
@@ -152,31 +147,4 @@ export function text(data, compared = []) {
   }
   if (data.failures.length > 0) parts.push('', 'Could not be measured:', ...data.failures);
   return `${parts.join('\n')}\n`;
-}
-
-/** The ratios for the README. @param {any} data */
-export function markdown(data) {
-  const head = ['work', 'server', 'CPU to the floor', 'CPU to Node.js', 'p99 to the floor', 'kB per client'];
-  const rows = data.rows
-    .filter((row) => !row.search && !row.curve)
-    .flatMap(({ cells }) => cells)
-    .filter((name) => data.cells[name])
-    .map((name) => {
-      const { server, figures, ratios, ...rest } = data.cells[name];
-      const one = server === 'floor' ? '1' : undefined;
-      return [
-        name.slice(name.indexOf(': ') + 2),
-        `${NAMES[server]}${marks(rest).replace('*', '\\*')}`,
-        one ?? said(ratios.cpu_us_per_update.floor),
-        said(ratios.cpu_us_per_update.node),
-        one ?? said(ratios.p99_ms.floor),
-        said(figures.kb_per_connection),
-      ];
-    });
-  const parts = [machineLine(data), markdownTable(head, rows)];
-  for (const row of data.rows.filter(({ search }) => search)) {
-    const { head: names, rows: lines } = saturationTable(data, row);
-    parts.push(row.title, markdownTable(names, lines));
-  }
-  return `${parts.join('\n\n')}\n`;
 }

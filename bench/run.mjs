@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { describe as machine } from './machine.mjs';
+import { markdown } from './markdown.mjs';
 import { Meter } from './measure.mjs';
 import { options, usage } from './options.mjs';
-import { markdown, text } from './report.mjs';
+import { text } from './report.mjs';
 import { Results, compare } from './results.mjs';
 import { Refusal, keep, servers } from './servers.mjs';
 import { lastKept } from './stats.mjs';

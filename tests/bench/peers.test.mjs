@@ -77,7 +77,7 @@ for (const name of Object.keys(peers)) {
   test(`the load tester gets what it wants from ${name}, and its report has what is taken`, { skip }, async (t) => {
     const server = await run(t, name, FEED);
     const work = { clients: 4, symbols: 5, interval_ms: FEED.interval_ms, mode: 'tick' };
-    const times = { ramp_s: 0.1, settle_s: 0.1, measured_s: 0.5, signal: t.signal };
+    const times = { ramp_s: 0.1, settle_s: 0.5, measured_s: 2, signal: t.signal };
     const { why, ...figures } = await load(join(built, 'tickcast-loadtest'), server, work, times);
     assert.deepEqual([figures.failed, figures.lost], [0, 0], why);
     assert.ok(figures.updates_per_s > 0 && figures.rss_idle_kb > 0);

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { markdown } from '../../bench/markdown.mjs';
 import { options } from '../../bench/options.mjs';
-import { markdown, text } from '../../bench/report.mjs';
+import { text } from '../../bench/report.mjs';
 import { Results, compare } from '../../bench/results.mjs';
 import { symbols } from '../../bench/servers.mjs';
 import { ROWS, SATURATION_MS, asked, describe, key, short } from '../../bench/works.mjs';
@@ -11,7 +12,7 @@ import { ROWS, SATURATION_MS, asked, describe, key, short } from '../../bench/wo
 /** A cell of some work. */
 const cell = (server) => ({ server, work: { clients: 10, symbols: 5, interval_ms: 100, mode: 'tick' } });
 const GOAL = { what: 'cheap', figure: 'cpu_us_per_update', bound: 1.5, of: cell('tickcast'), against: cell('floor') };
-const ROW = { name: 'a', title: 'A row', groups: [[cell('tickcast'), cell('floor')]], goals: [GOAL] };
+const ROW = { name: 'main', title: 'A row', groups: [[cell('tickcast'), cell('floor')]], goals: [GOAL] };
 
 /** Results of as many repeats as there are costs; null for a run that could not be made. */
 function results(tickcast, floor) {
@@ -80,9 +81,9 @@ test('the tables say what is doubtful and what is missing', () => {
   const data = { machine, quick: true, began: new Date(0).toISOString(), took_s: 60, ...all.data([ROW]) };
   const table = text(JSON.parse(JSON.stringify(data)));
   assert.match(table, /^tickcast +10 x 5 x 10\/s, tick +2\.10 ±10% +2\.00 .*\*$/m);
-  assert.match(table, /^cheap +a +2\.00 x +<= 1\.5 x +no +\*$/m);
+  assert.match(table, /^cheap +main +2\.00 x +<= 1\.5 x +no +\*$/m);
   assert.match(table, /floor: it ended/);
-  assert.match(markdown(data), /^\| 10 x 5 x 10\/s, tick \| floor \| 1 \|/m);
+  assert.match(markdown(data), /^\| CPU to the floor: 10 x 5 x 10\/s, tick \| 2\.00\\\* \| 1 \|$/m);
 });
 
 test('wrong options are refused in words', () => {
