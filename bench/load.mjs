@@ -88,6 +88,7 @@ export function figures({ measured, clients, total, bottleneck }) {
     connect_max_ms: total.connects.connect_ms.max,
     server_share: server.cpu_share,
     generator_share: generator.cpu_share,
+    generator_wait_share: generator.wait_share,
     bottleneck: bottleneck.generator,
     why: bottleneck.why,
     other_share: machine.other_cpu_share / machine.cpus,

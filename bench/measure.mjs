@@ -142,7 +142,7 @@ function inWords({ cpu_us_per_update, updates_per_s, p99_ms, generator_share, ot
     `${cpu_us_per_update?.toFixed(2) ?? '-'} us/update`,
     `${Math.round(updates_per_s / 100) / 10} k/s`,
     `p99 ${p99_ms?.toFixed(1) ?? '-'} ms`,
-    `generator ${(generator_share * 100).toFixed(0)} %${bottleneck ? ' (the bottleneck)' : ''}`,
+    `generator ${(generator_share * 100).toFixed(0)} %${bottleneck ? ' (in the way)' : ''}`,
   ];
   if (other_share > DISTURBED_SHARE) parts.push(`disturbed: others ${(other_share * 100).toFixed(0)} %`);
   return parts.join(', ');

@@ -57,7 +57,7 @@ async function search(meter, results, cell) {
     interval_ms,
     updates_per_s,
     at_least: !beyond || beyond.bottleneck,
-    why: beyond?.bottleneck ? 'the load generator was the bottleneck' : (beyond?.not_kept_up ?? 'nothing'),
+    why: beyond?.bottleneck ? 'the load generator was in the way' : (beyond?.not_kept_up ?? 'nothing'),
     runs: [...runs.values()],
   });
 }
