@@ -11,10 +11,13 @@ RUN mkdir vendor && cd node_modules/socket.io-client/dist \
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 # Everything that others wrote, in a layer that stays until Cargo.lock changes: built for a program that does nothing.
-# The load tester is only named: it belongs to the workspace, and is not built.
+# The load tester and its peers are only named: they belong to the workspace, and are not built.
 COPY Cargo.toml Cargo.lock ./
 COPY loadtest/Cargo.toml loadtest/
-RUN mkdir src loadtest/src && touch src/lib.rs loadtest/src/lib.rs && echo 'fn main() {}' > src/main.rs \
+COPY loadtest/peers/floor/Cargo.toml loadtest/peers/floor/
+COPY loadtest/peers/rooms/Cargo.toml loadtest/peers/rooms/
+RUN for folder in . loadtest loadtest/peers/floor loadtest/peers/rooms; do mkdir $folder/src && touch $folder/src/lib.rs; done \
+ && echo 'fn main() {}' > src/main.rs \
  && cargo build --release --locked
 COPY build.rs ./
 COPY src src

@@ -4,6 +4,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# How much `make bench` measures: `BENCH=quick`, `ROWS=main,memory`, `REPEATS=5`, `BASELINE=` another tickcast binary.
+BENCH ?=
+ROWS ?=
+REPEATS ?=
+BASELINE ?=
+
 # What a load test is aimed at, and the options of ours.
 TARGET ?= http://localhost:3000
 ARGS ?=
@@ -33,7 +39,7 @@ test: lint test-rust test-js ## Check and test everything (installs what it lack
 
 .PHONY: lint
 lint: vendor node_modules/.all ## Formatting, clippy, and the front end's checks
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	npm run --silent lint
 	npm run --silent types
@@ -43,7 +49,7 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 	cargo test --workspace --quiet
 
 .PHONY: test-js
-test-js: vendor node_modules/.all loadtest/node_modules/.all ## The official clients, a browser, Redis, nginx, Artillery and the load tester against the real server
+test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, Artillery and the load tester against the real server
 	tests/setup.sh chromium redis-server nginx openssl
 	cargo build --workspace --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs
@@ -56,6 +62,13 @@ loadtest: ## Load a server that runs (TARGET=http://localhost:8080 for another o
 .PHONY: artillery
 artillery: loadtest/node_modules/.all ## The same with Artillery, for a hundred clients
 	cd loadtest && TARGET=$(TARGET) npm test --silent
+
+.PHONY: bench
+bench: vendor loadtest/peers/node/node_modules/.all ## Measure against Node.js, plain rooms and the floor: half an hour (BENCH=quick: minutes)
+	cargo build --release
+	cargo build --release -p tickcast-loadtest -p tickcast-peer-floor -p tickcast-peer-rooms
+	node bench/run.mjs --json bench.json --markdown bench.md $(if $(BENCH),--$(BENCH)) \
+	  $(if $(ROWS),--rows $(ROWS)) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BASELINE),--baseline $(BASELINE))
 
 .PHONY: vendor
 vendor: $(addprefix $(VENDOR)/,$(LIBRARIES)) ## Fetch the client libraries that the server hosts
@@ -73,10 +86,14 @@ node_modules/.all: package-lock.json
 	npm ci --ignore-scripts --no-fund --no-audit
 	touch node_modules/.served $@
 
+loadtest/peers/node/node_modules/.all: loadtest/peers/node/package-lock.json
+	cd loadtest/peers/node && npm ci --ignore-scripts --no-fund --no-audit
+	touch $@
+
 loadtest/node_modules/.all: loadtest/package-lock.json
 	cd loadtest && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --ignore-scripts --no-fund --no-audit
 	touch $@
 
 .PHONY: clean
 clean: ## Remove what was built and fetched
-	rm -rf target node_modules loadtest/node_modules $(VENDOR)
+	rm -rf target node_modules loadtest/node_modules loadtest/peers/node/node_modules $(VENDOR)

@@ -34,7 +34,10 @@ export default [
   { files: ['static/**/*.js'], languageOptions: { globals: globals.browser } },
   // Others copy it into programs of every kind: only what both browsers and Node have.
   { files: ['static/feed.js'], languageOptions: { globals: globals['shared-node-browser'] } },
-  { files: ['tests/**/*.mjs', 'loadtest/*.js', 'demo/*.mjs', '*.js'], languageOptions: { globals: globals.nodeBuiltin } },
+  {
+    files: ['tests/**/*.mjs', 'loadtest/*.js', 'loadtest/peers/**/*.js', 'bench/*.mjs', 'demo/*.mjs', '*.js'],
+    languageOptions: { globals: globals.nodeBuiltin },
+  },
   // These hand functions to the page.
   { files: ['tests/browser/**/*.mjs'], languageOptions: { globals: globals.browser } },
 ];
