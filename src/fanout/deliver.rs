@@ -21,6 +21,8 @@ struct Delivered {
     frames: usize,
     /// True where the client takes no more for now.
     blocked: bool,
+    /// True where it takes no more at all: it is about to leave.
+    gone: bool,
 }
 
 /// What was delivered, to be counted at once.
@@ -100,8 +102,10 @@ impl Shard {
                 }
             } else if !parcel.is_empty() {
                 let by_lane = session.lane.is_some();
-                let Delivered { frames, blocked } = self.offer(slot, &parcel);
-                if frames == parcel.ends.len() {
+                let Delivered { frames, blocked, gone } = self.offer(slot, &parcel);
+                if gone {
+                    // Nothing of it came, and nothing of it waits.
+                } else if frames == parcel.ends.len() {
                     counts.add(parcel.loads.len(), left_out, by_lane);
                 } else {
                     let left = parcel.loads_from(frames);
@@ -142,6 +146,9 @@ impl Shard {
             }
             let parcel = parcel.seal(&self.settings.events, self.epoch.as_ref());
             let delivered = self.offer(slot, &parcel);
+            if delivered.gone {
+                return;
+            }
             blocked = delivered.blocked;
             let left = parcel.loads_from(delivered.frames);
             let session = &mut self.sessions[slot];
@@ -207,16 +214,15 @@ impl Shard {
         let all = parcel.ends.len();
         match lane {
             Some(lane) => match lane.inject(&parcel.bytes, &parcel.ends) {
-                Injected::Taken { frames, blocked } => Delivered { frames, blocked },
-                // It is about to leave.
-                Injected::Gone => Delivered { frames: all, blocked: false },
+                Injected::Taken { frames, blocked } => Delivered { frames, blocked, gone: false },
+                Injected::Gone => Delivered { frames: 0, blocked: false, gone: true },
             },
             None if link.take_ready() => {
                 let mut events = parcel.events(&self.settings.events, self.epoch.as_ref());
                 let frames = events.position(|(event, body)| !link.deliver(event, &body)).unwrap_or(all);
-                Delivered { frames, blocked: frames < all }
+                Delivered { frames, blocked: frames < all, gone: false }
             }
-            None => Delivered { frames: 0, blocked: true },
+            None => Delivered { frames: 0, blocked: true, gone: false },
         }
     }
 }
