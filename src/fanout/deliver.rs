@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::cohort::{CohortId, want_for};
+use super::cohort::{Cohort, CohortId, want_for};
 use super::flush::Item;
 use super::parcel::Parcel;
 use super::session::Session;
@@ -110,11 +110,13 @@ impl Shard {
                 } else {
                     let left = parcel.loads_from(frames);
                     counts.add(parcel.loads.len() - left.len(), parcel.left_out(frames), by_lane);
-                    let pending = self.sessions[slot].pending.get_or_insert_default();
+                    // From now on it has its own of everything, also of what waits for its time with the others.
+                    let mut pending = self.cohorts.get(id).map(Cohort::waiting).unwrap_or_default();
                     for load in left {
                         let (key, conflated) = load.undelivered(now);
                         pending.put_back(key, conflated);
                     }
+                    self.sessions[slot].pending = Some(Box::new(pending));
                 }
                 if blocked {
                     self.wait_for(slot);
@@ -180,12 +182,18 @@ impl Shard {
         if self.waiting.remove(&slot) && std::mem::take(&mut session.slow) {
             self.metrics.clients_slow.add(-1);
         }
-        if let Some((count, event)) = session.link.take_dropped() {
+        // What is left waits for its time, which need not be that of anything else in its cohort: it may have begun to
+        // wait in another.
+        let due = session.pending.as_ref().and_then(|pending| pending.oldest());
+        if let (Some((id, _)), Some(due)) = (session.cohort, due) {
+            self.schedule_at(id, due);
+        }
+        if let Some((count, event)) = self.sessions[slot].link.take_dropped() {
             let failure = Failure::new(
                 ErrorCode::Unavailable,
                 format!("{count} messages were dropped: more waited for this connection than it may have waiting"),
             );
-            let sent = session.link.send(to_client::ERROR, &failure.encode_event(&event));
+            let sent = self.sessions[slot].link.send(to_client::ERROR, &failure.encode_event(&event));
             self.after(slot, sent);
         }
     }

@@ -25,8 +25,8 @@ pub type Key = (SymbolId, Shape);
 pub struct Conflated {
     latest: Arc<Item>,
     n: u64,
-    high: Price,
-    low: Price,
+    /// The highest and the lowest price; none where some never came, which nobody knows.
+    range: Option<(Price, Price)>,
     /// True where the symbol's first tick under its epoch is among them.
     first: bool,
     /// Since when it has been due.
@@ -37,24 +37,21 @@ impl Conflated {
     /// One update, due at this time.
     pub fn new(item: Arc<Item>, due: Instant) -> Self {
         let price = item.tick.update.price;
-        Self { n: item.n, high: price, low: price, first: item.first, latest: item, due }
+        let range = (item.n == 1).then_some((price, price));
+        Self { n: item.n, range, first: item.first, latest: item, due }
     }
 
     /// Adds the next update of the symbol.
     pub fn add(&mut self, item: Arc<Item>) {
-        let price = item.tick.update.price;
-        self.n += item.n;
-        self.high = self.high.max(price);
-        self.low = self.low.min(price);
-        self.first |= item.first;
-        self.latest = item;
+        let due = self.due;
+        self.append(Self::new(item, due));
     }
 
     /// Adds what another stands for, which follows.
     fn append(&mut self, next: Self) {
         self.n += next.n;
-        self.high = self.high.max(next.high);
-        self.low = self.low.min(next.low);
+        let range = self.range.zip(next.range);
+        self.range = range.map(|(so_far, next)| (so_far.0.max(next.0), so_far.1.min(next.1)));
         self.first |= next.first;
         self.latest = next.latest;
     }
@@ -75,7 +72,7 @@ impl Conflated {
             Some(item) => item.json.clone(),
             None => {
                 let epoch = epoch.filter(|_| self.first);
-                encode_tick(&self.latest.tick, self.n, epoch, Some((self.high, self.low)))
+                encode_tick(&self.latest.tick, self.n, epoch, self.range)
             }
         }
     }

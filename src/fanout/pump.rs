@@ -50,7 +50,7 @@ impl Pump {
                 match next {
                     Some(BusEvent::Ticks(batch)) => self.take(batch, &mut held).await,
                     Some(BusEvent::Feed(feed)) => self.turn(feed, &mut held).await,
-                    None => return,
+                    None => return self.release(&mut held).await,
                 }
                 next = match events.next().now_or_never() {
                     Some(next) => next,
@@ -64,7 +64,7 @@ impl Pump {
         }
     }
 
-    async fn take(&mut self, batch: Batch, held: &mut Option<Flush>) {
+    pub(super) async fn take(&mut self, batch: Batch, held: &mut Option<Flush>) {
         let epoch = batch.epoch.clone();
         let Applied { fresh, turned } = self.market.apply(batch);
         if turned {
@@ -85,7 +85,7 @@ impl Pump {
     }
 
     /// The feed is otherwise now: those who get ticks are told, after the ticks before it.
-    async fn turn(&mut self, feed: Feed, held: &mut Option<Flush>) {
+    pub(super) async fn turn(&mut self, feed: Feed, held: &mut Option<Flush>) {
         let before = self.market.feed();
         self.market.set_feed(feed.clone());
         if before.state != feed.state && before.state != FeedState::Starting {
@@ -94,7 +94,7 @@ impl Pump {
         }
     }
 
-    async fn release(&mut self, held: &mut Option<Flush>) {
+    pub(super) async fn release(&mut self, held: &mut Option<Flush>) {
         if let Some(flush) = held.take()
             && !flush.items.is_empty()
         {

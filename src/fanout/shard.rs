@@ -41,7 +41,7 @@ pub struct Shard {
     pub(super) market: Arc<Market>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
-    news: mpsc::Receiver<News>,
+    pub(super) news: mpsc::Receiver<News>,
     inbox: Option<Inbox>,
     pub(super) sessions: Slab<Session>,
     pub(super) slots: HashMap<ClientId, usize>,
@@ -98,7 +98,7 @@ impl Shard {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let due = self.timers.peek().map(|Reverse((due, _))| *due);
+            let due = self.next_due();
             tokio::select! {
                 () = stop.cancelled() => return,
                 news = self.news.recv() => match news {
@@ -120,7 +120,8 @@ impl Shard {
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.keep_pace(Instant::now()).await;
                 }
-                _ = commands.recv_many(&mut row, COMMANDS_IN_A_ROW) => {
+                // None once there is nobody left who could send one.
+                1.. = commands.recv_many(&mut row, COMMANDS_IN_A_ROW) => {
                     let now = Instant::now();
                     for command in row.drain(..) {
                         self.obey(command, now);
@@ -131,8 +132,13 @@ impl Shard {
         }
     }
 
+    /// When something goes out next that waits for its time.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((due, _))| *due)
+    }
+
     /// Takes what the pump says, and whatever else has come from it: all of it goes out together.
-    async fn hear(&mut self, first: News) {
+    pub(super) async fn hear(&mut self, first: News) {
         let mut flushes = Vec::new();
         let mut next = Some(first);
         while let Some(news) = next {
@@ -237,11 +243,13 @@ impl Shard {
         }
     }
 
-    fn obey(&mut self, command: Command, now: Instant) {
+    pub(super) fn obey(&mut self, command: Command, now: Instant) {
         match command {
             Command::Join(client, link, allowed) => {
                 let slot = self.sessions.insert(Session::new(client, link, allowed));
                 self.slots.insert(client, slot);
+                // Who called for it before it was known here called in vain.
+                self.attend(slot, now);
             }
             Command::Request(client, request, reply) => {
                 let Some(&slot) = self.slots.get(&client) else { return };
@@ -282,7 +290,7 @@ impl Shard {
         self.rearrange(slot, |_| true, Instant::now());
     }
 
-    fn attend_client(&mut self, client: ClientId, now: Instant) {
+    pub(super) fn attend_client(&mut self, client: ClientId, now: Instant) {
         if let Some(&slot) = self.slots.get(&client) {
             self.attend(slot, now);
         }
@@ -304,15 +312,16 @@ impl Shard {
 
     /// Looks at those for whom something waits: they are slow if it has waited for a while, and lost if it has for too
     /// long.
-    fn look(&mut self, now: Instant) {
+    pub(super) fn look(&mut self, now: Instant) {
         for slot in self.waiting.clone() {
             if self.sessions[slot].lane.is_none() {
                 self.attend(slot, now);
             }
             let session = &mut self.sessions[slot];
-            let pending = session.pending.as_ref().and_then(|pending| pending.oldest());
+            let pending = session.pending.as_ref().and_then(|pending| pending.oldest()).filter(|due| *due <= now);
             let queued = session.lane.as_ref().and_then(|lane| lane.waits_since()).map(Instant::from_std);
-            let waited = pending.into_iter().chain(queued).min().map_or(Duration::ZERO, |since| now - since);
+            let since = pending.into_iter().chain(queued).min();
+            let waited = since.map_or(Duration::ZERO, |since| now - since);
             if waited >= self.settings.slow_timeout {
                 tracing::debug!(client = session.client.0, "disconnected: it took nothing for too long");
                 self.metrics.slow_disconnects.inc();
@@ -325,7 +334,7 @@ impl Shard {
                 session.slow = slow;
                 self.metrics.clients_slow.add(if slow { 1 } else { -1 });
             }
-            if waited.is_zero() && !session.clearing {
+            if since.is_none() && !session.clearing {
                 self.waiting.remove(&slot);
             }
         }

@@ -97,7 +97,10 @@ impl Lane {
     /// Takes the connection over for a client that is sent nothing before `opening`. A lane of a client before it on
     /// the same connection is [`Injected::Gone`] from now on.
     pub(super) fn claim(pipe: &Weak<Pipe>, opening: Opening) -> Option<Self> {
-        let turn = pipe.upgrade()?.lock().claim(opening);
+        let upgraded = pipe.upgrade()?;
+        let turn = upgraded.lock().claim(opening);
+        // Who waits for the client before it waits for nothing any more.
+        upgraded.changed.notify_waiters();
         Some(Self { pipe: pipe.clone(), turn })
     }
 
@@ -120,8 +123,8 @@ impl Lane {
         pipe.lock().send(self.turn, frame, pipe.buffer_bytes, |bytes| pipe.stream.try_write(bytes))
     }
 
-    /// Sends what waits as soon as it can be sent. Ends when nothing waits any more, or there is nobody who could take
-    /// it.
+    /// Sends what waits as soon as it can be sent. Ends when nothing waits any more and there is room for frames, or
+    /// there is nobody who could take any.
     pub async fn cleared(self) {
         loop {
             let Some(pipe) = self.pipe.upgrade() else { return };
@@ -130,7 +133,12 @@ impl Lane {
             changed.as_mut().enable();
             let progress = pipe.lock().advance(self.turn, |bytes| pipe.stream.try_write(bytes));
             match progress {
-                Progress::Clear | Progress::Gone => return,
+                Progress::Gone => return,
+                // Frames that found no room leave nothing behind that could be sent: then it is room that is waited for.
+                Progress::Clear => tokio::select! {
+                    _ = pipe.stream.writable() => return,
+                    () = changed => {}
+                },
                 Progress::Waits => changed.await,
                 Progress::Full => tokio::select! {
                     // An error is seen by the next write.
@@ -144,5 +152,218 @@ impl Lane {
     /// Since when the oldest waits of what waits here.
     pub fn waits_since(&self) -> Option<Instant> {
         self.pipe.upgrade()?.lock().waits_since(self.turn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::frame::{Frame, text_frame};
+    use super::super::pair::{Pair, SLOW};
+    use super::*;
+
+    const CONNECTED: Opening = Opening { prefix: b"40", swallow: false };
+
+    /// Sends messages until one waits. Returns how many there are. (There may be room again soon: acknowledgements take
+    /// their time.)
+    fn fill(lane: &Lane) -> usize {
+        let mut sent = 1;
+        while !lane.send(message(sent)).unwrap() {
+            sent += 1;
+        }
+        sent
+    }
+
+    fn message(number: usize) -> Bytes {
+        text_frame(&format!("{number};{}", "x".repeat(1000)))
+    }
+
+    /// Reads so many messages, which have to come whole and in order.
+    async fn read(peer: &mut TcpStream, messages: usize) {
+        let mut bytes = vec![0; (1..=messages).map(|number| message(number).len()).sum()];
+        peer.read_exact(&mut bytes).await.unwrap();
+        let mut rest = &bytes[..];
+        for number in 1..=messages {
+            let (frame, after) = Frame::split(rest).unwrap();
+            assert_eq!(frame.bytes, message(number));
+            rest = after;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_out_when_the_peer_reads() {
+        let Pair { connection: _connection, lane, mut peer, .. } = Pair::open().await;
+        let sent = fill(&lane);
+        assert!(lane.waits_since().is_some());
+        assert!(lane.send(message(sent + 1)).unwrap(), "behind the others");
+        assert_eq!(lane.inject(&message(0), &[message(0).len()]), Injected::Taken { frames: 0, blocked: true });
+        let mut cleared = pin!(lane.clone().cleared());
+        assert!(poll!(cleared.as_mut()).is_pending());
+        tokio::join!(cleared, read(&mut peer, sent + 1));
+        assert_eq!(lane.waits_since(), None);
+    }
+
+    #[tokio::test]
+    async fn ticks_that_found_no_room_are_told_of_room_and_not_before() {
+        let Pair { connection: _connection, lane, mut peer, .. } = Pair::open().await;
+        // So short that the kernel takes one or none of it; where it takes a half, that is read out again.
+        let tick = text_frame("");
+        let mut sent = 0;
+        loop {
+            match lane.inject(&tick, &[tick.len()]) {
+                Injected::Taken { frames: 0, .. } if lane.waits_since().is_none() => break,
+                Injected::Taken { frames: 0, .. } => {
+                    let mut read = vec![0; sent * tick.len()];
+                    tokio::join!(lane.clone().cleared(), async { peer.read_exact(&mut read).await.unwrap() });
+                    sent = 0;
+                }
+                Injected::Taken { frames, .. } => sent += frames,
+                Injected::Gone => panic!("it is there"),
+            }
+        }
+        let mut cleared = Box::pin(lane.clone().cleared());
+        for _ in 0..100 {
+            if poll!(&mut cleared).is_ready() {
+                let injected = lane.inject(&tick, &[tick.len()]);
+                assert_eq!(injected, Injected::Taken { frames: 1, blocked: false }, "it was told of room");
+                sent += 1;
+                cleared = Box::pin(lane.clone().cleared());
+            }
+            tokio::task::yield_now().await;
+        }
+        let mut read = vec![0; sent * tick.len()];
+        tokio::join!(cleared, async { peer.read_exact(&mut read).await.unwrap() });
+        assert_eq!(lane.inject(&tick, &[tick.len()]), Injected::Taken { frames: 1, blocked: false });
+    }
+
+    #[tokio::test]
+    async fn an_end_from_outside_ends_everybody_who_waits() {
+        let Pair { mut connection, closer, lane, peer: _peer, .. } = Pair::open().await;
+        fill(&lane);
+        let mut cleared = pin!(lane.clone().cleared());
+        assert!(poll!(cleared.as_mut()).is_pending());
+        let ping = text_frame("2");
+        {
+            let mut write = pin!(connection.write_all(&ping));
+            assert!(poll!(write.as_mut()).is_pending());
+            closer.close();
+            assert_eq!(write.await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        }
+        cleared.await;
+        assert_eq!(lane.send(message(1)), Err(Refused::Gone));
+        assert_eq!(lane.inject(&ping, &[ping.len()]), Injected::Gone);
+        assert_eq!(lane.waits_since(), None);
+        assert_eq!(connection.read(&mut [0; 10]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lane_keeps_nothing_open() {
+        let Pair { connection, lane, mut peer, .. } = Pair::open().await;
+        let sent = fill(&lane);
+        let mut cleared = Box::pin(lane.clone().cleared());
+        assert!(poll!(&mut cleared).is_pending());
+        drop(connection);
+        cleared.await;
+        assert_eq!(lane.pipe.strong_count(), 0, "nobody holds the socket");
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).await.unwrap();
+        assert!(all.len() < sent * message(sent).len());
+        assert_eq!(lane.send(message(1)), Err(Refused::Gone));
+        lane.cleared().await;
+    }
+
+    #[tokio::test]
+    async fn who_comes_after_another_on_the_connection_has_it_alone() {
+        let Pair { mut connection, closer, lane, mut peer, .. } = Pair::open().await;
+        let sent = fill(&lane);
+        let mut cleared = Box::pin(lane.clone().cleared());
+        assert!(poll!(&mut cleared).is_pending());
+        let second = closer.lane(CONNECTED).unwrap();
+        cleared.await;
+        assert_eq!(lane.send(message(1)), Err(Refused::Gone));
+        assert!(second.send(message(sent + 1)).unwrap(), "not before it is connected");
+
+        let mut waits = pin!(second.clone().cleared());
+        assert!(poll!(waits.as_mut()).is_pending());
+        let connected = text_frame("40{}");
+        let engine = async {
+            connection.write_all(&connected).await.unwrap();
+            connection.flush().await.unwrap();
+        };
+        let reader = async {
+            let mut all = Vec::new();
+            while !all.ends_with(&message(sent + 1)) {
+                assert_ne!(peer.read_buf(&mut all).await.unwrap(), 0);
+            }
+            all
+        };
+        let ((), (), all) = tokio::join!(waits, engine, reader);
+        let mut frames = Vec::new();
+        let mut rest = &all[..];
+        while !rest.is_empty() {
+            let (frame, after) = Frame::split(rest).expect("whole frames");
+            frames.push(Bytes::copy_from_slice(frame.bytes));
+            rest = after;
+        }
+        assert_eq!(frames[frames.len() - 2..], [connected, message(sent + 1)]);
+        assert_eq!(frames[frames.len() - 3], message(frames.len() - 2), "what was begun was finished");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_waits_is_told_when_it_is_its_turn_and_goes_first() {
+        let Pair { mut connection, lane, mut peer, .. } = Pair::open().await;
+        let sent = fill(&lane);
+        assert!(lane.send(message(sent + 1)).unwrap());
+        let ping = text_frame("2");
+        let engine = async {
+            connection.write_all(&ping).await.unwrap();
+            connection.flush().await.unwrap();
+        };
+        let reader = async {
+            let mut all = Vec::new();
+            while !all.ends_with(&message(sent + 1)) {
+                assert_ne!(peer.read_buf(&mut all).await.unwrap(), 0);
+            }
+            all
+        };
+        let mut engine = pin!(engine);
+        assert!(poll!(engine.as_mut()).is_pending());
+        let ((), (), all) = tokio::join!(engine, lane.cleared(), reader);
+        // The last one that filled it may have begun or not.
+        let place = all.windows(ping.len()).position(|bytes| bytes == ping).unwrap();
+        let before: Vec<Bytes> = (1..=sent).map(message).collect();
+        assert!(all[..place] == before.concat() || all[..place] == before[..sent - 1].concat());
+        let without = [&all[..place], &all[place + ping.len()..]].concat();
+        assert_eq!(without, (1..=sent + 1).map(message).collect::<Vec<_>>().concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_ended_after_a_while() {
+        for write in [true, false] {
+            let Pair { mut connection, closer, lane, peer: _peer, metrics } = Pair::open().await;
+            // Far more than the kernel holds: it is taken whole all the same, and the next one is not.
+            let big = text_frame(&"x".repeat(200_000));
+            let begun = tokio::time::Instant::now();
+            connection.write_all(&big).await.unwrap();
+            let ended = if write { connection.write_all(&big).await } else { connection.flush().await };
+            assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+            assert!(begun.elapsed() >= SLOW);
+            assert!(!closer.is_whole() && lane.send(message(1)) == Err(Refused::Gone));
+            assert_eq!(metrics.slow_disconnects.get(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_marker_opens_the_lane_and_is_kept_from_the_client() {
+        let Pair { mut connection, closer, mut peer, .. } = Pair::open().await;
+        let lane = closer.lane(Opening { prefix: b"42[\"last\"", swallow: true }).unwrap();
+        assert!(lane.send(message(1)).unwrap());
+        let mut cleared = Box::pin(lane.clone().cleared());
+        assert!(poll!(&mut cleared).is_pending());
+        connection.write_all(&text_frame("42[\"last\"]")).await.unwrap();
+        cleared.await;
+        read(&mut peer, 1).await;
     }
 }

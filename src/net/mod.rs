@@ -5,6 +5,8 @@ mod inbound;
 mod lane;
 mod listener;
 mod outgoing;
+#[cfg(test)]
+pub(crate) mod pair;
 mod upgrades;
 
 pub use connection::{Closer, Limits};

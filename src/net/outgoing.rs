@@ -352,3 +352,6 @@ struct Heard {
     /// What goes to the client, where it is not all of it.
     bytes: Option<Vec<u8>>,
 }
+
+#[cfg(test)]
+mod tests;
