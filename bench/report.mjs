@@ -45,7 +45,7 @@ const LEGEND = [
   'x floor, x Node: the ratio of runs next to each other, then the median',
   'gen: how much of one core the load generator itself took',
   'kB/conn: resident memory per connection, less that of the idle server',
-  '*: others took more than 5 % of the machine in a run, again and again   !: the load generator was in the way',
+  '*: others took more than 5 % of the machine, in every repeat (otherwise those repeats do not count)   !: the load generator was in the way',
   '~: not all updates arrived, or p99 was above 500 ms: costs of a server that does not keep up say little',
 ].join('\n');
 

@@ -17,6 +17,8 @@ export const FIGURES = [
   'connect_max_ms',
 ];
 
+/** @typedef {ReturnType<typeof summary> & {disturbed: boolean}} Said */
+
 /** What figures of others are said relative to. */
 const YARDSTICKS = ['floor', 'node'];
 
@@ -52,21 +54,21 @@ export class Results {
     return this.cells.get(key(cell))?.runs ?? [];
   }
 
-  /** A figure of each run; undefined where there is none. */
-  values(cell, figure) {
-    return this.runs(cell).map((run) => run?.[figure] ?? undefined);
+  /** A figure of each run; undefined where there is none, or where others disturbed it and that counts. */
+  values(cell, figure, undisturbed) {
+    return this.runs(cell).map((run) => (run?.disturbed && undisturbed ? undefined : (run?.[figure] ?? undefined)));
   }
 
-  /** @returns {ReturnType<typeof summary> | null} */
+  /** @returns {Said | null} */
   figure(cell, figure) {
-    const values = this.values(cell, figure).filter(Number.isFinite);
-    return values.length > 0 ? summary(values) : null;
+    return undisturbedFirst((undisturbed) => summary(this.values(cell, figure, undisturbed).filter(Number.isFinite)));
   }
 
-  /** @returns {ReturnType<typeof summary> | null} */
+  /** @returns {Said | null} */
   ratio(cell, against, figure) {
-    const ratio = pairedRatio(this.values(cell, figure), this.values(against, figure));
-    return ratio.repeats > 0 ? ratio : null;
+    return undisturbedFirst((undisturbed) =>
+      pairedRatio(this.values(cell, figure, undisturbed), this.values(against, figure, undisturbed)),
+    );
   }
 
   /** A figure relative to the floor's and Node's at the same work. */
@@ -88,7 +90,7 @@ export class Results {
       bound,
       unit: unit ?? 'x',
       met: value ? value.median <= bound : null,
-      ...doubts(runs),
+      ...doubts(runs, [value]),
     };
   }
 
@@ -109,7 +111,8 @@ export class Results {
           const ratios = Object.fromEntries(
             ['cpu_us_per_update', 'p99_ms', 'kb_per_connection'].map((figure) => [figure, this.ratios(cell, figure)]),
           );
-          return [name, { ...cell, figures, ratios, ...doubts(runs.filter(Boolean)), runs }];
+          const all = [...Object.values(figures), ...Object.values(ratios).flatMap(Object.values)];
+          return [name, { ...cell, figures, ratios, ...doubts(runs.filter(Boolean), all), runs }];
         }),
       ),
       saturation: Object.fromEntries(
@@ -126,17 +129,29 @@ export function cellsOf(row) {
   return [...new Map(row.groups.flat().map((cell) => [key(cell), cell])).values()];
 }
 
-/** What makes figures less sure. */
-export function doubts(runs) {
+/**
+ * What is said of the repeats that nobody disturbed; of all of them, and that they were, where there are none.
+ *
+ * @param {(undisturbed: boolean) => ReturnType<typeof summary>} say
+ * @returns {Said | null}
+ */
+function undisturbedFirst(say) {
+  const [clean, all] = [say(true), say(false)];
+  if (all.repeats === 0) return null;
+  return clean.repeats > 0 ? { ...clean, disturbed: false } : { ...all, disturbed: true };
+}
+
+/** What makes figures of these runs less sure. @param {(Said | null)[]} said */
+function doubts(runs, said) {
   return {
-    disturbed: runs.some((run) => run.disturbed),
+    disturbed: said.some((one) => one?.disturbed),
     bottleneck: runs.some((run) => run.bottleneck),
     not_kept_up: runs.some((run) => run.not_kept_up),
   };
 }
 
 /** The searches of one cell, together. */
-export function saturated(found) {
+function saturated(found) {
   return {
     updates_per_s: summary(found.map((one) => one.updates_per_s)),
     at_least: found.some((one) => one.at_least),

@@ -65,6 +65,15 @@ test('pairs stay pairs when a run is missing', () => {
   assert.equal(results([null, 4], [1, 2]).judge(GOAL).value.median, 2);
 });
 
+test('what others disturbed counts only where there is nothing else', () => {
+  const all = results([2, 30, 2.2], [1, 1, 1]);
+  const runs = all.runs(cell('tickcast'));
+  runs[1].disturbed = true;
+  assert.deepEqual([all.judge(GOAL).value.max, all.judge(GOAL).disturbed], [2.2, false]);
+  for (const run of runs) run.disturbed = true;
+  assert.deepEqual([all.judge(GOAL).value.max, all.judge(GOAL).disturbed], [30, true]);
+});
+
 test('two runs are compared figure by figure', () => {
   const run = (...costs) => results(costs, costs.map(() => 1)).data([ROW]);
   const verdicts = (said) => Object.fromEntries(said.map(({ what, agree }) => [what, agree]));
@@ -75,7 +84,7 @@ test('two runs are compared figure by figure', () => {
 
 test('the tables say what is doubtful and what is missing', () => {
   const all = results([2, 2.2], [1, null]);
-  all.cells.get(key(cell('tickcast'))).runs[0].disturbed = true;
+  for (const run of all.runs(cell('tickcast'))) run.disturbed = true;
   all.failures.push('floor: it ended');
   const machine = { cpu: 'a', cores: 2, memory_gb: 1, system: 's', node: 'v' };
   const data = { machine, quick: true, began: new Date(0).toISOString(), took_s: 60, ...all.data([ROW]) };
