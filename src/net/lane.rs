@@ -149,7 +149,7 @@ impl Lane {
         }
     }
 
-    /// Since when the oldest waits of what waits here.
+    /// Since when the oldest waits of what waits here, or since when nothing of it went out.
     pub fn waits_since(&self) -> Option<Instant> {
         self.pipe.upgrade()?.lock().waits_since(self.turn)
     }
