@@ -154,6 +154,9 @@ impl Shard {
             blocked = delivered.blocked;
             let left = parcel.loads_from(delivered.frames);
             let session = &mut self.sessions[slot];
+            if delivered.frames > 0 {
+                session.took = Some(now);
+            }
             let mut counts = Counts::default();
             let ticks = parcel.loads.len() - left.len();
             counts.add(ticks, parcel.left_out(delivered.frames), session.lane.is_some());

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::cohort::{CohortId, Want, Wants};
 use super::handle::{ClientId, Link};
 use super::pending::Pending;
@@ -103,6 +105,8 @@ pub struct Session {
     pub pending: Option<Box<Pending>>,
     /// Up to where it has symbols that this replica does not have so far yet.
     pub ahead: HashMap<SymbolId, u64>,
+    /// When it last took something of what waited for it.
+    pub took: Option<Instant>,
     /// True while somebody waits for its lane to clear.
     pub clearing: bool,
     /// True once it counts as slow.
@@ -120,6 +124,7 @@ impl Session {
             cohort: None,
             pending: None,
             ahead: HashMap::new(),
+            took: None,
             clearing: false,
             slow: false,
         }

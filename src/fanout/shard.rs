@@ -320,7 +320,9 @@ impl Shard {
             let session = &mut self.sessions[slot];
             let pending = session.pending.as_ref().and_then(|pending| pending.oldest()).filter(|due| *due <= now);
             let queued = session.lane.as_ref().and_then(|lane| lane.waits_since()).map(Instant::from_std);
-            let since = pending.into_iter().chain(queued).min();
+            // Who takes some of it takes its time, but is there.
+            let since =
+                pending.map(|due| session.took.map_or(due, |took| took.max(due))).into_iter().chain(queued).min();
             let waited = since.map_or(Duration::ZERO, |since| now - since);
             if waited >= self.settings.slow_timeout {
                 tracing::debug!(client = session.client.0, "disconnected: it took nothing for too long");

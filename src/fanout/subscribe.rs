@@ -67,7 +67,9 @@ impl Shard {
         self.rearrange(slot, |id| sorted.binary_search(&id).is_ok(), now);
 
         let (mut snapshot, mut replay, mut resumed) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut room = self.settings.replay_ticks;
+        // What goes out as events too takes its room again in each shape.
+        let copies = if by_callback { 1 } else { 1 + usize::from(mode.has_tick()) + usize::from(mode.has_batch()) };
+        let mut room = self.settings.replay_ticks / copies;
         for &id in &asked {
             let symbol = &self.symbols[id.index()];
             let since = request.since.get(symbol.as_str());

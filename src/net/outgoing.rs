@@ -3,7 +3,7 @@ use std::io;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::frame::Frame;
 
@@ -78,6 +78,8 @@ pub(super) struct Outgoing {
     /// Whole frames that wait, and since when.
     queue: VecDeque<(Instant, Bytes)>,
     queued_bytes: usize,
+    /// When the kernel last took some of what waited.
+    moved: Option<Instant>,
     /// Wakes the engine's writer, which waits: then it is its turn before ours, or its pings would starve.
     engine: Option<Waker>,
 }
@@ -91,6 +93,7 @@ impl Outgoing {
             partial_since: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            moved: None,
             engine: None,
         }
     }
@@ -196,6 +199,7 @@ impl Outgoing {
                 }
             };
             self.queued_bytes -= frame.len();
+            self.moved = Some(Instant::now());
             if written < frame.len() {
                 self.partial = frame.slice(written..);
                 self.partial_since = Some(*since);
@@ -261,10 +265,11 @@ impl Outgoing {
         Poll::Pending
     }
 
-    /// Since when the oldest waits of what does.
+    /// Since when the oldest waits of what does, or since when nothing of it went out.
     pub(super) fn waits_since(&self, turn: u32) -> Option<Instant> {
         let queued = || self.queue.front().map(|&(since, _)| since);
-        self.is_turn_of(turn).then(|| self.partial_since.or_else(queued)).flatten()
+        let since = self.partial_since.or_else(queued).filter(|_| self.is_turn_of(turn))?;
+        Some(self.moved.map_or(since, |moved| moved.max(since)))
     }
 
     /// Lets nothing of ours out any more, but for the rest of a frame that was begun.
@@ -294,7 +299,10 @@ impl Outgoing {
     fn finish(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
         while !self.partial.is_empty() {
             match write(&self.partial) {
-                Ok(written) => drop(self.partial.split_to(written)),
+                Ok(written) => {
+                    self.partial.advance(written);
+                    self.moved = Some(Instant::now());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }

@@ -119,22 +119,22 @@ impl<A: Adapter> Line<A> {
                 // It is about to leave: there is nobody to miss it.
                 Err(Refused::Gone) => Sent::Done,
             },
-            Path::Queue if self.queue(bytes) && queue() => Sent::Done,
+            Path::Queue if self.queue(bytes, queue) => Sent::Done,
             Path::Queue => Sent::Dropped,
         }
     }
 
-    /// Counts what is to be queued for a client that polls; false if that is too much.
-    fn queue(&self, bytes: usize) -> bool {
+    /// Queues something, and counts it for a client that polls; false if that is too much.
+    fn queue(&self, bytes: usize, queue: impl FnOnce() -> bool) -> bool {
         if self.has_websocket() {
-            return true;
+            return queue();
         }
         let queued = self.queued_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        if queued > self.shared.buffer_bytes {
+        let done = queued <= self.shared.buffer_bytes && queue();
+        if !done {
             self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
-            return false;
         }
-        true
+        done
     }
 
     fn has_websocket(&self) -> bool {
@@ -164,7 +164,7 @@ impl<A: Adapter> Link for Line<A> {
     }
 
     fn deliver(&self, event: &str, body: &RawValue) -> bool {
-        self.queue(body.get().len()) && self.socket.emit(event, body).is_ok()
+        self.queue(body.get().len(), || self.socket.emit(event, body).is_ok())
     }
 
     fn send(&self, event: &str, body: &RawValue) -> Sent {

@@ -1,3 +1,4 @@
+use futures_util::future;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -53,6 +54,11 @@ impl Reply for Straight {
     }
 }
 
+/// What is lost does not come later either: a test that waits for it fails.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future).await.unwrap()
+}
+
 /// The next event that the peer reads.
 async fn read(pair: &mut Pair) -> (String, Value) {
     let text = pair.read_text().await;
@@ -98,7 +104,7 @@ async fn a_peer_that_reads_late_misses_nothing_and_gets_the_last_although_nothin
         handle.leave(client).await;
         stop.cancel();
     };
-    tokio::join!(shard.run(stop.clone()), story);
+    within(future::join(shard.run(stop.clone()), story)).await;
 }
 
 #[tokio::test]
@@ -115,5 +121,5 @@ async fn a_message_that_waits_for_a_client_that_is_about_to_join_is_not_forgotte
         assert_eq!(read(&mut pair).await, ("hello".to_owned(), json!(1)));
         stop.cancel();
     };
-    tokio::join!(bench.shard.run(stop.clone()), story);
+    within(future::join(bench.shard.run(stop.clone()), story)).await;
 }

@@ -137,4 +137,9 @@ fn a_client_that_only_listens_gets_a_replay_as_events() {
     bench.request(1, Request::Subscribe(super::subscribe(&payload)), false);
     let came = bench.came(1);
     assert_eq!(came[1..], ["tick BTC102", "tick BTC103", "ticks BTC102 BTC103"]);
+    // It takes the room of a replay three times over: in the answer and in both shapes.
+    bench.flush("BTC");
+    bench.request(1, Request::Subscribe(super::subscribe(&payload)), false);
+    let (_, answer) = bench.take(1).into_iter().find(|(event, _)| event == "answer").unwrap();
+    assert_eq!(how(&answer), ("snapshot", String::new(), "BTC104".into()));
 }

@@ -68,3 +68,23 @@ async fn who_was_given_up_may_begin_anew() {
     bench.flush("BTC");
     assert_eq!(bench.came(1), ["tick BTC102"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_little_at_a_time_stays_however_long_the_rest_waits() {
+    let names: Vec<String> = (0..100).map(|n| format!("S{n}")).collect();
+    let all = names.join(" ");
+    let mut bench = Bench::new(&all);
+    bench.join(1);
+    bench.subscribe(1, "*", None);
+    bench.take_on(1, Some(0));
+    bench.flush(&all);
+    for _ in 0..40 {
+        bench.take_on(1, Some(2));
+        bench.take_on(1, Some(0));
+        bench.flush(&all);
+        look_after(&mut bench, 1).await;
+    }
+    assert!(!bench.is_closed(1));
+    look_after(&mut bench, SLOW_TIMEOUT.as_secs()).await;
+    assert!(bench.is_closed(1), "now it takes nothing");
+}

@@ -403,3 +403,24 @@ fn a_broken_pipe_is_the_end() {
     let again = out.claim(CONNECTED);
     assert_eq!(out.advance(again, broken), Progress::Gone, "an end is an end");
 }
+
+#[test]
+fn who_takes_a_little_does_not_wait_for_as_long_as_the_first_byte_does() {
+    let mut kernel = Kernel { open: true, ..Kernel::default() };
+    let mut out = Outgoing::new();
+    let turn = out.claim(CONNECTED);
+    assert!(out.write_engine(&numbered("40", 'E', 0, 0), Waker::noop(), taking(&mut kernel)).is_ready());
+    kernel.open = false;
+    for number in 1..3 {
+        assert_eq!(out.send(turn, numbered("", 'M', number, 100), LIMIT, taking(&mut kernel)), Ok(true));
+    }
+    let mut since = out.waits_since(turn).unwrap();
+    for takes in [50, 10, 50, 20] {
+        assert_eq!(out.waits_since(turn), Some(since), "nothing moves");
+        kernel.takes = [takes].into();
+        assert_eq!(out.advance(turn, taking(&mut kernel)), Progress::Full);
+        let moved = out.waits_since(turn).unwrap();
+        assert!(moved > since);
+        since = moved;
+    }
+}
