@@ -2,6 +2,8 @@ mod access;
 mod command;
 mod logging;
 mod parse;
+mod publishing;
+mod redis;
 mod secret;
 
 use std::fmt::{self, Write};
@@ -17,6 +19,8 @@ use crate::wire::{self, Mode};
 pub use access::{Access, Names, Networks, TokenKeys};
 pub use command::{KeyArgs, TokenArgs};
 pub use logging::{LogFormat, Logging};
+pub use publishing::{Publishing, Role};
+pub use redis::RedisAddress;
 pub use secret::Secret;
 
 /// A Socket.IO-compatible real-time price feed server.
@@ -62,7 +66,7 @@ pub struct Config {
     #[arg(long, env = "PORT", global = true, default_value = "3000", value_parser = parse::port)]
     pub port: u16,
 
-    /// The symbols that the simulator makes, with commas between. Read from the `SYMBOLS` environment variable.
+    /// The symbols that the simulator makes, with commas between; empty for none. Read from the `SYMBOLS` environment variable.
     #[arg(long, env = "SYMBOLS", global = true, default_value = DEFAULT_SYMBOLS, value_parser = parse::symbols)]
     pub symbols: SymbolList,
 
@@ -213,6 +217,10 @@ pub struct Config {
           value_parser = parse::range(100, 600_000), value_name = "MS")]
     pub drain_deadline_ms: u64,
 
+    /// What others publish, and which part of the work this replica has.
+    #[command(flatten)]
+    pub publishing: Publishing,
+
     /// Who may do what.
     #[command(flatten)]
     pub access: Access,
@@ -239,7 +247,7 @@ pub struct Config {
 
 const DEFAULT_SYMBOLS: &str = "BTC,ETH,SOL,ADA,XRP,BNB,DOGE,DOT,AVAX,LINK,LTC,TRX";
 
-/// Symbols in the order given, without repeats; at least one.
+/// Symbols in the order given, without repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolList(pub Vec<Symbol>);
 
@@ -252,24 +260,6 @@ pub enum Origins {
     Listed(Vec<String>),
 }
 
-/// Where Redis is, and how to be let in.
-#[derive(Clone, PartialEq, Eq)]
-pub enum RedisAddress {
-    /// `redis://...` or `rediss://...`
-    Url(String),
-    /// In parts.
-    Parts {
-        /// Its host.
-        host: String,
-        /// Its port.
-        port: u16,
-        /// Who we are there.
-        username: Option<String>,
-        /// What only we know.
-        password: Option<String>,
-    },
-}
-
 /// A mistake in the settings, or an answer to `--help` and `--version`.
 #[derive(Debug)]
 pub struct Stop {
@@ -277,16 +267,6 @@ pub struct Stop {
     pub message: String,
     /// True where the message is what was asked for.
     pub asked_for: bool,
-}
-
-// A derived one would print the password.
-impl fmt::Debug for RedisAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Url(_) => "RedisAddress::Url",
-            Self::Parts { .. } => "RedisAddress::Parts",
-        })
-    }
 }
 
 impl Config {
@@ -310,6 +290,7 @@ impl Config {
                 self.batch_event
             ));
         }
+        self.publishing.validate(&self.symbols, self.redis().is_some())?;
         self.access.validate()
     }
 

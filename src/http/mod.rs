@@ -2,8 +2,12 @@ mod api;
 mod assets;
 mod error;
 mod guard;
+mod overview;
+mod pace;
+mod prices;
 mod status;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,9 +24,11 @@ use tower_http::trace::TraceLayer;
 
 use crate::auth::Auth;
 use crate::bus::Bus;
-use crate::config::{Config, Origins};
+use crate::config::{Config, Origins, Role};
 use crate::market::Market;
 use crate::metrics::Metrics;
+use crate::price::Symbol;
+use crate::publish::Publisher;
 pub use api::Disconnect;
 
 /// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
@@ -50,8 +56,12 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Who may do what.
     pub auth: Arc<Auth>,
-    /// Without a tick for this long, the feed counts as down.
-    pub silent_after: Duration,
+    /// Without a tick for this long, the feed counts as down; none where nothing makes ticks at a pace of its own.
+    pub silent_after: Option<Duration>,
+    /// Which part of the work this replica has.
+    pub role: Role,
+    /// What the simulator makes.
+    pub simulated: HashSet<Symbol>,
     /// Set when a shutdown begins.
     pub draining: AtomicBool,
 }
@@ -64,19 +74,34 @@ impl State {
 }
 
 /// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
-/// below the base path already.
-pub fn router(config: &Config, state: Arc<State>, disconnect: Disconnect, sockets: Router) -> Router {
+/// below the base path already. A replica without sockets has no page either.
+pub fn router(
+    config: &Config,
+    state: Arc<State>,
+    publisher: Arc<Publisher>,
+    disconnect: Disconnect,
+    sockets: Router,
+) -> Router {
     let base = config.base_path.as_str();
-    let api = api::router(base, &state.auth, disconnect);
-    let mut pages = status::router(base, state).merge(api).merge(assets::router(config)).fallback(not_found);
-    if !base.is_empty() {
+    let has_sockets = state.role.has_sockets();
+    let mut pages = api::router(config, &state, publisher, disconnect).merge(status::router(base, state));
+    if has_sockets {
+        pages = pages.merge(assets::router(config));
+    }
+    pages = pages.fallback(not_found);
+    if has_sockets && !base.is_empty() {
         // The page's addresses are relative to its folder.
         pages = pages.route(base, axum::routing::get(redirect_to_slash));
     }
     // Not for the socket: what it sends is small, and often.
     let pages = pages.layer(CompressionLayer::new());
     // The client libraries lie below the socket's path, and are more exact routes than its own.
-    let libraries = assets::libraries(&config.full_socket_path()).layer(CompressionLayer::new());
+    let socket_path = config.full_socket_path();
+    let (libraries, sockets) = if has_sockets {
+        (assets::libraries(&socket_path).layer(CompressionLayer::new()), sockets)
+    } else {
+        (Router::new(), api::no_sockets(&socket_path))
+    };
 
     let id = HeaderName::from_static(REQUEST_ID);
     // Read from the bottom: the last layer is the outermost.

@@ -74,6 +74,10 @@ pub enum ErrorCode {
     TokenExpired,
     /// The server cannot do it now; later it may.
     Unavailable,
+    /// Older than what is known already.
+    Stale,
+    /// Too much of it for now.
+    RateLimited,
 }
 
 impl ErrorCode {
@@ -89,6 +93,8 @@ impl ErrorCode {
             Self::Unauthorized => "unauthorized",
             Self::TokenExpired => "token_expired",
             Self::Unavailable => "unavailable",
+            Self::Stale => "stale",
+            Self::RateLimited => "rate_limited",
         }
     }
 }
