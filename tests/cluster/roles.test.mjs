@@ -1,0 +1,55 @@
+// Fronts have the clients, backs have the callers, and what is said at a back is heard at a front.
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { ask, isProblem, publish } from '../support/api.mjs';
+import { closeAfter, connect, next, open, request, until } from '../support/clients.mjs';
+import { Cluster } from '../support/cluster.mjs';
+import { fetchRaw } from '../support/raw.mjs';
+
+it('a front and a back', async (test) => {
+  const cluster = await Cluster.start(test, { ids: ['front'], env: { PUBLISHED_SYMBOLS: 'PUB' }, each: () => ({ ROLE: 'front' }) });
+  await cluster.add('back', { ROLE: 'back' });
+  const [front, back] = [cluster.replica('front'), cluster.replica('back')];
+  await until(async () => (await fetch(`${back.url}/ready`)).status === 200, 'the back');
+  for (const [role, server] of /** @type {[string, import('../support/server.mjs').Server][]} */ ([['front', front], ['back', back]])) {
+    for (const path of ['/health', '/stats', '/api/status']) assert.equal((await server.json(path)).role, role, `${path} of ${role}`);
+  }
+  await until(async () => {
+    const { nodes } = await front.json('/stats?scope=cluster');
+    return nodes.length === 2 && nodes.every((/** @type {any} */ { id, role }) => id === role);
+  }, 'each to know of the other');
+
+  // No client gets into a back.
+  for (const path of ['/socket.io/?EIO=4&transport=polling', '/socket.io?EIO=4', '/socket.io/socket.io.js']) {
+    const response = await fetchRaw(back.url + path);
+    const problem = { ...response, json: JSON.parse(response.text) };
+    assert.equal(problem.status, 404);
+    assert.deepEqual([problem.json.code, problem.headers['content-type']], ['unavailable', 'application/problem+json']);
+    assert.match(problem.json.detail, /role back/);
+  }
+  assert.equal((await fetchRaw(`${back.url}/`)).status, 404);
+  const refused = open(back.url);
+  closeAfter(test, refused);
+  await next(refused, 'connect_error');
+
+  // A front changes nothing.
+  isProblem(await publish(front, [{ symbol: 'PUB', price: 1 }]), 405, 'invalid_payload');
+  isProblem(await ask(front, 'POST', '/api/disconnect', { userId: 'zoe' }), 404, 'invalid_payload');
+  const methods = async (/** @type {any} */ server) => new Set(Object.values((await server.json('/api/openapi.json')).paths).flatMap((item) => Object.keys(item)));
+  assert.deepEqual([await methods(front), await methods(back)], [new Set(['get']), new Set(['get', 'post'])]);
+  assert.equal((await ask(front, 'GET', '/api/prices/BTC')).status, 200);
+
+  // And what a back is told reaches the clients.
+  const socket = await connect(front.url, { auth: { user: 'zoe' } });
+  closeAfter(test, socket);
+  await request(socket, 'subscribe', ['PUB']);
+  const tick = next(socket, 'tick');
+  const { json } = await publish(back, [{ symbol: 'PUB', price: 1.5 }]);
+  assert.deepEqual([(await tick).seq, (await tick).price], [json.results[0].seq, 1.5]);
+  const ended = next(socket, 'disconnect');
+  await until(async () => {
+    assert.equal((await ask(back, 'POST', '/api/disconnect', { userId: 'zoe' })).json.ok, true);
+    return !socket.connected;
+  }, 'the user to be disconnected');
+  assert.equal(await ended, 'io server disconnect');
+});
