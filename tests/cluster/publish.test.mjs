@@ -28,8 +28,18 @@ describe('publish', { concurrency: true }, () => {
     const cluster = await Cluster.start(test, { ids: IDS, env: ENV });
     const heard = await Promise.all(IDS.map((id) => listen(test, cluster, id)));
     const ts = Date.now();
-    const answers = await Promise.all([...Array(200).keys()].map((index) =>
-      publish(cluster.replica(IDS[index % 2]), [{ symbol: 'PUB', price: index + 1, ts }, { symbol: 'PUB', price: index + 1001, ts }])));
+    const began = performance.now();
+    let refused = 0;
+    const answers = await Promise.all([...Array(200).keys()].map(async (index) => {
+      const prices = [{ symbol: 'PUB', price: index + 1, ts }, { symbol: 'PUB', price: index + 1001, ts }];
+      // On a busy machine Redis may take longer than a request waits for it: then the other replica is asked.
+      for (let attempt = index; ; attempt += 1) {
+        const response = await publish(cluster.replica(IDS[attempt % 2]), prices, { 'idempotency-key': `at-once-${index}` });
+        if (response.status !== 503 || attempt === index + 10) return response;
+        refused += 1;
+      }
+    }));
+    test.diagnostic(`${(performance.now() - began).toFixed()} ms, ${refused} times 503`);
     /** @type {Map<number, number>} */
     const given = new Map();
     answers.forEach(({ json, text }, index) => {
