@@ -115,19 +115,15 @@ impl Shard {
         if seq >= latest.tick.seq {
             return Resumed::Current;
         }
-        let paced = request.max_rate.is_some();
-        let most = if paced { usize::MAX } else { room };
-        let Some(ticks) = self.market.since(id, seq, latest.tick.seq, most) else {
-            return Resumed::Snapshot;
-        };
-        Resumed::Replayed(if paced {
-            let n = ticks.len() as u64;
-            let prices = || ticks.iter().map(|tick| tick.update.price);
-            let range = (n > 1).then(|| prices().max().zip(prices().min())).flatten();
-            vec![encode_tick(&latest.tick, n, None, range)]
+        let until = latest.tick.seq;
+        let replayed = if request.max_rate.is_some() {
+            let range = self.market.range_since(id, seq, until).filter(|_| room > 0);
+            range.map(|(n, range)| vec![encode_tick(&latest.tick, n, None, range.filter(|_| n > 1))])
         } else {
-            ticks.iter().map(|tick| encode_tick(tick, 1, None, None)).collect()
-        })
+            let ticks = self.market.since(id, seq, until, room);
+            ticks.map(|ticks| ticks.iter().map(|tick| encode_tick(tick, 1, None, None)).collect())
+        };
+        replayed.map_or(Resumed::Snapshot, Resumed::Replayed)
     }
 
     /// A client has a symbol up to `seq`, as far as this replica or further: then it gets nothing of it until this

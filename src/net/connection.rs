@@ -1,7 +1,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ pub(super) struct Shared {
     /// The peer has ended the stream, or is gone.
     left: AtomicBool,
     stage: Stage,
-    /// Where this connection is registered as somebody's WebSocket.
-    pub(super) upgraded: OnceLock<(String, Upgrades)>,
+    /// Whose WebSocket this connection is to carry, of a session that began with polling.
+    upgrade: Mutex<Option<(String, Upgrades)>>,
 }
 
 impl Closer {
@@ -68,9 +68,19 @@ impl Closer {
     pub(super) fn stage(&self) -> &Stage {
         &self.0.stage
     }
+
+    /// Says that the request for frames was refused: it is HTTP still, and nobody's WebSocket.
+    pub(super) fn refuse_frames(&self) {
+        *self.0.upgrade() = None;
+        self.0.stage.refuse_frames();
+    }
 }
 
 impl Shared {
+    pub(super) fn upgrade(&self) -> MutexGuard<'_, Option<(String, Upgrades)>> {
+        self.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         if let Some(pipe) = self.pipe.upgrade() {
@@ -133,7 +143,7 @@ impl Connection {
             closed: AtomicBool::new(false),
             left: AtomicBool::new(false),
             stage: Stage::default(),
-            upgraded: OnceLock::new(),
+            upgrade: Mutex::new(None),
         });
         let connection = Self {
             pipe,
@@ -160,7 +170,15 @@ impl Connection {
     fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let timeout = self.slow_timeout;
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        ready!(stuck.as_mut().poll(cx));
+        loop {
+            ready!(stuck.as_mut().poll(cx));
+            // One that takes something, however little, is slow and not gone.
+            let moved = self.pipe.moved().map(|moved| tokio::time::Instant::from_std(moved) + timeout);
+            match moved.filter(|until| *until > tokio::time::Instant::now()) {
+                Some(until) => stuck.as_mut().reset(until),
+                None => break,
+            }
+        }
         tracing::debug!("connection ended: its client took nothing for too long");
         self.metrics.slow_disconnects.inc();
         self.shared.close();
@@ -170,8 +188,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some((session, upgrades)) = self.shared.upgraded.get() {
-            upgrades.forget(session, &self.shared);
+        if let Some((session, upgrades)) = self.shared.upgrade().take() {
+            upgrades.forget(&session, &self.shared);
         }
         self.pipe.end();
     }
@@ -203,10 +221,11 @@ impl AsyncRead for Connection {
             this.shared.left.store(true, Ordering::Release);
         }
         buf.advance(read?);
-        if this.inbound.read(&this.shared.stage, &buf.filled()[before..])
-            && let Some((session, upgrades)) = this.shared.upgraded.get()
-        {
-            upgrades.ended(session, &this.shared);
+        if this.inbound.read(&this.shared.stage, &buf.filled()[before..]) {
+            let upgrade = this.shared.upgrade().clone();
+            if let Some((session, upgrades)) = upgrade {
+                upgrades.ended(&session, &this.shared);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -319,8 +338,11 @@ mod tests {
         let upgrades = Upgrades::default();
         let (first, first_closer, _peer) = pair().await;
         let (second, second_closer, _peer) = pair().await;
-        upgrades.register("sid", &first_closer);
-        upgrades.register("sid", &second_closer);
+        upgrades.expect("sid", &first_closer);
+        upgrades.expect("sid", &second_closer);
+        assert!(upgrades.find("sid").is_none(), "nobody has upgraded yet");
+        upgrades.ended("sid", &first_closer.0);
+        upgrades.ended("sid", &second_closer.0);
         drop(second);
         assert!(Arc::ptr_eq(&upgrades.find("sid").unwrap().0, &first_closer.0), "the first one stays");
         drop(first);

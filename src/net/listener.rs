@@ -181,7 +181,7 @@ fn answer(
         if let Some(closer) = closer
             && response.status() != StatusCode::SWITCHING_PROTOCOLS
         {
-            closer.stage().refuse_frames();
+            closer.refuse_frames();
         }
         Ok(response)
     }

@@ -45,7 +45,7 @@ pub(super) async fn note_handshake(upgrades: Upgrades, request: Request, next: N
     let websocket = WebSocketRequest::of(request.uri());
     let session = websocket.as_ref().and_then(|request| request.session);
     if let (Some(closer), Some(session)) = (request.extensions().get::<Closer>(), session) {
-        upgrades.register(session, closer);
+        upgrades.expect(session, closer);
     }
     let begins = session.is_none() && pairs(request.uri()).all(|(name, _)| name != "sid");
     let request = if websocket.is_some() || begins { slim(request) } else { request };
