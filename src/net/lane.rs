@@ -120,8 +120,8 @@ impl Lane {
         pipe.lock().send(self.turn, frame, pipe.buffer_bytes, |bytes| pipe.stream.try_write(bytes))
     }
 
-    /// Sends what waits as soon as it can be sent. Ends when nothing waits any more, or there is nobody who could take
-    /// it.
+    /// Sends what waits as soon as it can be sent. Ends when nothing waits any more and the kernel takes more, or there is
+    /// nobody who could take it.
     pub async fn cleared(self) {
         loop {
             let Some(pipe) = self.pipe.upgrade() else { return };
@@ -130,8 +130,14 @@ impl Lane {
             changed.as_mut().enable();
             let progress = pipe.lock().advance(self.turn, |bytes| pipe.stream.try_write(bytes));
             match progress {
-                Progress::Clear | Progress::Gone => return,
+                Progress::Gone => return,
                 Progress::Waits => changed.await,
+                // The kernel may have taken nothing at all of what was refused: then nothing waits here, and yet it would
+                // be refused again.
+                Progress::Clear => tokio::select! {
+                    _ = pipe.stream.writable() => return,
+                    () = changed => {}
+                },
                 Progress::Full => tokio::select! {
                     // An error is seen by the next write.
                     _ = pipe.stream.writable() => {}
