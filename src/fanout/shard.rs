@@ -310,7 +310,10 @@ impl Shard {
             let pending = session.pending.as_ref().and_then(|pending| pending.oldest());
             let queued = session.lane.as_ref().and_then(|lane| lane.waits_since()).map(Instant::from_std);
             let waited = pending.into_iter().chain(queued).min().map_or(Duration::ZERO, |since| now - since);
-            if waited >= self.settings.slow_timeout {
+            // Who takes what waits slowly, takes it.
+            let moved = session.lane.as_ref().and_then(|lane| lane.moved()).map(Instant::from_std);
+            let still = moved.map_or(waited, |moved| waited.min(now.saturating_duration_since(moved)));
+            if still >= self.settings.slow_timeout {
                 tracing::debug!(client = session.client.0, "disconnected: it took nothing for too long");
                 self.metrics.slow_disconnects.inc();
                 session.link.close();

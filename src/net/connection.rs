@@ -160,7 +160,15 @@ impl Connection {
     fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let timeout = self.slow_timeout;
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        ready!(stuck.as_mut().poll(cx));
+        loop {
+            ready!(stuck.as_mut().poll(cx));
+            // What it takes slowly it takes.
+            let end = tokio::time::Instant::from_std(self.pipe.moved()) + timeout;
+            if end <= tokio::time::Instant::now() {
+                break;
+            }
+            stuck.as_mut().reset(end);
+        }
         tracing::debug!("connection ended: its client took nothing for too long");
         self.metrics.slow_disconnects.inc();
         self.shared.close();

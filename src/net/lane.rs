@@ -73,6 +73,11 @@ impl Pipe {
         socket.shutdown(Shutdown::Both).ok();
     }
 
+    /// When the client last took something.
+    pub(super) fn moved(&self) -> Instant {
+        self.lock().moved()
+    }
+
     /// No lane sends anything any more.
     pub(super) fn end(&self) {
         self.lock().end();
@@ -145,6 +150,11 @@ impl Lane {
                 },
             }
         }
+    }
+
+    /// When the client last took something, as far as the kernel tells; none where there is nobody any more.
+    pub fn moved(&self) -> Option<Instant> {
+        Some(self.pipe.upgrade()?.moved())
     }
 
     /// Since when the oldest waits of what waits here.

@@ -80,6 +80,8 @@ pub(super) struct Outgoing {
     queued_bytes: usize,
     /// Wakes the engine's writer, which waits: then it is its turn before ours, or its pings would starve.
     engine: Option<Waker>,
+    /// When the kernel last took something.
+    moved: Instant,
 }
 
 impl Outgoing {
@@ -92,7 +94,13 @@ impl Outgoing {
             queue: VecDeque::new(),
             queued_bytes: 0,
             engine: None,
+            moved: Instant::now(),
         }
+    }
+
+    /// When the client last took something, as far as the kernel tells; at first, when it came.
+    pub(super) fn moved(&self) -> Instant {
+        self.moved
     }
 
     /// A client comes that may be sent frames after `opening`; one before it may not any more. Returns its turn.
@@ -132,8 +140,12 @@ impl Outgoing {
             return Injected::Taken { frames: 0, blocked: true };
         }
         match write(frames) {
-            Ok(written) if written == frames.len() => Injected::Taken { frames: ends.len(), blocked: false },
+            Ok(written) if written == frames.len() => {
+                self.moved = Instant::now();
+                Injected::Taken { frames: ends.len(), blocked: false }
+            }
             Ok(written) => {
+                self.moved = Instant::now();
                 let begun = ends.partition_point(|&end| end < written);
                 let end = ends.get(begun).copied().unwrap_or(frames.len());
                 self.keep(&frames[written..end]);
@@ -199,6 +211,7 @@ impl Outgoing {
                     return Progress::Gone;
                 }
             };
+            self.moved = Instant::now();
             self.queued_bytes -= frame.len();
             if written < frame.len() {
                 self.partial = frame.slice(written..);
@@ -227,6 +240,7 @@ impl Outgoing {
             [] => Some(0),
             bytes => match write(bytes) {
                 Ok(written) => {
+                    self.moved = Instant::now();
                     self.keep(&bytes[written..]);
                     Some(written)
                 }
@@ -291,7 +305,10 @@ impl Outgoing {
     fn finish(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
         while !self.partial.is_empty() {
             match write(&self.partial) {
-                Ok(written) => drop(self.partial.split_to(written)),
+                Ok(written) => {
+                    self.moved = Instant::now();
+                    drop(self.partial.split_to(written));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
