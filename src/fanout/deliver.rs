@@ -105,7 +105,9 @@ impl Shard {
                 } else {
                     let left = parcel.loads_from(frames);
                     counts.add(parcel.loads.len() - left.len(), parcel.left_out(frames), by_lane);
-                    let pending = self.sessions[slot].pending.get_or_insert_default();
+                    // From here on it has its own: also of what its cohort still waits with.
+                    let waiting = || self.cohorts.get(id).map(|cohort| Box::new(cohort.waiting())).unwrap_or_default();
+                    let pending = self.sessions[slot].pending.get_or_insert_with(waiting);
                     for load in left {
                         let (key, conflated) = load.undelivered(now);
                         pending.put_back(key, conflated);
