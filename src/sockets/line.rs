@@ -150,7 +150,9 @@ impl<A: Adapter> Link for Line<A> {
     }
 
     fn deliver(&self, event: &str, body: &RawValue) -> bool {
-        self.queue(body.get().len()) && self.socket.emit(event, body).is_ok()
+        // Under the lock, or it could come behind the last of the queue.
+        let path = self.lock();
+        matches!(*path, Path::Queue) && self.queue(body.get().len()) && self.socket.emit(event, body).is_ok()
     }
 
     fn send(&self, event: &str, body: &RawValue) -> Sent {
