@@ -110,8 +110,9 @@ impl Shard {
                 },
                 clients = calls.next() => {
                     let now = Instant::now();
-                    for client in clients {
+                    for (client, waiting) in clients {
                         self.attend_client(client, now);
+                        drop(waiting);
                     }
                 }
                 Some(client) = self.clearing.next() => {

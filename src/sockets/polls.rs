@@ -13,7 +13,7 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
     let polling = if request.method() == Method::GET { session_polled(request.uri()) } else { None };
     let line = polling.and_then(|session| client_of(&io, session)?.0.line());
     if let Some(line) = &line {
-        line.begin_poll();
+        line.begin_poll().await;
     }
     let response = next.run(request).await;
     if let Some(line) = line {
