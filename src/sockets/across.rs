@@ -6,6 +6,7 @@ use std::time::Duration;
 use fred::clients::SubscriberClient;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::config::Options;
 use fred::types::{Builder, Message};
 use socketioxide_redis::drivers::{ChanItem, Driver, MessageStream};
 use tokio::sync::broadcast::error::RecvError;
@@ -112,6 +113,11 @@ impl Across {
     }
 }
 
+/// What is said is said now: where the connection has gone it is not kept for the next one.
+fn now_or_never() -> Options {
+    Options { fail_fast: true, max_attempts: Some(1), ..Options::default() }
+}
+
 impl Driver for Across {
     type Error = Infallible;
 
@@ -119,7 +125,7 @@ impl Driver for Across {
         let Some(client) = &self.client else { return Ok(()) };
         // A command would wait for the connection to come back, and local delivery with it.
         let published = match client.is_connected() {
-            true => client.spublish::<i64, _, _>(channel, message.as_slice()).await.map(drop),
+            true => client.with_options(&now_or_never()).spublish::<i64, _, _>(channel, message.as_slice()).await.map(drop),
             false => Err(Error::new(fred::error::ErrorKind::IO, "no connection")),
         };
         if let Err(error) = published {

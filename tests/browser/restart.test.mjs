@@ -37,7 +37,8 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
       await untilAllMoved(page);
       assert.deepEqual(Object.keys(await prices(page)), Object.keys(shown), 'no row twice');
       assert.notEqual(await page.locator('body').getAttribute('data-epoch'), epoch);
-      assert.equal(await page.locator('#missed-detail').innerText(), 'unknown across 1 reset');
+      // On a busy machine some arrive merged, which is said too.
+      assert.match(await page.locator('#missed-detail').innerText(), /^unknown across 1 reset( · [\d,]+ merged)?$/);
       assert.equal(await page.locator('#announce').innerText(), 'Live');
       assert.equal(await page.locator('#notice').isVisible(), false);
       assert.deepEqual(faults, []);
@@ -73,7 +74,7 @@ for (const { name, env, shows } of [
     await untilPhase(page, 'live');
     await untilAllMoved(page);
     assert.deepEqual(Object.keys(await prices(page)), Object.keys(shown));
-    assert.equal(await page.locator('#missed-detail').innerText(), shows);
+    assert.ok((await page.locator('#missed-detail').innerText()).startsWith(shows));
     assert.equal(Number((await page.locator('#missed').innerText()).replaceAll(',', '')) > 0, shows === 'while away');
     assert.deepEqual(faults, []);
   } finally {
