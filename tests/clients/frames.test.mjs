@@ -78,7 +78,7 @@ describe('frames', { concurrency: 2 }, () => {
           // Frames of each length, over these servers, pings of the engine among them, and ticks that stand for several.
           const all = () => (
             client.lengths[7] > 20 && (name !== 'few' || client.lengths[16] > 3) && (!falls || claims.most > 1)
-            && (name !== 'many' || client.lengths[64] > 2) && (eio === 3 || client.pings > 2)
+            && (name !== 'many' || client.lengths[64] > 1) && (eio === 3 || client.pings > 2)
           );
           for (let turn = 0; turn < 5; turn += 1) {
             // Several at once, and what the engine answers among them.
