@@ -55,7 +55,7 @@ async function storm(url, count) {
 
 describe('storms', { concurrency: 2 }, () => {
   it('clients come and go, and nobody who watches misses a tick', async (test) => {
-    const server = await serve(test, { SYMBOLS: ALL.join(), UPDATE_INTERVAL: '20', HISTORY_SECONDS: '1' });
+    const server = await serve(test, { SYMBOLS: ALL.join(), UPDATE_INTERVAL: '100', HISTORY_SECONDS: '1' });
     await until(async () => (await stats(server)).connections.active === 0, 'nobody');
     const idle = await descriptors(server);
     const watchers = await Promise.all(Array.from({ length: 50 }, async () => {
