@@ -42,6 +42,9 @@ pub mod wire;
 /// Who may do what: tokens, guests, keys, and whose address a request has.
 pub mod auth;
 
+/// How much everybody may: connections, messages, requests.
+pub mod limits;
+
 /// Who gets which tick, and when.
 pub mod fanout;
 

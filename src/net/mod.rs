@@ -1,10 +1,13 @@
 mod attachments;
+mod body;
 mod connection;
 mod frame;
+mod heads;
 mod inbound;
 mod lane;
 mod listener;
 mod outgoing;
+mod turned_away;
 mod upgrades;
 
 pub use connection::{Closer, Limits};
