@@ -24,6 +24,10 @@ pub mod clock;
 /// What the process counts about itself.
 pub mod metrics;
 
+/// What tries the parsers of clients' bytes.
+#[cfg(test)]
+mod fuzzing;
+
 /// Every setting, its default and its limits.
 pub mod config;
 

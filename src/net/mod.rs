@@ -16,3 +16,6 @@ pub use lane::Lane;
 pub use listener::{Ends, Listener, Settings};
 pub use outgoing::{Injected, Opening, Refused};
 pub use upgrades::Upgrades;
+
+#[cfg(test)]
+mod fuzz;

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 16 * 1024;
 
 const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
-    Content-Length: 93\r\nRetry-After: 5\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n\
+    Content-Length: 92\r\nRetry-After: 5\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n\
     {\"code\":\"unavailable\",\"message\":\"every connection of this server is taken: try again later\"}";
 
 /// Answers connections for which there is no room, without reading what they want.

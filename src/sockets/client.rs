@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde_json::value::RawValue;
@@ -38,6 +38,8 @@ pub(super) struct Client<A: Adapter> {
     /// Where the end of that token is listed.
     pub(super) expiries: Arc<Expiries<A>>,
     phase: Mutex<Phase<A>>,
+    /// Set with [`Phase::Gone`], for those who must not wait for `phase`: it is held while `session` is asked.
+    gone: AtomicBool,
     /// What carries its WebSocket, as soon as that is known.
     connection: OnceLock<Closer>,
     /// Where frames may be sent to one that connects over a WebSocket.
@@ -69,7 +71,8 @@ impl<A: Adapter> Client<A> {
     ) -> Self {
         let phase = Mutex::new(Phase::Connecting { early: Vec::new(), upgraded: false });
         let (who, lane) = (Who::new(identity), Mutex::new(None));
-        let client = Self { id, shared, session, who, expiries, phase, connection: OnceLock::new(), lane };
+        let client =
+            Self { id, shared, session, who, expiries, phase, gone: false.into(), connection: OnceLock::new(), lane };
         client.note_connection(socket);
         if client.shared.lanes {
             *client.lock_lane() = client.connection.get().and_then(|connection| connection.lane(AFTER_CONNECT));
@@ -182,7 +185,7 @@ impl<A: Adapter> Client<A> {
 
     /// True once it has left the namespace, even where the engine does not know yet.
     pub(super) fn has_gone(&self) -> bool {
-        matches!(&*self.lock(), Phase::Gone)
+        self.gone.load(Ordering::Acquire)
     }
 
     /// Notes what carries the client's WebSocket, if it has one by now.
@@ -211,6 +214,7 @@ impl<A: Adapter> Client<A> {
     /// The client has gone. True if it had joined: then [`Client::left`] is due.
     pub(super) fn gone(&self) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
+        self.gone.store(true, Ordering::Release);
         self.expiries.forget(self.id);
         matches!(was, Phase::Open(_))
     }

@@ -115,6 +115,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn fuzz_queries() {
+        crate::fuzzing::fuzz("queries", |bytes| {
+            let Ok(uri) = [b"/socket.io/?", bytes].concat().try_into() else { return };
+            let (uri, text): (Uri, _) = (uri, String::from_utf8_lossy(bytes));
+            let polled = crate::sockets::polls::session_polled(&uri);
+            let websocket = WebSocketRequest::of(&uri);
+            assert!(polled.is_none() || websocket.is_none(), "{text}");
+            for session in [polled, websocket.and_then(|request| request.session)].into_iter().flatten() {
+                assert!(text.contains(&format!("sid={session}")));
+            }
+            // The engine begins a session exactly where no part of the query begins so.
+            let begins = pairs(&uri).all(|(name, _)| name != "sid");
+            assert_eq!(begins, uri.query().unwrap_or_default().split('&').all(|part| !part.starts_with("sid=")));
+            crate::auth::Credentials::read(&serde_json::Value::Null, &HeaderMap::new(), uri.query());
+        });
+    }
+
+    #[test]
     fn only_a_request_for_a_websocket_is_one() {
         let session = |query: &str| {
             let uri: Uri = format!("/socket.io/?{query}").parse().unwrap();

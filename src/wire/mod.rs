@@ -146,3 +146,6 @@ impl FromStr for Mode {
         [Self::Tick, Self::Batch, Self::Both].into_iter().find(|mode| mode.as_str() == text).ok_or(())
     }
 }
+
+#[cfg(test)]
+mod fuzz;
