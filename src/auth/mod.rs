@@ -159,3 +159,6 @@ impl Auth {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fuzz;

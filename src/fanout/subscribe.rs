@@ -40,13 +40,19 @@ impl Shard {
         let options = Options { mode, pace: request.max_rate.as_ref().map(|rate| rate.pace) };
         let mut rejected = Vec::new();
         let mut asked: Vec<SymbolId> = Vec::new();
+        let mut places = self.settings.max_subscriptions.saturating_sub(self.wants(slot).len());
         let session = &mut self.sessions[slot];
         match &request.symbols {
             Symbols::All => {
-                session.wishes.add_all(options);
                 let allowed =
                     self.symbols.iter().enumerate().filter(|(_, symbol)| session.wishes.allows(symbol.as_str()));
                 asked.extend(allowed.map(|(index, _)| SymbolId::new(index)));
+                if asked.len() > self.settings.max_subscriptions {
+                    asked.clear();
+                    rejected.push(too_many("*", self.settings.max_subscriptions));
+                } else {
+                    session.wishes.add_all(options);
+                }
             }
             Symbols::Named(names) => {
                 for name in names {
@@ -54,6 +60,13 @@ impl Shard {
                         _ if !session.wishes.allows(name) => rejected.push(forbidden_symbol(name)),
                         // One that this shard has not heard of yet will be known to it in a moment.
                         Some((id, symbol)) if id.index() < self.symbols.len() => {
+                            if session.wishes.options(&symbol).is_none() {
+                                let Some(fewer) = places.checked_sub(1) else {
+                                    rejected.push(too_many(name, self.settings.max_subscriptions));
+                                    continue;
+                                };
+                                places = fewer;
+                            }
                             session.wishes.add(symbol, options);
                             asked.push(id);
                         }
@@ -62,6 +75,8 @@ impl Shard {
                 }
             }
         }
+        let beyond = rejected.iter().filter(|rejected| rejected.code == ErrorCode::TooManySymbols).count();
+        self.metrics.limited_subscriptions.add(beyond as u64);
         let mut sorted = asked.clone();
         sorted.sort_unstable();
         self.rearrange(slot, |id| sorted.binary_search(&id).is_ok(), now);
@@ -246,6 +261,11 @@ impl Resumed {
             Self::Snapshot => "snapshot",
         }
     }
+}
+
+fn too_many(name: &str, most: usize) -> Rejected {
+    let message = format!("at most {most} symbols may be subscribed at a time: unsubscribe from others first");
+    Rejected { symbol: cut(name), code: ErrorCode::TooManySymbols, message }
 }
 
 fn unknown_symbol(name: &str) -> Rejected {

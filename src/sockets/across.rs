@@ -125,7 +125,9 @@ impl Driver for Across {
         let Some(client) = &self.client else { return Ok(()) };
         // A command would wait for the connection to come back, and local delivery with it.
         let published = match client.is_connected() {
-            true => client.with_options(&now_or_never()).spublish::<i64, _, _>(channel, message.as_slice()).await.map(drop),
+            true => {
+                client.with_options(&now_or_never()).spublish::<i64, _, _>(channel, message.as_slice()).await.map(drop)
+            }
             false => Err(Error::new(fred::error::ErrorKind::IO, "no connection")),
         };
         if let Err(error) = published {

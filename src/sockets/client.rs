@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde_json::value::RawValue;
@@ -13,10 +13,11 @@ use super::who::{self, Who};
 use super::{Errand, Shared, room_of};
 use crate::auth::Identity;
 use crate::fanout::{ClientId, Reply, Request, Sent};
+use crate::limits::{Session, Verdict};
 use crate::net::{Closer, Lane};
 use crate::wire::{
-    Answer, Chat, ChatMessage, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe, from_client as from, short,
-    to_client as to,
+    Answer, Chat, ChatMessage, Done, ErrorCode, Failure, Pong, Subscribe, Symbols, Unsubscribe, from_client as from,
+    short, to_client as to,
 };
 
 /// Events that may come before the connection stands: the packet that says so is on its way already, and a quick client
@@ -30,11 +31,15 @@ const EARLY_EVENTS: usize = 64;
 pub(super) struct Client<A: Adapter> {
     pub(super) id: ClientId,
     pub(super) shared: Arc<Shared>,
+    /// What it has sent so far counts.
+    session: Arc<Session>,
     /// Who it is, by its token.
     pub(super) who: Who,
     /// Where the end of that token is listed.
     pub(super) expiries: Arc<Expiries<A>>,
     phase: Mutex<Phase<A>>,
+    /// Set with [`Phase::Gone`], for those who must not wait for `phase`: it is held while `session` is asked.
+    gone: AtomicBool,
     /// What carries its WebSocket, as soon as that is known.
     connection: OnceLock<Closer>,
     /// Where frames may be sent to one that connects over a WebSocket.
@@ -59,13 +64,15 @@ impl<A: Adapter> Client<A> {
     pub(super) fn new(
         id: ClientId,
         identity: Identity,
+        session: Arc<Session>,
         socket: &SocketRef<A>,
         shared: Arc<Shared>,
         expiries: Arc<Expiries<A>>,
     ) -> Self {
         let phase = Mutex::new(Phase::Connecting { early: Vec::new(), upgraded: false });
         let (who, lane) = (Who::new(identity), Mutex::new(None));
-        let client = Self { id, shared, who, expiries, phase, connection: OnceLock::new(), lane };
+        let client =
+            Self { id, shared, session, who, expiries, phase, gone: false.into(), connection: OnceLock::new(), lane };
         client.note_connection(socket);
         if client.shared.lanes {
             *client.lock_lane() = client.connection.get().and_then(|connection| connection.lane(AFTER_CONNECT));
@@ -111,11 +118,19 @@ impl<A: Adapter> Client<A> {
     pub(super) fn receive(&self, event: Event<A>) {
         self.shared.metrics.messages_received.inc();
         self.note_connection(&event.socket);
-        match &mut *self.lock() {
-            Phase::Connecting { early, .. } if early.len() < EARLY_EVENTS => early.push(event),
-            Phase::Connecting { .. } => {
+        // Before anything is done for it.
+        let refused = match self.session.message() {
+            Verdict::Pass => None,
+            Verdict::Refuse(failure) => Some(failure),
+            Verdict::End => return self.end_abuse(&event.socket),
+            Verdict::Ended => return,
+        };
+        match (&mut *self.lock(), refused) {
+            (Phase::Connecting { early, .. }, None) if early.len() < EARLY_EVENTS => early.push(event),
+            (Phase::Connecting { .. }, refused) => {
                 self.shared.metrics.request_errors.inc();
-                let failure = Failure::new(ErrorCode::Unavailable, "not connected yet: try again");
+                let later = || Failure::new(ErrorCode::Unavailable, "not connected yet: try again");
+                let failure = refused.unwrap_or_else(later);
                 let told = match event.ack {
                     Some(ack) => ack.send_early(failure),
                     None => {
@@ -125,9 +140,19 @@ impl<A: Adapter> Client<A> {
                 };
                 self.sent(if told { Sent::Done } else { Sent::Dropped }, &event.socket);
             }
-            Phase::Open(line) => self.carry_out(line, event),
-            Phase::Gone => {}
+            (Phase::Open(line), None) => self.carry_out(line, event),
+            (Phase::Open(line), Some(failure)) => {
+                let name = event.body.map(|body| body.name).unwrap_or_default();
+                self.refuse(Responder::new(line.clone(), event.ack), &name, failure);
+            }
+            (Phase::Gone, _) => {}
         }
+    }
+
+    /// Ends a client that goes on after it was refused.
+    fn end_abuse(&self, socket: &SocketRef<A>) {
+        tracing::info!(connection = self.id.0, "disconnected: it sent far too many messages");
+        self.shared.close(socket);
     }
 
     /// The client began with polling, and says over its WebSocket that it has upgraded.
@@ -158,6 +183,11 @@ impl<A: Adapter> Client<A> {
         }
     }
 
+    /// True once it has left the namespace, even where the engine does not know yet.
+    pub(super) fn has_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     /// Notes what carries the client's WebSocket, if it has one by now.
     fn note_connection(&self, socket: &SocketRef<A>) {
         if self.connection.get().is_none()
@@ -184,6 +214,7 @@ impl<A: Adapter> Client<A> {
     /// The client has gone. True if it had joined: then [`Client::left`] is due.
     pub(super) fn gone(&self) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
+        self.gone.store(true, Ordering::Release);
         self.expiries.forget(self.id);
         matches!(was, Phase::Open(_))
     }
@@ -207,12 +238,14 @@ impl<A: Adapter> Client<A> {
             from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY | from::CHAT | from::REFRESH if binary => {
                 Err(Failure::invalid("the payload has binary attachments: must be JSON alone"))
             }
-            from::SUBSCRIBE => {
-                Subscribe::parse(payload.as_deref()).map(|request| (Request::Subscribe(request), to::SUBSCRIBED))
-            }
-            from::UNSUBSCRIBE => {
-                Unsubscribe::parse(payload.as_deref()).map(|request| (Request::Unsubscribe(request), to::UNSUBSCRIBED))
-            }
+            from::SUBSCRIBE => Subscribe::parse(payload.as_deref()).and_then(|request| {
+                self.check_number(&request.symbols)?;
+                Ok((Request::Subscribe(request), to::SUBSCRIBED))
+            }),
+            from::UNSUBSCRIBE => Unsubscribe::parse(payload.as_deref()).and_then(|request| {
+                self.check_number(&request.symbols)?;
+                Ok((Request::Unsubscribe(request), to::UNSUBSCRIBED))
+            }),
             from::PING => {
                 return self.pong(responder.answer_to(&name, Some(to::PONG)), payload.as_deref());
             }
@@ -228,6 +261,19 @@ impl<A: Adapter> Client<A> {
                 self.ask(&name, request, Some(answered_by), responder);
             }
             Err(failure) => self.refuse(responder, &name, failure),
+        }
+    }
+
+    /// Refuses a request that names too many symbols.
+    fn check_number(&self, symbols: &Symbols) -> Result<(), Failure> {
+        match symbols {
+            Symbols::Named(names) if names.len() > self.shared.max_symbols => {
+                self.shared.metrics.limited_subscriptions.inc();
+                let (number, most) = (names.len(), self.shared.max_symbols);
+                let message = format!("the request names {number} symbols: at most {most} are allowed (\"*\" is all)");
+                Err(Failure::new(ErrorCode::TooManySymbols, message))
+            }
+            Symbols::Named(_) | Symbols::All => Ok(()),
         }
     }
 
@@ -263,6 +309,12 @@ impl<A: Adapter> Client<A> {
 
     /// Says something to a room. Without a callback, silence is success.
     fn chat(&self, responder: Responder<A>, payload: Option<&RawValue>) {
+        match self.session.chat() {
+            Verdict::Pass => {}
+            Verdict::Refuse(failure) => return self.refuse(responder, from::CHAT, failure),
+            Verdict::End => return self.end_abuse(responder.socket()),
+            Verdict::Ended => return,
+        }
         let said = Chat::parse(payload).and_then(|Chat { room, text }| {
             self.who.check_room(&room)?;
             let identity = self.who.now();

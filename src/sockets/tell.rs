@@ -25,6 +25,7 @@ impl Messages {
     /// Sends what is said here, and hands on what comes from other replicas, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let (across, expiries, shared) = (self.across.clone(), self.expiries.clone(), self.shared.clone());
+        let (absent, io) = (self.absent.clone(), self.io.clone());
         let run = async {
             let channel = format!("{CHANNEL_PREFIX}-told");
             // Cannot fail: see `Across`.
@@ -61,6 +62,7 @@ impl Messages {
             () = across.run(stop.clone()) => {}
             () = run => {}
             () = expiries.watch(|socket| shared.close(socket)) => {}
+            () = absent.watch(&io, &shared) => {}
             () = stop.cancelled() => {}
         }
     }
