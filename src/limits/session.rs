@@ -117,10 +117,10 @@ impl Session {
         self.lock().left.replace(self.limits.now()).is_none()
     }
 
-    /// How long it may still be in no namespace, of `timeout` in all; for who looks after it.
+    /// How much is left of `timeout` since it was last in a namespace, or was refused; nothing where it never left.
     pub fn remaining(&self, timeout: Duration) -> Duration {
         let left = self.lock().left;
-        left.map_or(timeout, |left| (left + timeout).saturating_sub(self.limits.now()))
+        left.map_or(Duration::ZERO, |left| (left + timeout).saturating_sub(self.limits.now()))
     }
 
     /// True where it is in a namespace again by now: nobody needs to look after it.

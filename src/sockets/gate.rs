@@ -22,14 +22,13 @@ pub struct Gate {
 
 impl Gate {
     /// Lets a request through, or answers it. One that begins a session gets it.
-    #[allow(clippy::result_large_err, reason = "once for each handshake that is refused")]
-    pub(super) fn admit(&self, request: &Request, begins: bool) -> Result<Option<Arc<Session>>, Response> {
+    pub(super) fn admit(&self, request: &Request, begins: bool) -> Result<Option<Arc<Session>>, Box<Response>> {
         // Always there: the listener puts it into every request. The server's own, inside, have none.
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let origin = request.headers().get(ORIGIN).map(|origin| origin.as_bytes());
         let admitted = match (begins, peer) {
             (false, _) => self.limits.origin(origin).map(|()| None),
-            (true, None) => return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+            (true, None) => return Err(Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response())),
             (true, Some(ConnectInfo(peer))) => {
                 let client = self.auth.client(peer.ip(), request.headers());
                 self.limits.admit(client.address, origin).map(Some)
@@ -37,7 +36,7 @@ impl Gate {
         };
         admitted.map_err(|refused: Refused| {
             tracing::info!(reason = refused.message(), "handshake refused");
-            refused.into_response()
+            Box::new(refused.into_response())
         })
     }
 }

@@ -52,7 +52,7 @@ pub(super) async fn note_handshake(gate: Gate, upgrades: Upgrades, request: Requ
     let begins = session.is_none() && pairs(request.uri()).all(|(name, _)| name != "sid");
     let admitted = match gate.admit(&request, begins) {
         Ok(session) => session,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let closer = request.extensions().get::<Closer>().filter(|_| websocket.is_some()).cloned();
     let mut request = if websocket.is_some() || begins { slim(request) } else { request };

@@ -67,6 +67,10 @@ const READ_BUFFER_BYTES: usize = 512;
 /// Attachments that one packet may announce. Nothing here takes any: this only lets a client be told so.
 const MAX_ATTACHMENTS: usize = 16;
 
+/// How long one that leaves the namespace has to wait until it is in it again. Socketioxide removes who leaves by the
+/// id alone, and later: it would take away one that is back already, without a word, and nobody would know that it goes.
+const REJOIN_PAUSE: Duration = Duration::from_millis(200);
+
 /// What a client is told whose credentials are no JSON, before its connection ends.
 const BROKEN_AUTH: &str = "invalid_payload";
 
@@ -276,6 +280,11 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>, expiries:
                 // Its connection has ended already.
                 return Err(ErrorCode::Unavailable.as_str());
             };
+            // One that has just left: its leave is carried out first.
+            let pause = session.remaining(REJOIN_PAUSE);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
             let identity = shared.let_in(id, &session, &socket, auth.ok()).inspect_err(|_| {
                 shared.absent.add(&session, &shared, &socket);
             })?;

@@ -49,6 +49,8 @@ before(async () => {
 });
 
 after(async () => {
+  // Whatever fails here, it ends.
+  setTimeout(() => server.child.kill('SIGKILL'), 60_000).unref();
   assert.ok(honest.connected, 'the honest client is still there');
   assert.deepEqual(seen.gaps, []);
   assert.ok(seen.count > 100);
