@@ -74,7 +74,9 @@ for (const { name, env, shows } of [
     await untilPhase(page, 'live');
     await untilAllMoved(page);
     assert.deepEqual(Object.keys(await prices(page)), Object.keys(shown));
-    assert.ok((await page.locator('#missed-detail').innerText()).startsWith(shows));
+    const detail = await page.locator('#missed-detail').innerText();
+    // On a busy machine some arrive merged, which is said in its place.
+    assert.ok(detail.startsWith(shows) || (shows === 'every update arrived' && /^[\d,]+ merged$/.test(detail)), detail);
     assert.equal(Number((await page.locator('#missed').innerText()).replaceAll(',', '')) > 0, shows === 'while away');
     assert.deepEqual(faults, []);
   } finally {
