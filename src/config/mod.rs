@@ -1,6 +1,7 @@
 mod access;
 mod command;
 mod logging;
+mod messaging;
 mod parse;
 mod secret;
 
@@ -17,6 +18,7 @@ use crate::wire::{self, Mode};
 pub use access::{Access, Names, Networks, TokenKeys};
 pub use command::{KeyArgs, TokenArgs};
 pub use logging::{LogFormat, Logging};
+pub use messaging::Messaging;
 pub use secret::Secret;
 
 /// A Socket.IO-compatible real-time price feed server.
@@ -113,12 +115,6 @@ pub struct Config {
     #[arg(long = "lease-ttl", env = "LEASE_TTL", global = true, default_value = "3000",
           value_parser = parse::range(300, 60_000), value_name = "MS")]
     pub lease_ttl_ms: u64,
-
-    /// Whether everybody is in the room `chat` from the start: true or false. Read from the `CHAT_AUTO_JOIN` environment
-    /// variable.
-    #[arg(long, env = "CHAT_AUTO_JOIN", global = true, default_value = "false", value_parser = parse::boolean,
-          value_name = "BOOL", action = clap::ArgAction::Set)]
-    pub chat_auto_join: bool,
 
     /// Names this replica in answers and in the log; 1 to 64 letters, digits, or . _ : -. Default: the host's name
     /// and a random part. Read from the `APP_ID` environment variable.
@@ -217,6 +213,10 @@ pub struct Config {
     #[command(flatten)]
     pub access: Access,
 
+    /// Rooms, and back ends.
+    #[command(flatten)]
+    pub messaging: Messaging,
+
     /// What is logged, how, and where to.
     #[command(flatten)]
     pub logging: Logging,
@@ -310,7 +310,8 @@ impl Config {
                 self.batch_event
             ));
         }
-        self.access.validate()
+        self.access.validate()?;
+        self.messaging.validate()
     }
 
     /// What the log should say about settings that change nothing, or more than it seems.
@@ -329,6 +330,7 @@ impl Config {
             remarks.push(format!("NODE_ENV={env} changes nothing: there is one way to run"));
         }
         remarks.extend(self.access.remarks());
+        remarks.extend(self.messaging.remarks());
         remarks
     }
 
@@ -408,7 +410,7 @@ impl fmt::Display for Effective {
 
 /// True for settings whose value nobody should read over a shoulder.
 fn is_secret(name: &str) -> bool {
-    ["REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET", "API_KEY"].contains(&name)
+    ["REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET", "API_KEY", "BACKEND_URL", "BACKEND_SECRET"].contains(&name)
 }
 
 /// Turns clap's error into one that names the variable as well as the flag.

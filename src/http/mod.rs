@@ -2,6 +2,7 @@ mod api;
 mod assets;
 mod error;
 mod guard;
+mod messages;
 mod status;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::config::{Config, Origins};
 use crate::market::Market;
 use crate::metrics::Metrics;
 pub use api::Disconnect;
+pub use messages::Desk;
 
 /// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
 const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
@@ -65,9 +67,9 @@ impl State {
 
 /// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
 /// below the base path already.
-pub fn router(config: &Config, state: Arc<State>, disconnect: Disconnect, sockets: Router) -> Router {
+pub fn router(config: &Config, state: Arc<State>, disconnect: Disconnect, desk: Desk, sockets: Router) -> Router {
     let base = config.base_path.as_str();
-    let api = api::router(base, &state.auth, disconnect);
+    let api = api::router(base, &state.auth, disconnect).merge(messages::router(base, &state.auth, desk));
     let mut pages = status::router(base, state).merge(api).merge(assets::router(config)).fallback(not_found);
     if !base.is_empty() {
         // The page's addresses are relative to its folder.
