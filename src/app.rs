@@ -295,7 +295,7 @@ fn socket_settings(config: &Config, redis: Option<&RedisSettings>) -> sockets::S
 fn backend_settings(config: &Config) -> Option<backend::Settings> {
     let messaging = &config.messaging;
     Some(backend::Settings {
-        url: messaging.backend_url()?.to_owned(),
+        url: messaging.backend_url()?.clone(),
         secret: messaging.backend_secret().cloned(),
         events: messaging.backend_events.0.clone(),
         announce: messaging.backend_announce,

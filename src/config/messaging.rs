@@ -37,7 +37,7 @@ pub struct Messaging {
     /// The back end that gets the events of clients that we do not know ourselves: `http://` or `https://`. Read from the
     /// `BACKEND_URL` environment variable.
     #[arg(long, env = "BACKEND_URL", global = true, value_parser = url, hide_env_values = true)]
-    backend_url: Option<String>,
+    backend_url: Option<Secret>,
 
     /// The secret with which we sign what the back end gets (HMAC-SHA256). Read from the `BACKEND_SECRET` environment
     /// variable.
@@ -74,9 +74,9 @@ pub struct Messaging {
 
 impl Messaging {
     /// Where the back end is; none where there is none.
-    pub fn backend_url(&self) -> Option<&str> {
+    pub fn backend_url(&self) -> Option<&Secret> {
         // Files that others wrote have it empty for «none».
-        self.backend_url.as_deref().filter(|url| !url.is_empty())
+        self.backend_url.as_ref().filter(|url| !url.reveal().is_empty())
     }
 
     /// What is signed with.
@@ -115,11 +115,11 @@ impl Messaging {
     }
 }
 
-/// What follows the password of an address must not be shown.
-fn url(text: &str) -> Result<String, String> {
+/// An address, in which there may be a password.
+fn url(text: &str) -> Result<Secret, String> {
     let known = |url: &url::Url| ["http", "https"].contains(&url.scheme()) && url.has_host();
     if text.is_empty() || url::Url::parse(text).is_ok_and(|url| known(&url)) {
-        return Ok(text.to_owned());
+        return Secret::parse(text);
     }
     Err("is not allowed: must be http://host/path or https://host/path".into())
 }

@@ -1,6 +1,7 @@
 // Back ends that teams already have: Node's @socket.io/redis-emitter and python-socketio, on the Redis of the replicas.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
@@ -14,7 +15,8 @@ const require = createRequire(import.meta.url);
 const { Emitter } = require('@socket.io/redis-emitter');
 
 const IDS = ['app1', 'app2'];
-const PYTHON = process.env.PYTHON ?? 'python3';
+const OWN_PYTHON = fileURLToPath(new URL('../.python/bin/python', import.meta.url));
+const PYTHON = process.env.PYTHON ?? (existsSync(OWN_PYTHON) ? OWN_PYTHON : 'python3');
 
 /** `to("sym:BTC-USD").emit("tick", {s: "BTC-USD", p: "50000.1"})` of the emitter 5.1.0, as it is in Redis. */
 const GOLDEN = Buffer.from(

@@ -21,8 +21,8 @@ pub use worker::Worker;
 /// Where the back end is, and how it is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What is posted to, as it is.
-    pub url: String,
+    /// What is posted to, as it is. There may be a password in it.
+    pub url: Secret,
     /// Signs what is posted.
     pub secret: Option<Secret>,
     /// Events of the contract that the back end carries out, instead of this server.

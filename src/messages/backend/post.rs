@@ -95,7 +95,7 @@ impl Poster {
     }
 
     async fn attempt(&self, job: &Job) -> Attempt {
-        let request = self.client.post(&self.settings.url).headers(self.headers(job)).body(job.body.clone());
+        let request = self.client.post(self.settings.url.reveal()).headers(self.headers(job)).body(job.body.clone());
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return Attempt::Again(in_words(&error)),
