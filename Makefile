@@ -55,6 +55,16 @@ test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node
 	cargo build --workspace --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs
 
+.PHONY: security
+security: vendor node_modules/.all ## Attack the server at length (some minutes; `make test` has a short form), and say what was tried
+	tests/setup.sh openssl
+	cargo build --quiet
+	SECURITY=long node --test --test-concurrency=1 --test-reporter=spec tests/security/*.test.mjs
+
+.PHONY: fuzz
+fuzz: ## Fuzz everything that parses clients' bytes, FUZZ_SECONDS (60) each (`make test` has a short form)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} cargo test --lib --quiet -- --nocapture --test-threads=2 fuzz
+
 .PHONY: loadtest
 loadtest: ## Load a server that runs (TARGET=http://localhost:8080 for another one, ARGS="--help" for the options)
 	cargo build --release --quiet -p tickcast-loadtest

@@ -24,6 +24,10 @@ pub mod clock;
 /// What the process counts about itself.
 pub mod metrics;
 
+/// What tries the parsers of clients' bytes.
+#[cfg(test)]
+mod fuzzing;
+
 /// Every setting, its default and its limits.
 pub mod config;
 
@@ -41,6 +45,9 @@ pub mod wire;
 
 /// Who may do what: tokens, guests, keys, and whose address a request has.
 pub mod auth;
+
+/// How much everybody may: connections, messages, requests.
+pub mod limits;
 
 /// Who gets which tick, and when.
 pub mod fanout;

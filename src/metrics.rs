@@ -120,4 +120,32 @@ pub struct Metrics {
     pub protocol_errors: Counter,
     /// Connections refused or lost by the accept loop (out of descriptors, reset before they began).
     pub accept_errors: Counter,
+    /// TCP connections, now.
+    pub tcp_connections: Gauge,
+    /// TCP connections that were answered with 503 because there were too many.
+    pub limited_tcp_connections: Counter,
+    /// Handshakes refused because every connection was taken.
+    pub limited_connections: Counter,
+    /// Handshakes refused because their address had too many connections.
+    pub limited_addresses: Counter,
+    /// Handshakes refused because too many connected at once.
+    pub limited_connects: Counter,
+    /// Handshakes refused because of their origin.
+    pub limited_origins: Counter,
+    /// HTTP requests refused because their address sent too many.
+    pub limited_requests: Counter,
+    /// Messages of clients refused because they were too many.
+    pub limited_messages: Counter,
+    /// Those refused because they said too much to rooms.
+    pub limited_chats: Counter,
+    /// Symbols, or requests for symbols, refused because the client had or named too many.
+    pub limited_subscriptions: Counter,
+    /// Connections ended because their client went on after being refused.
+    pub limited_abuse: Counter,
+    /// Connections ended because they were in no namespace for too long after they had been in one, or refused.
+    pub namespace_timeouts: Counter,
+    /// HTTP connections ended because the head of a request took too long.
+    pub header_timeouts: Counter,
+    /// HTTP requests refused because their body took too long.
+    pub body_timeouts: Counter,
 }

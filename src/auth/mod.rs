@@ -166,3 +166,6 @@ impl Auth {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fuzz;

@@ -1,7 +1,9 @@
 mod access;
 mod command;
+mod limits;
 mod logging;
 mod messaging;
+mod origins;
 mod parse;
 mod secret;
 
@@ -17,8 +19,10 @@ use crate::price::Symbol;
 use crate::wire::{self, Mode};
 pub use access::{Access, Names, Networks, TokenKeys};
 pub use command::{KeyArgs, TokenArgs};
+pub use limits::Limits;
 pub use logging::{LogFormat, Logging};
 pub use messaging::Messaging;
+pub use origins::Origins;
 pub use secret::Secret;
 
 /// A Socket.IO-compatible real-time price feed server.
@@ -148,18 +152,6 @@ pub struct Config {
           value_parser = parse::range(100, 3_600_000), value_name = "MS")]
     pub ping_timeout_ms: u64,
 
-    /// The largest message, frame or polling body that a client may send, in bytes, 1000 to 100000000. Read from the
-    /// `MAX_PAYLOAD` environment variable.
-    #[arg(long = "max-payload", env = "MAX_PAYLOAD", global = true, default_value = "1000000",
-          value_parser = parse::range(1_000, 100_000_000), value_name = "BYTES")]
-    pub max_payload_bytes: u64,
-
-    /// How long the binary attachments that a packet announces may take before its connection is ended, in ms, 100 to
-    /// 600000. Read from the `ATTACHMENTS_TIMEOUT` environment variable.
-    #[arg(long = "attachments-timeout", env = "ATTACHMENTS_TIMEOUT", global = true, default_value = "10000",
-          value_parser = parse::range(100, 600_000), value_name = "MS")]
-    pub attachments_timeout_ms: u64,
-
     /// The name of the event that carries one tick. Read from the `TICK_EVENT` environment variable.
     #[arg(long, env = "TICK_EVENT", global = true, default_value = "tick", value_parser = parse::event_name)]
     pub tick_event: String,
@@ -217,6 +209,10 @@ pub struct Config {
     #[command(flatten)]
     pub messaging: Messaging,
 
+    /// How much everybody may.
+    #[command(flatten)]
+    pub limits: Limits,
+
     /// What is logged, how, and where to.
     #[command(flatten)]
     pub logging: Logging,
@@ -242,15 +238,6 @@ const DEFAULT_SYMBOLS: &str = "BTC,ETH,SOL,ADA,XRP,BNB,DOGE,DOT,AVAX,LINK,LTC,TR
 /// Symbols in the order given, without repeats; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolList(pub Vec<Symbol>);
-
-/// Which web origins may connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origins {
-    /// `*`: every one, without credentials.
-    Any,
-    /// Only these, with credentials.
-    Listed(Vec<String>),
-}
 
 /// Where Redis is, and how to be let in.
 #[derive(Clone, PartialEq, Eq)]

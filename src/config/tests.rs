@@ -15,7 +15,7 @@ fn defaults_start_a_server() {
     assert_eq!(command, Command::Serve);
     assert_eq!((config.port, config.update_interval_ms, config.default_mode), (3000, 500, Mode::Tick));
     assert_eq!((config.ping_interval_ms, config.ping_timeout_ms), (25_000, 60_000));
-    assert_eq!((config.max_payload_bytes, config.attachments_timeout_ms), (1_000_000, 10_000));
+    assert_eq!((config.limits.max_payload_bytes, config.limits.attachments_timeout_ms), (1_000_000, 10_000));
     let names: Vec<_> = config.symbols.0.iter().map(Symbol::as_str).collect();
     assert!(names.len() == 12 && ["BTC", "ETH", "SOL", "ADA", "XRP"].iter().all(|name| names.contains(name)));
     assert!(config.remarks().is_empty());

@@ -2,6 +2,7 @@ mod api;
 mod assets;
 mod error;
 mod guard;
+mod limited;
 mod messages;
 mod status;
 
@@ -22,6 +23,7 @@ use tower_http::trace::TraceLayer;
 use crate::auth::Auth;
 use crate::bus::Bus;
 use crate::config::{Config, Origins};
+use crate::limits::Limits;
 use crate::market::Market;
 use crate::metrics::Metrics;
 pub use api::Disconnect;
@@ -67,9 +69,19 @@ impl State {
 
 /// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
 /// below the base path already.
-pub fn router(config: &Config, state: Arc<State>, disconnect: Disconnect, desk: Desk, sockets: Router) -> Router {
+pub fn router(
+    config: &Config,
+    state: Arc<State>,
+    limits: Arc<Limits>,
+    disconnect: Disconnect,
+    desk: Desk,
+    sockets: Router,
+) -> Router {
     let base = config.base_path.as_str();
     let api = api::router(base, &state.auth, disconnect).merge(messages::router(base, &state.auth, desk));
+    let auth = state.auth.clone();
+    // Who asks whether the server is well has to be told, whoever else asks from there.
+    let free = [format!("{base}/health"), format!("{base}/ready")];
     let mut pages = status::router(base, state).merge(api).merge(assets::router(config)).fallback(not_found);
     if !base.is_empty() {
         // The page's addresses are relative to its folder.
@@ -85,6 +97,10 @@ pub fn router(config: &Config, state: Arc<State>, disconnect: Disconnect, desk: 
     libraries
         .merge(sockets)
         .merge(pages)
+        .layer(axum::middleware::from_fn(move |request: axum::extract::Request, next| {
+            let is_free = free.iter().any(|path| path == request.uri().path());
+            limited::count(if is_free { None } else { Some(limits.clone()) }, auth.clone(), request, next)
+        }))
         .layer(cors(&config.cors_origin))
         .layer(SetResponseHeaderLayer::if_not_present(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY)))
         .layer(SetResponseHeaderLayer::if_not_present(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))

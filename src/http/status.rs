@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::State;
+use super::limited::Limited;
 use crate::price::{Epoch, Feed, FeedState};
 use crate::wire::short;
 
@@ -169,6 +170,7 @@ struct Stats<'a> {
     messages: Messages,
     backend: Backend,
     errors: Errors,
+    limited: Limited,
     bus: BusHealth,
     /// Times that the epoch changed under this replica.
     epoch_changes: u64,
@@ -181,6 +183,8 @@ struct Connections {
     total: u64,
     /// For want of a token that is good.
     refused: u64,
+    /// TCP connections of whatever kind, now.
+    tcp: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -288,6 +292,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
             active: metrics.connections_active.get(),
             total: metrics.connections_total.get(),
             refused: metrics.connections_refused.get(),
+            tcp: metrics.tcp_connections.get(),
         },
         subscriptions,
         ticks: Ticks {
@@ -319,6 +324,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
             bus_entries: metrics.bus_garbage.get(),
             bus_gaps: metrics.bus_gaps.get(),
         },
+        limited: Limited::of(metrics),
         bus: state.bus_health(state.market.feed()),
         epoch_changes: metrics.epoch_changes.get(),
         sources: Sources {

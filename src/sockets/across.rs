@@ -6,6 +6,7 @@ use std::time::Duration;
 use fred::clients::SubscriberClient;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::config::Options;
 use fred::types::{Builder, Message, MessageKind};
 use socketioxide_redis::drivers::{ChanItem, Driver, MessageStream};
 use tokio::sync::broadcast::error::RecvError;
@@ -113,7 +114,7 @@ impl Across {
         let Some(client) = &self.client else { return Some(0) };
         // A command would wait for the connection to come back, and local delivery with it.
         let published = match client.is_connected() {
-            true => client.spublish::<i64, _, _>(channel, message).await,
+            true => client.with_options(&now_or_never()).spublish::<i64, _, _>(channel, message).await,
             false => Err(Error::new(fred::error::ErrorKind::IO, "no connection")),
         };
         match published {
@@ -178,6 +179,11 @@ impl Across {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<ChanItem>>> {
         self.channels.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// What is said is said now: where the connection has gone it is not kept for the next one.
+fn now_or_never() -> Options {
+    Options { fail_fast: true, max_attempts: Some(1), ..Options::default() }
 }
 
 impl Driver for Across {

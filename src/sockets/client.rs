@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde_json::value::RawValue;
@@ -15,9 +15,10 @@ use super::rooms::Rooms;
 use super::who::{self, Who};
 use crate::auth::Identity;
 use crate::fanout::{ClientId, Place, Reply, Request, Sent};
+use crate::limits::{Session, Verdict};
 use crate::net::{Closer, Lane};
 use crate::wire::{
-    Answer, ErrorCode, Failure, Pong, Subscribe, Unsubscribe, from_client as from, short, to_client as to,
+    Answer, ErrorCode, Failure, Pong, Subscribe, Symbols, Unsubscribe, from_client as from, short, to_client as to,
 };
 
 /// Events that may come before the connection stands: the packet that says so is on its way already, and a quick client
@@ -31,6 +32,8 @@ const EARLY_EVENTS: usize = 64;
 pub(super) struct Client<A: Adapter> {
     pub(super) id: ClientId,
     pub(super) shared: Arc<Shared>,
+    /// What it has sent so far counts.
+    session: Arc<Session>,
     /// Who it is, by its token.
     pub(super) who: Who,
     /// Where it is.
@@ -40,6 +43,8 @@ pub(super) struct Client<A: Adapter> {
     /// Where the end of that token is listed.
     pub(super) expiries: Arc<Expiries<A>>,
     phase: Mutex<Phase<A>>,
+    /// Set with [`Phase::Gone`], for those who must not wait for `phase`: it is held while `session` is asked.
+    gone: AtomicBool,
     /// What carries its WebSocket, as soon as that is known.
     connection: OnceLock<Closer>,
     /// Where frames may be sent to one that connects over a WebSocket.
@@ -64,6 +69,7 @@ impl<A: Adapter> Client<A> {
     pub(super) fn new(
         id: ClientId,
         identity: Identity,
+        session: Arc<Session>,
         socket: &SocketRef<A>,
         shared: Arc<Shared>,
         expiries: Arc<Expiries<A>>,
@@ -71,7 +77,8 @@ impl<A: Adapter> Client<A> {
         let phase = Mutex::new(Phase::Connecting { early: Vec::new(), upgraded: false });
         let (who, lane) = (Who::new(identity), Mutex::new(None));
         let (since_ms, rooms, connection) = (shared.clock.millis(), Rooms::default(), OnceLock::new());
-        let client = Self { id, shared, who, rooms, since_ms, expiries, phase, connection, lane };
+        let gone = false.into();
+        let client = Self { id, shared, session, who, rooms, since_ms, expiries, phase, gone, connection, lane };
         client.note_connection(socket);
         if client.shared.lanes {
             *client.lock_lane() = client.connection.get().and_then(|connection| connection.lane(AFTER_CONNECT));
@@ -121,11 +128,22 @@ impl<A: Adapter> Client<A> {
     pub(super) fn receive(&self, event: Event<A>) -> Option<Later> {
         self.shared.metrics.messages_received.inc();
         self.note_connection(&event.socket);
-        match &mut *self.lock() {
-            Phase::Connecting { early, .. } if early.len() < EARLY_EVENTS => early.push(event),
-            Phase::Connecting { .. } => {
+        // Before anything is done for it.
+        let refused = match self.session.message() {
+            Verdict::Pass => None,
+            Verdict::Refuse(failure) => Some(failure),
+            Verdict::End => {
+                self.end_abuse(&event.socket);
+                return None;
+            }
+            Verdict::Ended => return None,
+        };
+        match (&mut *self.lock(), refused) {
+            (Phase::Connecting { early, .. }, None) if early.len() < EARLY_EVENTS => early.push(event),
+            (Phase::Connecting { .. }, refused) => {
                 self.shared.metrics.request_errors.inc();
-                let failure = Failure::new(ErrorCode::Unavailable, "not connected yet: try again");
+                let later = || Failure::new(ErrorCode::Unavailable, "not connected yet: try again");
+                let failure = refused.unwrap_or_else(later);
                 let told = match event.ack {
                     Some(ack) => ack.send_early(failure),
                     None => {
@@ -135,10 +153,20 @@ impl<A: Adapter> Client<A> {
                 };
                 self.shared.note_sent(if told { Sent::Done } else { Sent::Dropped }, &event.socket);
             }
-            Phase::Open(line) => return self.carry_out(line, event),
-            Phase::Gone => {}
+            (Phase::Open(line), None) => return self.carry_out(line, event),
+            (Phase::Open(line), Some(failure)) => {
+                let name = event.body.map(|body| body.name).unwrap_or_default();
+                self.refuse(Responder::new(line.clone(), event.ack), &name, failure);
+            }
+            (Phase::Gone, _) => {}
         }
         None
+    }
+
+    /// Ends a client that goes on after it was refused.
+    fn end_abuse(&self, socket: &SocketRef<A>) {
+        tracing::info!(connection = self.id.0, "disconnected: it sent far too many messages");
+        self.shared.close(socket);
     }
 
     /// The client began with polling, and says over its WebSocket that it has upgraded.
@@ -182,6 +210,11 @@ impl<A: Adapter> Client<A> {
         }
     }
 
+    /// True once it has left the namespace, even where the engine does not know yet.
+    pub(super) fn has_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     /// Notes what carries the client's WebSocket, if it has one by now.
     fn note_connection(&self, socket: &SocketRef<A>) {
         if self.connection.get().is_none()
@@ -208,6 +241,7 @@ impl<A: Adapter> Client<A> {
     /// The client has gone. True if it had joined: then [`Client::left`] is due.
     pub(super) fn gone(&self) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
+        self.gone.store(true, Ordering::Release);
         self.expiries.forget(self.id);
         self.forget_rooms();
         matches!(was, Phase::Open(_))
@@ -235,16 +269,32 @@ impl<A: Adapter> Client<A> {
             self.refuse(responder, &name, failure);
             return None;
         }
+        if matches!(name.as_str(), from::CHAT | from::SEND_MESSAGE) {
+            match self.session.chat() {
+                Verdict::Pass => {}
+                Verdict::Refuse(failure) => {
+                    self.refuse(responder, &name, failure);
+                    return None;
+                }
+                Verdict::End => {
+                    self.end_abuse(&socket);
+                    return None;
+                }
+                Verdict::Ended => return None,
+            }
+        }
         if let Some(backend) = backend {
             return self.hand_on(backend, responder, &name, payload);
         }
         match name.as_str() {
             from::SUBSCRIBE => {
-                let request = Subscribe::parse(payload).map(Request::Subscribe);
+                let checked = |request: Subscribe| self.check_number(&request.symbols).map(|()| request);
+                let request = Subscribe::parse(payload).and_then(checked).map(Request::Subscribe);
                 self.ask_for(responder, &name, request, to::SUBSCRIBED);
             }
             from::UNSUBSCRIBE => {
-                let request = Unsubscribe::parse(payload).map(Request::Unsubscribe);
+                let checked = |request: Unsubscribe| self.check_number(&request.symbols).map(|()| request);
+                let request = Unsubscribe::parse(payload).and_then(checked).map(Request::Unsubscribe);
                 self.ask_for(responder, &name, request, to::UNSUBSCRIBED);
             }
             from::PING => self.pong(responder.answer_to(&name, Some(to::PONG)), payload),
@@ -271,6 +321,19 @@ impl<A: Adapter> Client<A> {
                 self.ask(name, request, Some(answered_by), responder);
             }
             Err(failure) => self.refuse(responder, name, failure),
+        }
+    }
+
+    /// Refuses a request that names too many symbols.
+    fn check_number(&self, symbols: &Symbols) -> Result<(), Failure> {
+        match symbols {
+            Symbols::Named(names) if names.len() > self.shared.max_symbols => {
+                self.shared.metrics.limited_subscriptions.inc();
+                let (number, most) = (names.len(), self.shared.max_symbols);
+                let message = format!("the request names {number} symbols: at most {most} are allowed (\"*\" is all)");
+                Err(Failure::new(ErrorCode::TooManySymbols, message))
+            }
+            Symbols::Named(_) | Symbols::All => Ok(()),
         }
     }
 

@@ -165,3 +165,27 @@ impl<A: Adapter> Reply for Answerer<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::fuzz;
+
+    #[test]
+    fn fuzz_events() {
+        fuzz("events", |bytes| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return };
+            let all = serde_json::from_str::<Vec<Box<RawValue>>>(text);
+            let Ok(parts) = serde_json::from_str::<Parts>(text) else { return };
+            // What is taken is an array that begins with a text; its second is the payload as it came.
+            let all = all.unwrap();
+            assert_eq!(serde_json::from_str::<String>(all[0].get()).unwrap(), parts.name);
+            // `null` is nothing.
+            let payload = all.get(1).map(|payload| payload.get()).filter(|payload| *payload != "null");
+            assert_eq!(
+                parts.payload.as_ref().map(|payload| payload.get()).filter(|payload| *payload != "null"),
+                payload
+            );
+        });
+    }
+}

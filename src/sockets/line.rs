@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde::ser::SerializeTuple;
 use serde::{Serialize, Serializer};
@@ -12,6 +13,9 @@ use super::Shared;
 use crate::fanout::{ClientId, Link, Sent};
 use crate::net::{Closer, Lane, Opening, Refused, text_frame};
 use crate::wire::{ack_packet, args_packet, event_packet};
+
+/// How long a poll waits for the fan-out, which may be busy, or have ended.
+const ATTENDED_WITHIN: Duration = Duration::from_millis(100);
 
 /// An event that no client ever sees: once the engine has sent everything else that it had, it sends this, and the
 /// connection keeps it.
@@ -62,10 +66,12 @@ impl<A: Adapter> Line<A> {
         Self { client, socket, shared, path, polled: false.into(), queued_bytes: 0.into(), dropped: Mutex::new(None) }
     }
 
-    /// A poll waits for something to answer with.
-    pub(super) fn begin_poll(&self) {
+    /// A poll has come that waits for something to answer with. Ends when all ticks that have waited for it are queued,
+    /// so that they go out with it and not with the next one.
+    pub(super) async fn begin_poll(&self) {
         self.polled.store(true, Ordering::Release);
-        self.shared.fanout.call(self.client);
+        let attended = self.shared.fanout.attended(self.client);
+        tokio::time::timeout(ATTENDED_WITHIN, attended).await.ok();
     }
 
     /// It got its answer.
@@ -181,7 +187,9 @@ impl<A: Adapter> Link for Line<A> {
     }
 
     fn deliver(&self, event: &str, body: &RawValue) -> bool {
-        self.queue(body.get().len(), || self.socket.emit(event, body).is_ok())
+        // Under the lock, or it could come behind the last of the queue.
+        let path = self.lock();
+        matches!(*path, Path::Queue) && self.queue(body.get().len(), || self.socket.emit(event, body).is_ok())
     }
 
     fn send(&self, event: &str, body: &RawValue) -> Sent {

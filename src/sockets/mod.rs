@@ -1,7 +1,9 @@
+mod absent;
 mod across;
 mod client;
 mod event;
 mod expiry;
+mod gate;
 mod handshake;
 mod line;
 mod onward;
@@ -31,18 +33,22 @@ use socketioxide_redis::{CustomRedisAdapter, RedisAdapterConfig, RedisAdapterCtr
 use tokio::sync::mpsc;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Identity};
 use crate::clock::Clock;
-use crate::fanout::{Handle, Sent};
+use crate::fanout::{ClientId, Handle, Sent};
+use crate::limits::{Session, Verdict};
 use crate::messages::backend::Backend;
 use crate::messages::emitters::Channels;
 use crate::messages::{Inbox, Messages, Presence};
 use crate::metrics::Metrics;
 use crate::net::{Closer, Upgrades};
+use crate::wire::ErrorCode;
+use absent::Absent;
 use across::Across;
 use client::Client;
 use event::Event;
 use expiry::Expiries;
+pub use gate::Gate;
 use handshake::{WebSocketRequest, note_handshake};
 use polls::note_poll;
 use tell::Teller;
@@ -66,6 +72,10 @@ const READ_BUFFER_BYTES: usize = 512;
 /// Attachments that one packet may announce. Nothing here takes any: this only lets a client be told so.
 const MAX_ATTACHMENTS: usize = 16;
 
+/// How long one that leaves the namespace has to wait until it is in it again. Socketioxide removes who leaves by the
+/// id alone, and later: it would take away one that is back already, without a word, and nobody would know that it goes.
+const REJOIN_PAUSE: Duration = Duration::from_millis(200);
+
 /// What a client is told whose credentials are no JSON, before its connection ends.
 const BROKEN_AUTH: &str = "invalid_payload";
 
@@ -80,6 +90,10 @@ pub struct Settings {
     pub ping_timeout: Duration,
     /// The largest message, frame or polling body, in bytes.
     pub max_payload_bytes: u64,
+    /// How many symbols one request may name.
+    pub max_symbols_per_request: usize,
+    /// How long a session may be in no namespace.
+    pub connect_timeout: Duration,
     /// How long the attachments of a binary packet may take. Looked at when one comes; `net` ends a WebSocket on which
     /// none does.
     pub attachments_timeout: Duration,
@@ -124,6 +138,7 @@ pub struct Carrier {
     router: TowerToHyperService<Router>,
     path: String,
     expiries: Arc<Expiries<Rooming>>,
+    absent: Arc<Absent>,
 }
 
 /// What handlers want done that they cannot wait for.
@@ -148,7 +163,9 @@ struct Shared {
     chat_auto_join: bool,
     lanes: bool,
     buffer_bytes: usize,
+    max_symbols: usize,
     errands: mpsc::Sender<Errand>,
+    absent: Arc<Absent>,
 }
 
 impl Edge {
@@ -160,7 +177,7 @@ impl Edge {
         settings: &Settings,
         talk: Talk,
         fanout: Handle,
-        auth: Arc<Auth>,
+        gate: Gate,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<(Self, Carrier), fred::error::Error> {
@@ -180,6 +197,7 @@ impl Edge {
             .req_path(settings.path.clone())
             .ping_interval(settings.ping_interval)
             .ping_timeout(settings.ping_timeout)
+            .connect_timeout(settings.connect_timeout)
             .max_payload(settings.max_payload_bytes)
             .ws_max_message_size(max_payload)
             .ws_max_frame_size(max_payload)
@@ -189,9 +207,10 @@ impl Edge {
             .build_svc();
         let upgrades = Upgrades::default();
         let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
+        let absent = Arc::new(Absent::new(settings.connect_timeout));
         let shared = Arc::new(Shared {
             fanout,
-            auth,
+            auth: gate.auth.clone(),
             metrics,
             clock,
             upgrades: upgrades.clone(),
@@ -203,7 +222,9 @@ impl Edge {
             chat_auto_join: settings.chat_auto_join,
             lanes: settings.lanes,
             buffer_bytes: settings.client_buffer_bytes,
+            max_symbols: settings.max_symbols_per_request,
             errands: sender,
+            absent: absent.clone(),
         });
         let expiries = Arc::new(Expiries::new(&shared.auth, shared.clock.clone()));
         serve_namespace(&io, &shared, &expiries).await;
@@ -226,11 +247,13 @@ impl Edge {
                 let io = io.clone();
                 move |request, next| note_poll(io.clone(), request, next)
             }))
-            .layer(middleware::from_fn(move |request, next| note_handshake(upgrades.clone(), request, next)));
+            .layer(middleware::from_fn(move |request, next| {
+                note_handshake(gate.clone(), upgrades.clone(), request, next)
+            }));
         let inside = TowerToHyperService::new(router.clone());
         let (channels, asks) = (settings.channels.clone(), inbox.asks.clone());
         let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone() };
-        let carrier = Carrier { teller, errands, inbox, router: inside, path: path.clone(), expiries };
+        let carrier = Carrier { teller, errands, inbox, router: inside, path: path.clone(), expiries, absent };
         Ok((Self { io, router, shared }, carrier))
     }
 
@@ -273,17 +296,20 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>, expiries:
         let (shared, expiries) = (shared.clone(), expiries.clone());
         async move |socket: SocketRef<Rooming>, TryData(auth): TryData<serde_json::Value>| {
             let id = Client::<Rooming>::next_id();
-            let Ok(auth) = auth else {
-                shared.metrics.protocol_errors.inc();
-                shared.close(&socket);
-                return Err(BROKEN_AUTH);
+            let Some(session) = gate::session_of(&socket) else {
+                // Its connection has ended already.
+                return Err(ErrorCode::Unavailable.as_str());
             };
-            let identity = who::identify(&shared.auth, &socket, &auth).map_err(|denied| {
-                shared.metrics.connections_refused.inc();
-                who::log_refused(id, &socket, &denied);
-                denied.code().as_str()
+            // One that has just left: its leave is carried out first.
+            let pause = session.remaining(REJOIN_PAUSE);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let identity = shared.let_in(id, &session, &socket, auth.ok()).inspect_err(|_| {
+                shared.absent.add(&session, &shared, &socket);
             })?;
-            let client = Arc::new(Client::new(id, identity, &socket, shared.clone(), expiries.clone()));
+            let client =
+                Arc::new(Client::new(id, identity, session.clone(), &socket, shared.clone(), expiries.clone()));
             socket.extensions.insert(client.clone());
             socket.on_fallback({
                 let client = client.clone();
@@ -297,12 +323,15 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>, expiries:
                     }
                 }
             });
-            socket.on_disconnect(move |reason: DisconnectReason| {
+            socket.on_disconnect(move |socket: SocketRef<Rooming>, reason: DisconnectReason| {
                 who::log_gone(id, reason);
                 client.count(reason);
                 let joined = client.gone();
                 if joined {
                     client.announce_end(reason);
+                }
+                if matches!(reason, DisconnectReason::ClientNSDisconnect | DisconnectReason::ServerNSDisconnect) {
+                    client.shared.absent.add(&session, &client.shared, &socket);
                 }
                 async move {
                     if joined {
@@ -332,6 +361,37 @@ fn client_of(io: &SocketIo<Rooming>, session: &str) -> Option<(Arc<Client<Roomin
 }
 
 impl Shared {
+    /// Who it is that asks to be in the namespace, with these credentials (none where they are no JSON).
+    ///
+    /// # Errors
+    /// What it is told that may not.
+    fn let_in(
+        &self,
+        id: ClientId,
+        session: &Session,
+        socket: &SocketRef<Rooming>,
+        auth: Option<serde_json::Value>,
+    ) -> Result<Identity, &'static str> {
+        match session.join() {
+            Verdict::Pass => {}
+            Verdict::Refuse(failure) => return Err(failure.code.as_str()),
+            Verdict::End | Verdict::Ended => {
+                self.close(socket);
+                return Err(ErrorCode::RateLimited.as_str());
+            }
+        }
+        let Some(auth) = auth else {
+            self.metrics.protocol_errors.inc();
+            self.close(socket);
+            return Err(BROKEN_AUTH);
+        };
+        who::identify(&self.auth, socket, &auth).map_err(|denied| {
+            self.metrics.connections_refused.inc();
+            who::log_refused(id, socket, &denied);
+            denied.code().as_str()
+        })
+    }
+
     /// The connection that carries a client's WebSocket; none for one that polls.
     fn connection<A: Adapter>(&self, socket: &SocketRef<A>) -> Option<Closer> {
         if socket.transport_type() != TransportType::Websocket {

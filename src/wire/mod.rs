@@ -88,6 +88,8 @@ pub enum ErrorCode {
     Unauthorized,
     /// The token was good.
     TokenExpired,
+    /// Too many requests for the time: what is more is not carried out.
+    RateLimited,
     /// The server cannot do it now; later it may.
     Unavailable,
 }
@@ -104,6 +106,7 @@ impl ErrorCode {
             Self::Forbidden => "forbidden",
             Self::Unauthorized => "unauthorized",
             Self::TokenExpired => "token_expired",
+            Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
         }
     }
@@ -159,3 +162,6 @@ impl FromStr for Mode {
         [Self::Tick, Self::Batch, Self::Both].into_iter().find(|mode| mode.as_str() == text).ok_or(())
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -45,8 +45,8 @@ export async function run({ url, replicas }) {
     assert.equal((/** @type {Error} */ (await once(stranger, 'connect_error'))).message, 'unauthorized');
 
     // Until the replicas have found each other.
-    for (let delivered = 0; delivered < 1;) {
-      ({ delivered } = await sender.emitWithAck('send_message', { recipient: 'user-123', content: 'Is anybody there?' }));
+    while (!(await sender.emitWithAck('send_message', { recipient: 'user-123', content: 'Is anybody there?' })).delivered) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
     }
     const message = once(receiver, 'message');
     sender.emit('send_message', { recipient: 'user-123', content: 'Hello, world!' });

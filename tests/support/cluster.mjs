@@ -343,10 +343,8 @@ export class Watch {
         } else if (last) {
           assert.equal(tick.seq, last.seq + (tick.n ?? 1), `after ${last.seq}`);
         }
-        if (this.whole) {
-          isTick(tick);
-          assert.equal(tick.n ?? 1, 1);
-        }
+        // Where one stands for several it says how far they went: that of a log with holes cannot.
+        if (this.whole) isTick(tick);
         this.#take(epoch, tick);
         this.ticks.push({ ...tick, epoch, at });
         this.counts.set(tick.symbol, (this.counts.get(tick.symbol) ?? 0) + 1);
