@@ -318,6 +318,20 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_emitters() {
+        crate::fuzzing::fuzz("emitters", |bytes| {
+            for channel in ["socket.io#/#", "socket.io-request#/#", "socketio"] {
+                if let Ok(Some(Order::Say(message))) = channels().read(channel, bytes) {
+                    assert!(check_event("event", &message.event).is_ok());
+                    let packet = crate::wire::args_packet(&message.event, &message.args);
+                    let sent: Vec<serde_json::Value> = serde_json::from_str(&packet[2..]).unwrap();
+                    assert_eq!(sent.len(), message.args.len() + 1);
+                }
+            }
+        });
+    }
+
+    #[test]
     fn what_is_too_large_is_not_read() {
         assert!(channels().read("socketio", &vec![b'{'; MAX_BYTES + 1]).unwrap_err().contains("at most"));
     }
