@@ -51,6 +51,7 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 .PHONY: test-js
 test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, Artillery and the load tester against the real server
 	tests/setup.sh chromium redis-server nginx openssl
+	test -d tests/.python || tests/python.sh
 	cargo build --workspace --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs
 
@@ -106,4 +107,4 @@ loadtest/node_modules/.all: loadtest/package-lock.json
 
 .PHONY: clean
 clean: ## Remove what was built and fetched
-	rm -rf target node_modules loadtest/node_modules loadtest/peers/node/node_modules $(VENDOR)
+	rm -rf target node_modules loadtest/node_modules loadtest/peers/node/node_modules tests/.python $(VENDOR)

@@ -16,6 +16,7 @@ use crate::fanout::{self, Events, Fanout};
 use crate::http;
 use crate::limits::Limits;
 use crate::market::{Keep, Market};
+use crate::messages::{self, backend};
 use crate::metrics::Metrics;
 use crate::net::{self, Listener};
 use crate::sockets::{self, Edge, Gate};
@@ -35,6 +36,9 @@ const SILENT_INTERVALS: u32 = 5;
 /// tasks.
 const CLIENTS_SHARE: f64 = 0.7;
 const REQUESTS_SHARE: f64 = 0.1;
+
+/// The share that posts to the back end may use, after those.
+const BACKEND_SHARE: f64 = 0.1;
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +121,14 @@ impl App {
         );
         let limits = Arc::new(Limits::new(&config.limits, config.cors_origin.clone(), metrics.clone()));
         let settings = socket_settings(&config, redis.as_ref());
+        let (messages, inbox) = messages::channel();
+        let (backend, posts) = backend_settings(&config)
+            .map(|settings| backend::open(settings, &metrics, &clock).context("cannot post to BACKEND_URL"))
+            .transpose()?
+            .unzip();
+        let talk = sockets::Talk { messages: messages.clone(), inbox, backend };
         let gate = Gate { auth: auth.clone(), limits: limits.clone() };
-        let (edge, messages) = Edge::new(&settings, handle, gate, metrics.clone(), clock.clone()).await?;
+        let (edge, carrier) = Edge::new(&settings, talk, handle, gate, metrics.clone(), clock.clone()).await?;
         let (pump, shards) = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes).split();
         let state = Arc::new(http::State {
             id: config.app_id.clone(),
@@ -137,7 +147,8 @@ impl App {
                 Box::pin(async move { people.disconnect(&user).await })
             }
         });
-        let router = http::router(&config, state.clone(), limits.clone(), disconnect, edge.router());
+        let desk = http::Desk { messages, server_id: config.app_id.clone(), clock: clock.clone() };
+        let router = http::router(&config, state.clone(), limits.clone(), disconnect, desk, edge.router());
 
         // Tasks. One that ends before its token is cancelled begins the shutdown.
         let accepting = net::Ends::default();
@@ -172,10 +183,17 @@ impl App {
         tasks.spawn({
             let running = running.clone();
             async move {
-                messages.run(running).await;
+                carrier.run(running).await;
                 ("messages", Ok(()))
             }
         });
+        if let Some(posts) = posts {
+            let running = running.clone();
+            tasks.spawn(async move {
+                posts.run(running).await;
+                ("back end", Ok(()))
+            });
+        }
         tasks.spawn({
             let running = running.clone();
             async move {
@@ -275,11 +293,31 @@ fn socket_settings(config: &Config, redis: Option<&RedisSettings>) -> sockets::S
         attachments_timeout: Duration::from_millis(config.limits.attachments_timeout_ms),
         connect_timeout: Duration::from_millis(config.limits.connect_timeout_ms),
         server_id: config.app_id.clone(),
-        chat_auto_join: config.chat_auto_join,
+        chat_auto_join: config.messaging.chat_auto_join,
+        presence: config.messaging.presence,
+        channels: messages::emitters::Channels {
+            node: config.messaging.emitter_prefix.clone(),
+            python: config.messaging.emitter_channel.clone(),
+        },
         lanes: config.lanes,
         client_buffer_bytes: config.client_buffer_bytes,
         redis: redis.map(RedisSettings::builder),
     }
+}
+
+fn backend_settings(config: &Config) -> Option<backend::Settings> {
+    let messaging = &config.messaging;
+    Some(backend::Settings {
+        url: messaging.backend_url()?.clone(),
+        secret: messaging.backend_secret().cloned(),
+        events: messaging.backend_events.0.clone(),
+        announce: messaging.backend_announce,
+        timeout: Duration::from_millis(messaging.backend_timeout_ms),
+        retries: u32::try_from(messaging.backend_retries).unwrap_or(u32::MAX),
+        queue: usize::try_from(messaging.backend_queue).unwrap_or(usize::MAX),
+        drain: Duration::from_millis(config.drain_deadline_ms).mul_f64(BACKEND_SHARE),
+        server_id: config.app_id.clone(),
+    })
 }
 
 fn fanout_settings(config: &Config) -> fanout::Settings {

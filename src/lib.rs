@@ -55,6 +55,9 @@ pub mod fanout;
 /// Accepted connections.
 pub mod net;
 
+/// Who is told what that is not a tick: rooms, users, back ends.
+pub mod messages;
+
 /// The Socket.IO edge.
 pub mod sockets;
 

@@ -104,6 +104,14 @@ pub struct Metrics {
     pub messages_dropped: Counter,
     /// Messages between replicas that were lost.
     pub messages_lost: Counter,
+    /// What back ends said through Redis and could not be carried out.
+    pub emits_refused: Counter,
+    /// Posts that the back end took, or refused.
+    pub backend_posted: Counter,
+    /// Posts to the back end that were tried again.
+    pub backend_retries: Counter,
+    /// Posts that the back end never took, or answered with something that is no answer.
+    pub backend_given_up: Counter,
     /// Events received from clients.
     pub messages_received: Counter,
     /// Requests of clients that were answered with an error.

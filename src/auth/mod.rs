@@ -4,6 +4,7 @@ mod keys;
 mod make;
 mod peer;
 mod provider;
+mod sign;
 mod token;
 mod watched;
 
@@ -22,6 +23,7 @@ pub use identity::{Credentials, Identity, Rights, claimed_user};
 pub use make::{NewToken, new_key};
 pub use peer::Client;
 use peer::client;
+pub use sign::Signer;
 pub use token::Denied;
 use token::Tokens;
 
@@ -118,6 +120,11 @@ impl Auth {
     /// Where a request comes from, as far as it can be known.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         client(peer, headers, &self.trusted.0)
+    }
+
+    /// True where a connection needs a token, or is a guest's.
+    pub fn asks_for_tokens(&self) -> bool {
+        self.tokens.is_some()
     }
 
     /// Who may read, in a word: `everybody`, `token`, or `token or guest`.

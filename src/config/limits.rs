@@ -27,7 +27,7 @@ pub struct Limits {
           value_name = "MESSAGES")]
     pub max_messages_at_once: Option<u32>,
 
-    /// How many of its messages may say something to a room, per second, 0 (any number) to 1000000. Read from the
+    /// How many of its messages may say something to a room or a user, per second, 0 (any number) to 1000000. Read from the
     /// `MAX_CHATS_PER_SECOND` environment variable.
     #[arg(long, env = "MAX_CHATS_PER_SECOND", global = true, default_value = "10",
           value_parser = parse::count(0, 1_000_000), value_name = "MESSAGES")]

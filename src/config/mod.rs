@@ -2,6 +2,7 @@ mod access;
 mod command;
 mod limits;
 mod logging;
+mod messaging;
 mod origins;
 mod parse;
 mod secret;
@@ -20,6 +21,7 @@ pub use access::{Access, Names, Networks, TokenKeys};
 pub use command::{KeyArgs, TokenArgs};
 pub use limits::Limits;
 pub use logging::{LogFormat, Logging};
+pub use messaging::Messaging;
 pub use origins::Origins;
 pub use secret::Secret;
 
@@ -118,12 +120,6 @@ pub struct Config {
           value_parser = parse::range(300, 60_000), value_name = "MS")]
     pub lease_ttl_ms: u64,
 
-    /// Whether everybody is in the room `chat` from the start: true or false. Read from the `CHAT_AUTO_JOIN` environment
-    /// variable.
-    #[arg(long, env = "CHAT_AUTO_JOIN", global = true, default_value = "false", value_parser = parse::boolean,
-          value_name = "BOOL", action = clap::ArgAction::Set)]
-    pub chat_auto_join: bool,
-
     /// Names this replica in answers and in the log; 1 to 64 letters, digits, or . _ : -. Default: the host's name
     /// and a random part. Read from the `APP_ID` environment variable.
     #[arg(long, env = "APP_ID", global = true, default_value_t = parse::default_app_id(), value_parser = parse::app_id,
@@ -208,6 +204,10 @@ pub struct Config {
     /// Who may do what.
     #[command(flatten)]
     pub access: Access,
+
+    /// Rooms, and back ends.
+    #[command(flatten)]
+    pub messaging: Messaging,
 
     /// How much everybody may.
     #[command(flatten)]
@@ -297,7 +297,8 @@ impl Config {
                 self.batch_event
             ));
         }
-        self.access.validate()
+        self.access.validate()?;
+        self.messaging.validate()
     }
 
     /// What the log should say about settings that change nothing, or more than it seems.
@@ -316,6 +317,7 @@ impl Config {
             remarks.push(format!("NODE_ENV={env} changes nothing: there is one way to run"));
         }
         remarks.extend(self.access.remarks());
+        remarks.extend(self.messaging.remarks());
         remarks
     }
 
@@ -395,7 +397,7 @@ impl fmt::Display for Effective {
 
 /// True for settings whose value nobody should read over a shoulder.
 fn is_secret(name: &str) -> bool {
-    ["REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET", "API_KEY"].contains(&name)
+    ["REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET", "API_KEY", "BACKEND_URL", "BACKEND_SECRET"].contains(&name)
 }
 
 /// Turns clap's error into one that names the variable as well as the flag.

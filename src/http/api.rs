@@ -55,7 +55,7 @@ async fn end_user(
 }
 
 /// A body that cannot be taken: too large, not JSON by its header, or of another form.
-fn unreadable(error: &JsonRejection, form: &str) -> ApiError {
+pub(super) fn unreadable(error: &JsonRejection, form: &str) -> ApiError {
     let detail = format!("{}: must be {form}", error.body_text());
     match error.status() {
         status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {

@@ -3,6 +3,7 @@ mod assets;
 mod error;
 mod guard;
 mod limited;
+mod messages;
 mod status;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::limits::Limits;
 use crate::market::Market;
 use crate::metrics::Metrics;
 pub use api::Disconnect;
+pub use messages::Desk;
 
 /// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
 const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
@@ -72,10 +74,11 @@ pub fn router(
     state: Arc<State>,
     limits: Arc<Limits>,
     disconnect: Disconnect,
+    desk: Desk,
     sockets: Router,
 ) -> Router {
     let base = config.base_path.as_str();
-    let api = api::router(base, &state.auth, disconnect);
+    let api = api::router(base, &state.auth, disconnect).merge(messages::router(base, &state.auth, desk));
     let auth = state.auth.clone();
     // Who asks whether the server is well has to be told, whoever else asks from there.
     let free = [format!("{base}/health"), format!("{base}/ready")];

@@ -168,6 +168,7 @@ struct Stats<'a> {
     slow: Slow,
     drops: Drops,
     messages: Messages,
+    backend: Backend,
     errors: Errors,
     limited: Limited,
     bus: BusHealth,
@@ -218,6 +219,18 @@ struct Messages {
     received: u64,
     /// Between replicas.
     lost: u64,
+    /// Of back ends, through Redis: what could not be carried out.
+    refused: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Backend {
+    /// What it took, or refused.
+    posted: u64,
+    /// Attempts after the first.
+    retries: u64,
+    /// What it never took.
+    given_up: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -293,7 +306,16 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         conflated: metrics.updates_conflated.get(),
         slow: Slow { clients: metrics.clients_slow.get(), disconnected: metrics.slow_disconnects.get() },
         drops: Drops { messages: metrics.messages_dropped.get() },
-        messages: Messages { received: metrics.messages_received.get(), lost: metrics.messages_lost.get() },
+        messages: Messages {
+            received: metrics.messages_received.get(),
+            lost: metrics.messages_lost.get(),
+            refused: metrics.emits_refused.get(),
+        },
+        backend: Backend {
+            posted: metrics.backend_posted.get(),
+            retries: metrics.backend_retries.get(),
+            given_up: metrics.backend_given_up.get(),
+        },
         errors: Errors {
             protocol: metrics.protocol_errors.get(),
             requests: metrics.request_errors.get(),

@@ -112,6 +112,11 @@ impl<A: Adapter> Responder<A> {
         &self.line.socket
     }
 
+    /// True where the client gave a callback.
+    pub(super) fn by_callback(&self) -> bool {
+        self.ack.is_some()
+    }
+
     /// Makes it answer `request`: on success without a callback by the event `answered_by`, or by silence.
     pub(super) fn answer_to(self, request: &str, answered_by: Option<&'static str>) -> Answerer<A> {
         Answerer { responder: self, request: request.to_owned(), answered_by }
@@ -147,7 +152,7 @@ impl<A: Adapter> Answerer<A> {
 
 impl<A: Adapter> Reply for Answerer<A> {
     fn by_callback(&self) -> bool {
-        self.responder.ack.is_some()
+        self.responder.by_callback()
     }
 
     fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> Sent {

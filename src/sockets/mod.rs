@@ -6,8 +6,11 @@ mod expiry;
 mod gate;
 mod handshake;
 mod line;
+mod onward;
 mod people;
 mod polls;
+mod reach;
+mod rooms;
 mod tell;
 mod who;
 
@@ -20,7 +23,6 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use serde_json::value::RawValue;
 use socketioxide::adapter::{Adapter, Emitter};
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
@@ -33,8 +35,11 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::auth::{Auth, Identity};
 use crate::clock::Clock;
-use crate::fanout::{ClientId, Handle};
+use crate::fanout::{ClientId, Handle, Sent};
 use crate::limits::{Session, Verdict};
+use crate::messages::backend::Backend;
+use crate::messages::emitters::Channels;
+use crate::messages::{Inbox, Messages, Presence};
 use crate::metrics::Metrics;
 use crate::net::{Closer, Upgrades};
 use crate::wire::ErrorCode;
@@ -46,6 +51,7 @@ use expiry::Expiries;
 pub use gate::Gate;
 use handshake::{WebSocketRequest, note_handshake};
 use polls::note_poll;
+use tell::Teller;
 
 /// What knows the rooms of this replica, and carries what is rare (never ticks) to the others.
 type Rooming = CustomRedisAdapter<Emitter, Across>;
@@ -53,8 +59,7 @@ type Rooming = CustomRedisAdapter<Emitter, Across>;
 /// What the adapter's channels in Redis begin with: another than that of Node's adapter, whose messages are different.
 const CHANNEL_PREFIX: &str = "tickcast";
 
-/// Errands that may wait, such as a message to be sent across; a request that finds no room is answered with
-/// `unavailable`.
+/// Errands that may wait, such as the end of a polling session.
 const ERRANDS_IN_FLIGHT: usize = 1024;
 
 /// Packets that may wait for one client; then ticks are dropped for it, and counted.
@@ -100,6 +105,10 @@ pub struct Settings {
     pub lanes: bool,
     /// How much may wait for one client in the process, in bytes.
     pub client_buffer_bytes: usize,
+    /// True if everybody in a room is told who is in it.
+    pub presence: bool,
+    /// Where back ends publish in that Redis.
+    pub channels: Channels,
     /// How to reach the Redis that joins the replicas; none for one that is alone.
     pub redis: Option<fred::types::Builder>,
 }
@@ -111,22 +120,29 @@ pub struct Edge {
     shared: Arc<Shared>,
 }
 
-/// Carries what is said to rooms, on this replica and across.
-pub struct Messages {
-    io: SocketIo<Rooming>,
-    across: Across,
+/// Where what is said goes, and where it comes from.
+pub struct Talk {
+    /// Where clients' messages are handed in.
+    pub messages: Messages,
+    /// Where those come out that were handed in.
+    pub inbox: Inbox,
+    /// The back end, where there is one.
+    pub backend: Option<Backend>,
+}
+
+/// Carries what is said to clients, on this replica and across.
+pub struct Carrier {
+    teller: Teller,
+    errands: mpsc::Receiver<Errand>,
+    inbox: Inbox,
     router: TowerToHyperService<Router>,
     path: String,
-    errands: mpsc::Receiver<Errand>,
     expiries: Arc<Expiries<Rooming>>,
     absent: Arc<Absent>,
-    shared: Arc<Shared>,
 }
 
 /// What handlers want done that they cannot wait for.
 enum Errand {
-    /// An event for everybody in a room, on every replica.
-    Tell { room: String, event: &'static str, body: Box<RawValue> },
     /// The end of a polling session: it has no connection that could be closed.
     End { session: String, protocol: ProtocolVersion },
 }
@@ -138,7 +154,12 @@ struct Shared {
     metrics: Arc<Metrics>,
     clock: Clock,
     upgrades: Upgrades,
+    messages: Messages,
+    backend: Option<Backend>,
+    presence: Presence,
     server_id: String,
+    /// Names this process among the replicas, also where two have the same id.
+    process: String,
     chat_auto_join: bool,
     lanes: bool,
     buffer_bytes: usize,
@@ -154,11 +175,13 @@ impl Edge {
     /// The address of Redis cannot be used at all. One that does not answer is waited for.
     pub async fn new(
         settings: &Settings,
+        talk: Talk,
         fanout: Handle,
         gate: Gate,
         metrics: Arc<Metrics>,
         clock: Clock,
-    ) -> Result<(Self, Messages), fred::error::Error> {
+    ) -> Result<(Self, Carrier), fred::error::Error> {
+        let Talk { messages, inbox, backend } = talk;
         let max_payload = usize::try_from(settings.max_payload_bytes).unwrap_or(usize::MAX);
         let parser = ParserConfig::common()
             .max_incoming_binaries(MAX_ATTACHMENTS)
@@ -191,7 +214,11 @@ impl Edge {
             metrics,
             clock,
             upgrades: upgrades.clone(),
+            messages,
+            backend,
+            presence: Presence::new(settings.presence),
             server_id: settings.server_id.clone(),
+            process: format!("{:016x}", rand::random::<u64>()),
             chat_auto_join: settings.chat_auto_join,
             lanes: settings.lanes,
             buffer_bytes: settings.client_buffer_bytes,
@@ -224,17 +251,10 @@ impl Edge {
                 note_handshake(gate.clone(), upgrades.clone(), request, next)
             }));
         let inside = TowerToHyperService::new(router.clone());
-        let messages = Messages {
-            io: io.clone(),
-            across,
-            router: inside,
-            path: path.clone(),
-            errands,
-            expiries,
-            absent,
-            shared: shared.clone(),
-        };
-        Ok((Self { io, router, shared }, messages))
+        let (channels, asks) = (settings.channels.clone(), inbox.asks.clone());
+        let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone() };
+        let carrier = Carrier { teller, errands, inbox, router: inside, path: path.clone(), expiries, absent };
+        Ok((Self { io, router, shared }, carrier))
     }
 
     /// The routes of the endpoint.
@@ -295,14 +315,21 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>, expiries:
                 let client = client.clone();
                 // Not an async block's business: events are carried out here, in the order in which they came.
                 move |event: Event<_>| {
-                    client.receive(event);
-                    std::future::ready(())
+                    let later = client.receive(event);
+                    async move {
+                        if let Some(later) = later {
+                            later.await;
+                        }
+                    }
                 }
             });
             socket.on_disconnect(move |socket: SocketRef<Rooming>, reason: DisconnectReason| {
                 who::log_gone(id, reason);
                 client.count(reason);
                 let joined = client.gone();
+                if joined {
+                    client.announce_end(reason);
+                }
                 if matches!(reason, DisconnectReason::ClientNSDisconnect | DisconnectReason::ServerNSDisconnect) {
                     client.shared.absent.add(&session, &client.shared, &socket);
                 }
@@ -375,6 +402,14 @@ impl Shared {
         match WebSocketRequest::of(&handshake.uri) {
             Some(_) => handshake.extensions.get::<Closer>().cloned(),
             None => self.upgrades.find(&socket.id.to_string()),
+        }
+    }
+
+    /// A client that missed an answer would wait for it for ever: it is ended, and comes back.
+    fn note_sent<A: Adapter>(&self, sent: Sent, socket: &SocketRef<A>) {
+        if sent == Sent::Dropped {
+            self.metrics.messages_dropped.inc();
+            self.close(socket);
         }
     }
 

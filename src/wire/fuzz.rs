@@ -27,12 +27,20 @@ fn requests() {
             assert_eq!(unsubscribe.as_ref().map(|unsubscribe| &unsubscribe.symbols), Ok(&subscribe.symbols));
         }
         if let Ok(chat) = &chat {
-            assert!(chat.room == DEFAULT_ROOM && (1..=2000).contains(&chat.text.chars().count()));
+            let (room, text) = (chat.room.len(), chat.text.chars().count());
+            assert!((1..=MAX_ROOM_BYTES).contains(&room) && (1..=2000).contains(&text));
+        }
+        let (room, send) = (Room::parse(Some(&json)), SendMessage::parse(Some(&json)));
+        if let Ok(Room { room }) = &room {
+            assert!((1..=MAX_ROOM_BYTES).contains(&room.len()));
+        }
+        if let Ok(SendMessage { recipient, content }) = &send {
+            assert!((1..=MAX_USER_BYTES).contains(&recipient.len()) && content.get().len() <= bytes.len());
         }
         if let Err(failure) = &refresh {
             assert!(!failure.message.contains("hunter2"), "it repeats a token: {}", failure.message);
         }
-        let failures = [subscribe.err(), unsubscribe.err(), chat.err(), refresh.err()];
+        let failures = [subscribe.err(), unsubscribe.err(), chat.err(), refresh.err(), room.err(), send.err()];
         for failure in failures.into_iter().flatten() {
             assert!((1..=MESSAGE_CHARS).contains(&failure.message.chars().count()), "{}", failure.message);
             assert!(serde_json::from_str::<serde_json::Value>(failure.encode_event("x").get()).is_ok());

@@ -46,6 +46,8 @@ fn check_config_shows_no_secret() {
         ("REDIS_PASSWORD", "hunter2"),
         ("JWT_SECRET", "hunter2"),
         ("API_KEY", "hunter2"),
+        ("BACKEND_URL", "http://user:hunter2@host"),
+        ("BACKEND_SECRET", "hunter2"),
     ];
     for (args, code) in [
         (&["check-config"][..], 0),
