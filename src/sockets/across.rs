@@ -181,7 +181,8 @@ impl Across {
     }
 }
 
-/// What is said is said now: where the connection has gone it is not kept for the next one.
+/// What is said is said now, and once. One that fred was about to write just when the connection went is written on the
+/// next one all the same: it comes late then, and is not lost.
 fn now_or_never() -> Options {
     Options { fail_fast: true, max_attempts: Some(1), ..Options::default() }
 }

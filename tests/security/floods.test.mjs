@@ -5,7 +5,7 @@ import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { Attempts, long, times } from '../support/attempts.mjs';
 import { connect, next, request, until, within } from '../support/clients.mjs';
-import { fetchRaw, RawPolling, RawWebSocket } from '../support/raw.mjs';
+import { fetchRaw, RawPolling, RawWebSocket, said } from '../support/raw.mjs';
 import { startServer } from '../support/server.mjs';
 
 const attempts = new Attempts('floods, slowness and nonsense');
@@ -76,18 +76,8 @@ async function ticking() {
 /** @returns {Promise<any>} */
 const stats = () => server.json('/stats');
 
-/** A plain connection, its end, and what came. @param {(socket: net.Socket) => void} talk */
-function plain(talk) {
-  return within(new Promise((resolve) => {
-    const socket = net.connect(Number(server.port), '127.0.0.1', () => talk(socket));
-    let text = '';
-    socket.on('data', (bytes) => {
-      text += bytes.toString('latin1');
-    });
-    socket.on('error', () => {});
-    socket.on('close', () => resolve(text));
-  }), 'the end of a connection');
-}
+/** @param {(socket: net.Socket) => void} talk */
+const plain = (talk) => said(server.port, talk);
 
 describe('floods', () => {
   const floods = {

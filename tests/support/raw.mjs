@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import http from 'node:http';
+import net from 'node:net';
 import { within } from './clients.mjs';
 
 const require = createRequire(import.meta.url);
@@ -11,6 +12,25 @@ const WebSocket = require('ws');
 
 /** Separates the packets of one polling payload (Engine.IO 4). */
 const SEPARATOR = '\x1e';
+
+/**
+ * Everything that a server says on a plain connection until it ends it.
+ *
+ * @param {string | number} port
+ * @param {(socket: net.Socket) => void} talk
+ * @returns {Promise<string>}
+ */
+export function said(port, talk) {
+  return within(new Promise((resolve) => {
+    const socket = net.connect(Number(port), '127.0.0.1', () => talk(socket));
+    let text = '';
+    socket.on('data', (bytes) => {
+      text += bytes.toString('latin1');
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(text));
+  }), 'the end of a connection');
+}
 
 /**
  * One HTTP request, without a client's own headers (no `accept-encoding`, no redirects).
