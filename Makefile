@@ -51,8 +51,19 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 .PHONY: test-js
 test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, Artillery and the load tester against the real server
 	tests/setup.sh chromium redis-server nginx openssl
+	test -d tests/.python || tests/python.sh
 	cargo build --workspace --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs
+
+.PHONY: security
+security: vendor node_modules/.all ## Attack the server at length (some minutes; `make test` has a short form), and say what was tried
+	tests/setup.sh openssl
+	cargo build --quiet
+	SECURITY=long node --test --test-concurrency=1 --test-reporter=spec tests/security/*.test.mjs
+
+.PHONY: fuzz
+fuzz: ## Fuzz everything that parses clients' bytes, FUZZ_SECONDS (60) each (`make test` has a short form)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} cargo test --lib --quiet -- --nocapture --test-threads=2 fuzz
 
 .PHONY: loadtest
 loadtest: ## Load a server that runs (TARGET=http://localhost:8080 for another one, ARGS="--help" for the options)
@@ -96,4 +107,4 @@ loadtest/node_modules/.all: loadtest/package-lock.json
 
 .PHONY: clean
 clean: ## Remove what was built and fetched
-	rm -rf target node_modules loadtest/node_modules loadtest/peers/node/node_modules $(VENDOR)
+	rm -rf target node_modules loadtest/node_modules loadtest/peers/node/node_modules tests/.python $(VENDOR)

@@ -140,6 +140,7 @@ function directions({ replicas, host, base, balance, binary }, ports, chosen) {
   const at = (part, path = '') => `http://${name}:${ports.get(part)}${base}${path}`;
   const lines = [
     `dashboard  ${at('nginx')}`,
+    `chat       ${at('nginx', 'front/lobby')}`,
     `health     ${at('nginx', 'health')} (of the replica that nginx chooses)`,
     ...replicas.map((app) => `${app.padEnd(9)}  ${at(app, 'health')}  ${at(app, 'stats')}`),
     `cluster    ${at(replicas[0], 'stats?scope=cluster')}`,

@@ -14,11 +14,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::fanout::{self, Events, Fanout};
 use crate::http;
+use crate::limits::Limits;
 use crate::market::{Keep, Market};
+use crate::messages::{self, backend};
 use crate::metrics::Metrics;
 use crate::net::{self, Listener};
 use crate::publish::{self, Publisher};
-use crate::sockets::{self, Edge};
+use crate::sockets::{self, Edge, Gate};
 use crate::sources::{self, Input, Simulator};
 
 /// The most ticks of history a symbol may hold, however long `HISTORY_SECONDS` is.
@@ -35,6 +37,9 @@ const SILENT_INTERVALS: u32 = 5;
 /// tasks.
 const CLIENTS_SHARE: f64 = 0.7;
 const REQUESTS_SHARE: f64 = 0.1;
+
+/// The share that posts to the back end may use, after those.
+const BACKEND_SHARE: f64 = 0.1;
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +68,20 @@ impl App {
         let auth = Arc::new(Auth::open(&config.access, clock.clone()).map_err(anyhow::Error::msg)?);
         let address = SocketAddr::new(config.host, config.port);
         let limits = net::Limits {
-            attachments_timeout: Duration::from_millis(config.attachments_timeout_ms),
+            attachments_timeout: Duration::from_millis(config.limits.attachments_timeout_ms),
             slow_timeout: Duration::from_secs(config.slow_client_timeout_s),
+            header_timeout: Duration::from_millis(config.limits.http_header_timeout_ms),
             buffer_bytes: config.client_buffer_bytes,
             kernel_bytes: (config.client_sndbuf_bytes > 0).then_some(config.client_sndbuf_bytes),
         };
-        let listener = Listener::bind(&net::Settings { address, limits })
-            .with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
+        let settings = net::Settings {
+            address,
+            limits,
+            max_connections: Some(config.limits.max_tcp_connections).filter(|number| *number > 0),
+            idle_timeout: Duration::from_millis(config.limits.http_idle_timeout_ms),
+            body_timeout: Duration::from_millis(config.limits.http_body_timeout_ms),
+        };
+        let listener = Listener::bind(&settings).with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
         Ok(Self { config, clock, auth, listener })
     }
 
@@ -117,8 +129,16 @@ impl App {
                 move |symbol| market.last_price(symbol)
             }),
         );
+        let limits = Arc::new(Limits::new(&config.limits, config.cors_origin.clone(), metrics.clone()));
         let settings = socket_settings(&config, redis.as_ref());
-        let (edge, messages) = Edge::new(&settings, handle, auth.clone(), metrics.clone(), clock.clone()).await?;
+        let (messages, inbox) = messages::channel();
+        let (backend, posts) = backend_settings(&config)
+            .map(|settings| backend::open(settings, &metrics, &clock).context("cannot post to BACKEND_URL"))
+            .transpose()?
+            .unzip();
+        let talk = sockets::Talk { messages: messages.clone(), inbox, backend };
+        let gate = Gate { auth: auth.clone(), limits: limits.clone() };
+        let (edge, carrier) = Edge::new(&settings, talk, handle, gate, metrics.clone(), clock.clone()).await?;
         let (pump, shards) = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes).split();
         let state = Arc::new(http::State {
             id: config.app_id.clone(),
@@ -139,7 +159,9 @@ impl App {
                 Box::pin(async move { people.disconnect(&user).await })
             }
         });
-        let router = http::router(&config, state.clone(), publisher, disconnect, edge.router());
+        let desk = http::Desk { messages, server_id: config.app_id.clone(), clock: clock.clone() };
+        let parts = http::Parts { publisher, limits: limits.clone(), disconnect, desk };
+        let router = http::router(&config, state.clone(), parts, edge.router());
 
         // Tasks. One that ends before its token is cancelled begins the shutdown.
         let accepting = net::Ends::default();
@@ -179,10 +201,17 @@ impl App {
         tasks.spawn({
             let running = running.clone();
             async move {
-                messages.run(running).await;
+                carrier.run(running).await;
                 ("messages", Ok(()))
             }
         });
+        if let Some(posts) = posts {
+            let running = running.clone();
+            tasks.spawn(async move {
+                posts.run(running).await;
+                ("back end", Ok(()))
+            });
+        }
         tasks.spawn({
             let running = running.clone();
             async move {
@@ -235,6 +264,7 @@ impl App {
         let deadline = Duration::from_millis(config.drain_deadline_ms);
         let end = tokio::time::Instant::now() + deadline;
         state.drain();
+        limits.drain();
         accepting.stop.cancel();
         if bus.is_shared() {
             leading.cancel();
@@ -283,14 +313,36 @@ fn socket_settings(config: &Config, redis: Option<&RedisSettings>) -> sockets::S
         path: config.full_socket_path(),
         ping_interval: Duration::from_millis(config.ping_interval_ms),
         ping_timeout: Duration::from_millis(config.ping_timeout_ms),
-        max_payload_bytes: config.max_payload_bytes,
-        attachments_timeout: Duration::from_millis(config.attachments_timeout_ms),
+        max_payload_bytes: config.limits.max_payload_bytes,
+        max_symbols_per_request: config.limits.max_symbols_per_request as usize,
+        attachments_timeout: Duration::from_millis(config.limits.attachments_timeout_ms),
+        connect_timeout: Duration::from_millis(config.limits.connect_timeout_ms),
         server_id: config.app_id.clone(),
-        chat_auto_join: config.chat_auto_join,
+        chat_auto_join: config.messaging.chat_auto_join,
+        presence: config.messaging.presence,
+        channels: messages::emitters::Channels {
+            node: config.messaging.emitter_prefix.clone(),
+            python: config.messaging.emitter_channel.clone(),
+        },
         lanes: config.lanes,
         client_buffer_bytes: config.client_buffer_bytes,
         redis: redis.map(RedisSettings::builder),
     }
+}
+
+fn backend_settings(config: &Config) -> Option<backend::Settings> {
+    let messaging = &config.messaging;
+    Some(backend::Settings {
+        url: messaging.backend_url()?.clone(),
+        secret: messaging.backend_secret().cloned(),
+        events: messaging.backend_events.0.clone(),
+        announce: messaging.backend_announce,
+        timeout: Duration::from_millis(messaging.backend_timeout_ms),
+        retries: u32::try_from(messaging.backend_retries).unwrap_or(u32::MAX),
+        queue: usize::try_from(messaging.backend_queue).unwrap_or(usize::MAX),
+        drain: Duration::from_millis(config.drain_deadline_ms).mul_f64(BACKEND_SHARE),
+        server_id: config.app_id.clone(),
+    })
 }
 
 fn fanout_settings(config: &Config) -> fanout::Settings {
@@ -301,5 +353,9 @@ fn fanout_settings(config: &Config) -> fanout::Settings {
         flush_interval: Duration::from_millis(config.flush_interval_ms),
         slow_timeout: Duration::from_secs(config.slow_client_timeout_s),
         replay_ticks: config.client_buffer_bytes / 2 / ENCODED_TICK_BYTES,
+        max_subscriptions: match config.limits.max_subscriptions {
+            0 => usize::MAX,
+            most => most as usize,
+        },
     }
 }

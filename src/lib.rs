@@ -24,6 +24,10 @@ pub mod clock;
 /// What the process counts about itself.
 pub mod metrics;
 
+/// What tries the parsers of clients' bytes.
+#[cfg(test)]
+mod fuzzing;
+
 /// Every setting, its default and its limits.
 pub mod config;
 
@@ -45,11 +49,17 @@ pub mod publish;
 /// Who may do what: tokens, guests, keys, and whose address a request has.
 pub mod auth;
 
+/// How much everybody may: connections, messages, requests.
+pub mod limits;
+
 /// Who gets which tick, and when.
 pub mod fanout;
 
 /// Accepted connections.
 pub mod net;
+
+/// Who is told what that is not a tick: rooms, users, back ends.
+pub mod messages;
 
 /// The Socket.IO edge.
 pub mod sockets;

@@ -110,6 +110,14 @@ pub struct Metrics {
     pub messages_dropped: Counter,
     /// Messages between replicas that were lost.
     pub messages_lost: Counter,
+    /// What back ends said through Redis and could not be carried out.
+    pub emits_refused: Counter,
+    /// Posts that the back end took, or refused.
+    pub backend_posted: Counter,
+    /// Posts to the back end that were tried again.
+    pub backend_retries: Counter,
+    /// Posts that the back end never took, or answered with something that is no answer.
+    pub backend_given_up: Counter,
     /// Events received from clients.
     pub messages_received: Counter,
     /// Requests of clients that were answered with an error.
@@ -118,4 +126,32 @@ pub struct Metrics {
     pub protocol_errors: Counter,
     /// Connections refused or lost by the accept loop (out of descriptors, reset before they began).
     pub accept_errors: Counter,
+    /// TCP connections, now.
+    pub tcp_connections: Gauge,
+    /// TCP connections that were answered with 503 because there were too many.
+    pub limited_tcp_connections: Counter,
+    /// Handshakes refused because every connection was taken.
+    pub limited_connections: Counter,
+    /// Handshakes refused because their address had too many connections.
+    pub limited_addresses: Counter,
+    /// Handshakes refused because too many connected at once.
+    pub limited_connects: Counter,
+    /// Handshakes refused because of their origin.
+    pub limited_origins: Counter,
+    /// HTTP requests refused because their address sent too many.
+    pub limited_requests: Counter,
+    /// Messages of clients refused because they were too many.
+    pub limited_messages: Counter,
+    /// Those refused because they said too much to rooms.
+    pub limited_chats: Counter,
+    /// Symbols, or requests for symbols, refused because the client had or named too many.
+    pub limited_subscriptions: Counter,
+    /// Connections ended because their client went on after being refused.
+    pub limited_abuse: Counter,
+    /// Connections ended because they were in no namespace for too long after they had been in one, or refused.
+    pub namespace_timeouts: Counter,
+    /// HTTP connections ended because the head of a request took too long.
+    pub header_timeouts: Counter,
+    /// HTTP requests refused because their body took too long.
+    pub body_timeouts: Counter,
 }

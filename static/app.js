@@ -35,10 +35,17 @@ if (typeof client?.io === 'function') {
   });
 }
 
-/** @param {(url: string, options: object) => unknown} io */
+/** @param {(url: string, options: object) => any} io */
 function connect(io) {
   const feed = createFeed({
-    io,
+    io: (url, options) => {
+      const ws = io(url, options);
+      // To be tried from the console: ws.emit('chat', 'hello')
+      /** @type {any} */ (window).ws = ws;
+      ws.on('connect', () => console.log('ws connected'));
+      ws.on('chat-message', (/** @type {unknown} */ message) => console.log('chat-message', message));
+      return ws;
+    },
     url: socketUrl.origin,
     path: socketUrl.pathname,
     tickEvent: config.tickEvent,

@@ -15,7 +15,8 @@
  * It subscribes on every connect, so a lost connection mends itself, and it keeps the stream honest: per symbol and
  * epoch, a tick's `seq` is its predecessor's plus `n` (1 when absent). A tick that does not advance is a repeat and is
  * dropped; one that leaves a hole is delivered, counted, reported as `gap` and repaired by subscribing to that symbol
- * again, whose answer carries a snapshot. Another `epoch` is another numbering: it replaces what is known, whatever
+ * again, whose answer carries a snapshot. After a lost connection it says up to where it has each symbol, and what it
+ * missed comes with the answer, where the server still has it. Another `epoch` is another numbering: it replaces what is known, whatever
  * its number. Nothing that the server sends makes it throw; what cannot be read is counted in `feed.counters.garbage`.
  *
  * Events: `tick` (tick, {how, joined}), `state`, `gap`, `epoch`, `status`, `latency`, `problem`, `drain`: see
@@ -63,8 +64,8 @@
 
 /**
  * @typedef {object} FeedEvents
- * @property {(tick: Tick, info: {how: 'live' | 'snapshot', joined: boolean}) => void} tick `joined`: it follows its
- *   predecessor without a hole
+ * @property {(tick: Tick, info: {how: 'live' | 'snapshot' | 'replay', joined: boolean}) => void} tick `joined`: it follows
+ *   its predecessor without a hole; `replay`: it came while the connection was lost
  * @property {(state: FeedState) => void} state
  * @property {(gap: Gap) => void} gap
  * @property {(change: {epoch: string, previous: string}) => void} epoch `previous` is empty for the first
@@ -97,6 +98,7 @@
  * @property {string} [path] where Socket.IO lives on it, `/socket.io/` by default
  * @property {'*' | string[]} [symbols] `*` (default): all, later ones too
  * @property {'tick' | 'batch'} [mode] one event per update, or one per flush (cheaper)
+ * @property {number} [maxRate] at most so many ticks a second of each symbol; the server merges those between
  * @property {string} [tickEvent] as the server's `TICK_EVENT`
  * @property {string} [batchEvent] as the server's `BATCH_EVENT`
  * @property {Record<string, unknown>} [auth] sent at the handshake
@@ -121,6 +123,8 @@ const MAX_SYMBOLS = 20_000;
 const MAX_SYMBOL_LENGTH = 64;
 /** Well under what a server takes in one subscribe. */
 const MAX_SYMBOLS_PER_REPAIR = 50;
+/** What a server takes in one subscribe. */
+const MAX_SYMBOLS_RESUMED = 1_000;
 
 const OPTIONAL_NUMBERS = /** @type {const} */ ([
   'high', 'low', 'bid', 'ask', 'size', 'open24h', 'high24h', 'low24h', 'volume24h',
@@ -135,6 +139,7 @@ const OPTIONAL_NUMBERS = /** @type {const} */ ([
  */
 export function createFeed(options) {
   const { io, url, path = '/socket.io/', symbols = '*', mode = 'tick', tickEvent = 'tick', batchEvent = 'ticks' } = options;
+  const way = { mode, ...(options.maxRate !== undefined && { maxRate: options.maxRate }) };
   const times = { ...TIMES, ...options.times };
   const page = globalThis.document;
 
@@ -156,6 +161,8 @@ export function createFeed(options) {
   let everConnected = false;
   let closed = false;
   let refusals = 0;
+  /** False once a server has not answered a request to resume as agreed: then it is asked for a snapshot. */
+  let resumes = true;
   let measuring = false;
 
   /** Symbols whose stream showed a hole and that wait for a repair. @type {Set<string>} */
@@ -259,7 +266,7 @@ export function createFeed(options) {
 
   /**
    * @param {unknown} raw
-   * @param {'live' | 'snapshot'} how
+   * @param {'live' | 'snapshot' | 'replay'} how
    */
   function receive(raw, how) {
     const tick = readTick(raw);
@@ -297,7 +304,7 @@ export function createFeed(options) {
     emit('tick', tick, { how, joined });
   }
 
-  /** @param {unknown} batch @param {'live' | 'snapshot'} how */
+  /** @param {unknown} batch @param {'live' | 'snapshot' | 'replay'} how */
   function receiveAll(batch, how) {
     if (Array.isArray(batch)) for (const raw of batch) receive(raw, how);
     else if (batch !== undefined) counters.garbage += 1;
@@ -318,15 +325,28 @@ export function createFeed(options) {
     if (next && epoch && next !== epoch) last.clear();
     if (next) setEpoch(next);
     receiveAll(answer.snapshot, 'snapshot');
+    receiveAll(answer.replay, 'replay');
+    for (const [symbol, how] of Object.entries(isObject(answer.resumed) ? answer.resumed : {})) {
+      const known = last.get(symbol);
+      // Nothing was missed: a hole from here on is one in the stream.
+      if (known && how === 'current') known.session = session;
+    }
     if (text(answer.state)) emit('status', { state: text(answer.state), reason: '', symbols: null });
     if (isObject(answer.server)) setState({ server: text(answer.server.id) });
   }
 
   // --- asking for it
 
+  /** Up to where each symbol is known, where that is of use: then what was missed comes with the answer. */
+  function heldSoFar() {
+    const held = [...last].filter(([, { epoch: of }]) => of === epoch).slice(0, MAX_SYMBOLS_RESUMED);
+    return held.length > 0 ? { since: Object.fromEntries(held.map(([symbol, { seq }]) => [symbol, seq])), epoch } : {};
+  }
+
   /** @param {'*' | string[]} wanted */
   function subscribe(wanted) {
-    ask('subscribe', { symbols: wanted, mode }, (answer) => {
+    ask('subscribe', { symbols: wanted, ...way, ...(resumes && heldSoFar()) }, (answer) => {
+      resumes = answer !== null;
       if (!answer) {
         arm('subscribe', backoff(refusals), () => subscribe(wanted));
         refusals += 1;
@@ -361,7 +381,7 @@ export function createFeed(options) {
     repair.outstanding = true;
     coolDown(times.repairEvery);
     counters.repairs += 1;
-    ask('subscribe', { symbols: batch, mode }, (answer) => {
+    ask('subscribe', { symbols: batch, ...way }, (answer) => {
       repair.outstanding = false;
       if (answer) {
         repair.failures = 0;
@@ -424,6 +444,7 @@ export function createFeed(options) {
 
   socket.on('connect', () => {
     newSession();
+    resumes = true;
     everConnected = true;
     const engine = socket.io?.engine;
     setState({ phase: 'subscribing', attempt: 0, reason: '', transport: text(engine?.transport?.name) });

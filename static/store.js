@@ -138,7 +138,7 @@ export class Store {
 
   // --- what the feed says
 
-  /** @param {Tick} tick @param {{how: 'live' | 'snapshot', joined: boolean}} info */
+  /** @param {Tick} tick @param {{how: 'live' | 'snapshot' | 'replay', joined: boolean}} info */
   tick(tick, { how, joined }) {
     const row = this.rows.get(tick.symbol);
     if (how === 'live') {

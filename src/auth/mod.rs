@@ -4,6 +4,7 @@ mod keys;
 mod make;
 mod peer;
 mod provider;
+mod sign;
 mod token;
 mod watched;
 
@@ -22,6 +23,7 @@ pub use identity::{Credentials, Identity, Rights, claimed_user};
 pub use make::{NewToken, new_key};
 pub use peer::Client;
 use peer::client;
+pub use sign::Signer;
 pub use token::Denied;
 use token::Tokens;
 
@@ -120,6 +122,11 @@ impl Auth {
         client(peer, headers, &self.trusted.0)
     }
 
+    /// True where a connection needs a token, or is a guest's.
+    pub fn asks_for_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// Who may read, in a word: `everybody`, `token`, or `token or guest`.
     pub fn reading(&self) -> &'static str {
         match (&self.tokens, &self.guests) {
@@ -159,3 +166,6 @@ impl Auth {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fuzz;

@@ -8,8 +8,8 @@ use crate::config::Config;
 use crate::pattern::Patterns;
 
 /// Now, in s since the Unix epoch.
-const NOW_S: u64 = 1_000_000;
-const SECRET: &str = "a secret of more than thirty-two bytes";
+pub(super) const NOW_S: u64 = 1_000_000;
+pub(super) const SECRET: &str = "a secret of more than thirty-two bytes";
 
 fn auth(flags: &[&str]) -> Result<Auth, String> {
     let args = std::iter::once("tickcast").chain(flags.iter().copied());
@@ -17,7 +17,7 @@ fn auth(flags: &[&str]) -> Result<Auth, String> {
     Auth::open(&config.access, Clock::from_fn(|| NOW_S * 1_000_000))
 }
 
-fn with_secret(flags: &[&str]) -> Auth {
+pub(super) fn with_secret(flags: &[&str]) -> Auth {
     let secret = format!("--jwt-secret={SECRET}");
     auth(&[&[secret.as_str()], flags].concat()).unwrap()
 }
@@ -39,11 +39,11 @@ fn hs256(claims: &Value) -> String {
     signed(&Header::new(Algorithm::HS256), claims, SECRET)
 }
 
-fn show(auth: &Auth, token: &str) -> Result<Identity, Denied> {
+pub(super) fn show(auth: &Auth, token: &str) -> Result<Identity, Denied> {
     auth.identify(&Credentials::read(&json!({"token": token}), &HeaderMap::new(), None))
 }
 
-fn base64url(bytes: &[u8]) -> String {
+pub(super) fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

@@ -1,6 +1,9 @@
 mod access;
 mod command;
+mod limits;
 mod logging;
+mod messaging;
+mod origins;
 mod parse;
 mod publishing;
 mod redis;
@@ -18,7 +21,10 @@ use crate::price::Symbol;
 use crate::wire::{self, Mode};
 pub use access::{Access, Names, Networks, TokenKeys};
 pub use command::{KeyArgs, TokenArgs};
+pub use limits::Limits;
 pub use logging::{LogFormat, Logging};
+pub use messaging::Messaging;
+pub use origins::Origins;
 pub use publishing::{Publishing, Role};
 pub use redis::RedisAddress;
 pub use secret::Secret;
@@ -118,12 +124,6 @@ pub struct Config {
           value_parser = parse::range(300, 60_000), value_name = "MS")]
     pub lease_ttl_ms: u64,
 
-    /// Whether everybody is in the room `chat` from the start: true or false. Read from the `CHAT_AUTO_JOIN` environment
-    /// variable.
-    #[arg(long, env = "CHAT_AUTO_JOIN", global = true, default_value = "false", value_parser = parse::boolean,
-          value_name = "BOOL", action = clap::ArgAction::Set)]
-    pub chat_auto_join: bool,
-
     /// Names this replica in answers and in the log; 1 to 64 letters, digits, or . _ : -. Default: the host's name
     /// and a random part. Read from the `APP_ID` environment variable.
     #[arg(long, env = "APP_ID", global = true, default_value_t = parse::default_app_id(), value_parser = parse::app_id,
@@ -155,18 +155,6 @@ pub struct Config {
     #[arg(long = "ping-timeout", env = "PING_TIMEOUT", global = true, default_value = "60000",
           value_parser = parse::range(100, 3_600_000), value_name = "MS")]
     pub ping_timeout_ms: u64,
-
-    /// The largest message, frame or polling body that a client may send, in bytes, 1000 to 100000000. Read from the
-    /// `MAX_PAYLOAD` environment variable.
-    #[arg(long = "max-payload", env = "MAX_PAYLOAD", global = true, default_value = "1000000",
-          value_parser = parse::range(1_000, 100_000_000), value_name = "BYTES")]
-    pub max_payload_bytes: u64,
-
-    /// How long the binary attachments that a packet announces may take before its connection is ended, in ms, 100 to
-    /// 600000. Read from the `ATTACHMENTS_TIMEOUT` environment variable.
-    #[arg(long = "attachments-timeout", env = "ATTACHMENTS_TIMEOUT", global = true, default_value = "10000",
-          value_parser = parse::range(100, 600_000), value_name = "MS")]
-    pub attachments_timeout_ms: u64,
 
     /// The name of the event that carries one tick. Read from the `TICK_EVENT` environment variable.
     #[arg(long, env = "TICK_EVENT", global = true, default_value = "tick", value_parser = parse::event_name)]
@@ -225,6 +213,14 @@ pub struct Config {
     #[command(flatten)]
     pub access: Access,
 
+    /// Rooms, and back ends.
+    #[command(flatten)]
+    pub messaging: Messaging,
+
+    /// How much everybody may.
+    #[command(flatten)]
+    pub limits: Limits,
+
     /// What is logged, how, and where to.
     #[command(flatten)]
     pub logging: Logging,
@@ -250,15 +246,6 @@ const DEFAULT_SYMBOLS: &str = "BTC,ETH,SOL,ADA,XRP,BNB,DOGE,DOT,AVAX,LINK,LTC,TR
 /// Symbols in the order given, without repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolList(pub Vec<Symbol>);
-
-/// Which web origins may connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origins {
-    /// `*`: every one, without credentials.
-    Any,
-    /// Only these, with credentials.
-    Listed(Vec<String>),
-}
 
 /// A mistake in the settings, or an answer to `--help` and `--version`.
 #[derive(Debug)]
@@ -291,7 +278,8 @@ impl Config {
             ));
         }
         self.publishing.validate(&self.symbols, self.redis().is_some())?;
-        self.access.validate()
+        self.access.validate()?;
+        self.messaging.validate()
     }
 
     /// What the log should say about settings that change nothing, or more than it seems.
@@ -310,6 +298,7 @@ impl Config {
             remarks.push(format!("NODE_ENV={env} changes nothing: there is one way to run"));
         }
         remarks.extend(self.access.remarks());
+        remarks.extend(self.messaging.remarks());
         remarks
     }
 
@@ -389,7 +378,7 @@ impl fmt::Display for Effective {
 
 /// True for settings whose value nobody should read over a shoulder.
 fn is_secret(name: &str) -> bool {
-    ["REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET", "API_KEY"].contains(&name)
+    ["REDIS_URL", "REDIS_PASSWORD", "JWT_SECRET", "API_KEY", "BACKEND_URL", "BACKEND_SECRET"].contains(&name)
 }
 
 /// Turns clap's error into one that names the variable as well as the flag.

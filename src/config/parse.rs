@@ -40,6 +40,12 @@ pub(super) fn range(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, Strin
     }
 }
 
+pub(super) fn count(least: u32, most: u32) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    let range = range(least.into(), most.into());
+    // At most `most`: it fits.
+    move |text| range(text).map(|number| u32::try_from(number).unwrap_or(most))
+}
+
 pub(super) fn bytes(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
         text.parse()
@@ -173,6 +179,9 @@ pub(super) fn event_name(text: &str) -> Result<String, String> {
         wire::to_client::LATENCY,
         wire::to_client::ERROR,
         wire::from_client::PING,
+        wire::to_client::CHAT_MESSAGE,
+        wire::to_client::MESSAGE,
+        wire::to_client::ROOM_USERS,
         "status",
         "stats",
         "drain",

@@ -15,7 +15,7 @@ fn defaults_start_a_server() {
     assert_eq!(command, Command::Serve);
     assert_eq!((config.port, config.update_interval_ms, config.default_mode), (3000, 500, Mode::Tick));
     assert_eq!((config.ping_interval_ms, config.ping_timeout_ms), (25_000, 60_000));
-    assert_eq!((config.max_payload_bytes, config.attachments_timeout_ms), (1_000_000, 10_000));
+    assert_eq!((config.limits.max_payload_bytes, config.limits.attachments_timeout_ms), (1_000_000, 10_000));
     let names: Vec<_> = config.symbols.0.iter().map(Symbol::as_str).collect();
     assert!(names.len() == 12 && ["BTC", "ETH", "SOL", "ADA", "XRP"].iter().all(|name| names.contains(name)));
     assert!(config.remarks().is_empty());
@@ -142,6 +142,8 @@ fn hides_secrets() {
         ("REDIS_PASSWORD", true),
         ("JWT_SECRET", true),
         ("API_KEY", true),
+        ("BACKEND_URL", true),
+        ("BACKEND_SECRET", true),
         ("API_KEYS_FILE", false),
         ("TOKEN_IN_QUERY", false),
         ("PORT", false),
@@ -163,6 +165,27 @@ fn who_may_do_what_is_said_where_it_surprises() {
     assert!(remarks(&["--api-open=true", "--api-key=k"]).starts_with("API_OPEN changes nothing"));
     for args in [["--jwt-secret=s", "--jwt-jwks-file=f"], ["--jwt-public-key-file=k", "--jwt-jwks-file=f"]] {
         assert!(load(&args).unwrap_err().message.ends_with("are set: only one of them is allowed"));
+    }
+}
+
+#[test]
+fn back_ends_are_addresses_with_events_of_theirs() {
+    let (_, config, _) = load(&["--backend-url=https://u:hunter2@h/p", "--backend-secret=hunter2"]).unwrap();
+    assert!(!format!("{:?}", config.messaging).contains("hunter2") && config.remarks().is_empty());
+    assert_eq!(config.messaging.backend_url().unwrap().reveal(), "https://u:hunter2@h/p");
+    let remarks = |args: &[&str]| load(args).unwrap().1.remarks().join("\n");
+    assert!(remarks(&["--backend-url=", "--backend-announce=true"]).starts_with("BACKEND_ANNOUNCE changes nothing"));
+    assert!(remarks(&["--backend-url=http://h"]).contains("not signed"));
+    assert!(load(&["--backend-events=chat, send_message,my-own"]).is_ok());
+    for (args, part) in [
+        (["--backend-events=chat,subscribe"], "\"subscribe\" is not for back ends: must be of join, leave, chat"),
+        (["--backend-url=ftp://h"], "BACKEND_URL (--backend-url): \"********\" is not allowed: must be http"),
+        (["--backend-url=h:3000"], "is not allowed"),
+        (["--backend-timeout=5"], "from 10 to 60000"),
+        (["--emitter-channel=a b"], "at most 128 bytes"),
+    ] {
+        let message = load(&args).unwrap_err().message;
+        assert!(message.contains(part), "{message}");
     }
 }
 

@@ -172,9 +172,16 @@ impl Cohorts {
         self.by_id.values_mut()
     }
 
-    /// Every one's name, in no order.
-    pub fn ids(&self) -> impl Iterator<Item = CohortId> {
-        self.by_id.keys().copied()
+    /// How many there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// The names of those who want any of these updates, in no order.
+    pub fn who_want(&self, items: &[Arc<Item>]) -> impl Iterator<Item = CohortId> {
+        let wants = |cohort: &Cohort| items.iter().any(|item| want_for(&cohort.wants, item.id).is_some());
+        self.by_id.iter().filter(move |(_, cohort)| wants(cohort)).map(|(&id, _)| id)
     }
 }
 

@@ -50,7 +50,7 @@ impl Counts {
 impl Shard {
     /// Hands ticks to whom they concern.
     pub(super) async fn flush(&mut self, items: &[Arc<Item>], now: Instant) {
-        let ids: Vec<CohortId> = self.cohorts.ids().collect();
+        let ids: Vec<CohortId> = self.cohorts.who_want(items).collect();
         let mut row = 0;
         for id in ids {
             self.serve(id, items, now, &mut row).await;
@@ -89,13 +89,14 @@ impl Shard {
             if let Some(pending) = &mut session.pending {
                 for item in items {
                     let Some(want) = want_for(&wants, item.id) else { continue };
-                    if session.ahead.get(&item.id).is_some_and(|&seq| item.tick.seq <= seq) {
+                    let ahead = session.ahead.get(&item.id).copied();
+                    if ahead.is_some_and(|seq| item.tick.seq <= seq) {
                         continue;
                     }
                     session.ahead.remove(&item.id);
                     let due = want.pace.and_then(|pace| dues.iter().find(|(of, _)| *of == pace));
                     let due = due.map_or(now, |(_, due)| *due);
-                    want.keys().for_each(|key| pending.add(key, item, due));
+                    want.keys().for_each(|key| pending.add_after(ahead, key, item, due));
                 }
                 if !session.clearing {
                     self.attend(slot, now);

@@ -1,8 +1,8 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::net::Lane;
 use crate::pattern::Patterns;
@@ -77,20 +77,24 @@ pub(super) enum Command {
 /// are.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    clients: Mutex<HashSet<ClientId>>,
+    /// With whoever waits for it to be done.
+    clients: Mutex<HashMap<ClientId, Vec<oneshot::Sender<()>>>>,
     notify: Notify,
 }
 
 impl Calls {
-    fn call(&self, client: ClientId) {
-        let new = self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(client);
+    fn call(&self, client: ClientId, done: Option<oneshot::Sender<()>>) {
+        let mut clients = self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let new = !clients.contains_key(&client);
+        clients.entry(client).or_default().extend(done);
+        drop(clients);
         if new {
             self.notify.notify_one();
         }
     }
 
-    /// Waits until somebody called, and returns who did.
-    pub(super) async fn next(&self) -> HashSet<ClientId> {
+    /// Waits until somebody called, and returns for whom, with those to be told when it is done.
+    pub(super) async fn next(&self) -> HashMap<ClientId, Vec<oneshot::Sender<()>>> {
         loop {
             let clients = std::mem::take(&mut *self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
             if !clients.is_empty() {
@@ -146,7 +150,17 @@ impl Handle {
 
     /// Has a client looked after: a message waits for it, or it can take ticks that it could not take before.
     pub fn call(&self, client: ClientId) {
-        self.shard(client).calls.call(client);
+        self.shard(client).calls.call(client, None);
+    }
+
+    /// Has a client looked after; ends when that is done.
+    pub fn attended(&self, client: ClientId) -> impl Future<Output = ()> + Send + use<> {
+        let (done, told) = oneshot::channel();
+        self.shard(client).calls.call(client, Some(done));
+        async {
+            // An error says the same: who is done lets go of the other end.
+            told.await.ok();
+        }
     }
 
     /// A client has gone. Waits while the fan-out is behind; must come after everything else of that client.

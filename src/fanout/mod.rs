@@ -40,6 +40,8 @@ pub struct Settings {
     pub slow_timeout: Duration,
     /// The most ticks that one answer replays.
     pub replay_ticks: usize,
+    /// The most symbols that a client may have subscribed.
+    pub max_subscriptions: usize,
 }
 
 /// Decides who gets which tick, and when.

@@ -102,6 +102,14 @@ impl Pending {
         }
     }
 
+    /// Adds an update, the first for a client that has the symbol up to `seq`, where that is known.
+    pub fn add_after(&mut self, seq: Option<u64>, key: Key, item: &Arc<Item>, due: Instant) {
+        self.add(key, item, due);
+        if let (Some(seq), Some(waiting)) = (seq, self.0.get_mut(&key)) {
+            waiting.n = item.tick.seq.saturating_sub(seq);
+        }
+    }
+
     /// Adds what could not be delivered, which follows on what waits.
     pub fn put_back(&mut self, key: Key, undelivered: Conflated) {
         match self.0.get_mut(&key) {

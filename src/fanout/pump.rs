@@ -68,6 +68,7 @@ impl Pump {
         let epoch = batch.epoch.clone();
         let Applied { fresh, turned } = self.market.apply(batch);
         if turned {
+            self.metrics.epoch_changes.inc();
             self.release(held).await;
             let feed = self.market.feed();
             self.tell(News::of(&status(&feed, Some(&epoch)))).await;

@@ -26,6 +26,9 @@ use crate::wire::to_client;
 /// Requests that are carried out in a row before ticks have their turn.
 const COMMANDS_IN_A_ROW: usize = 16;
 
+/// Flushes that go out as one at most.
+const FLUSHES_AT_ONCE: usize = 64;
+
 /// How often those who wait are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -107,8 +110,9 @@ impl Shard {
                 },
                 clients = calls.next() => {
                     let now = Instant::now();
-                    for client in clients {
+                    for (client, waiting) in clients {
                         self.attend_client(client, now);
+                        drop(waiting);
                     }
                 }
                 Some(client) = self.clearing.next() => {
@@ -154,7 +158,8 @@ impl Shard {
                     self.tell(&body);
                 }
             }
-            next = self.news.try_recv().ok();
+            // Others have their turn, however far behind this is.
+            next = if flushes.len() < FLUSHES_AT_ONCE { self.news.try_recv().ok() } else { None };
         }
         self.send_all(&mut flushes).await;
     }

@@ -40,13 +40,19 @@ impl Shard {
         let options = Options { mode, pace: request.max_rate.as_ref().map(|rate| rate.pace) };
         let mut rejected = Vec::new();
         let mut asked: Vec<SymbolId> = Vec::new();
+        let mut places = self.settings.max_subscriptions.saturating_sub(self.wants(slot).len());
         let session = &mut self.sessions[slot];
         match &request.symbols {
             Symbols::All => {
-                session.wishes.add_all(options);
                 let allowed =
                     self.symbols.iter().enumerate().filter(|(_, symbol)| session.wishes.allows(symbol.as_str()));
                 asked.extend(allowed.map(|(index, _)| SymbolId::new(index)));
+                if asked.len() > self.settings.max_subscriptions {
+                    asked.clear();
+                    rejected.push(too_many("*", self.settings.max_subscriptions));
+                } else {
+                    session.wishes.add_all(options);
+                }
             }
             Symbols::Named(names) => {
                 for name in names {
@@ -54,6 +60,13 @@ impl Shard {
                         _ if !session.wishes.allows(name) => rejected.push(forbidden_symbol(name)),
                         // One that this shard has not heard of yet will be known to it in a moment.
                         Some((id, symbol)) if id.index() < self.symbols.len() => {
+                            if session.wishes.options(&symbol).is_none() {
+                                let Some(fewer) = places.checked_sub(1) else {
+                                    rejected.push(too_many(name, self.settings.max_subscriptions));
+                                    continue;
+                                };
+                                places = fewer;
+                            }
                             session.wishes.add(symbol, options);
                             asked.push(id);
                         }
@@ -62,6 +75,8 @@ impl Shard {
                 }
             }
         }
+        let beyond = rejected.iter().filter(|rejected| rejected.code == ErrorCode::TooManySymbols).count();
+        self.metrics.limited_subscriptions.add(beyond as u64);
         let mut sorted = asked.clone();
         sorted.sort_unstable();
         self.rearrange(slot, |id| sorted.binary_search(&id).is_ok(), now);
@@ -115,19 +130,15 @@ impl Shard {
         if seq >= latest.tick.seq {
             return Resumed::Current;
         }
-        let paced = request.max_rate.is_some();
-        let most = if paced { usize::MAX } else { room };
-        let Some(ticks) = self.market.since(id, seq, latest.tick.seq, most) else {
-            return Resumed::Snapshot;
-        };
-        Resumed::Replayed(if paced {
-            let n = ticks.len() as u64;
-            let prices = || ticks.iter().map(|tick| tick.update.price);
-            let range = (n > 1).then(|| prices().max().zip(prices().min())).flatten();
-            vec![encode_tick(&latest.tick, n, None, range)]
+        let until = latest.tick.seq;
+        let replayed = if request.max_rate.is_some() {
+            let range = self.market.range_since(id, seq, until).filter(|_| room > 0);
+            range.map(|(n, range)| vec![encode_tick(&latest.tick, n, None, range.filter(|_| n > 1))])
         } else {
-            ticks.iter().map(|tick| encode_tick(tick, 1, None, None)).collect()
-        })
+            let ticks = self.market.since(id, seq, until, room);
+            ticks.map(|ticks| ticks.iter().map(|tick| encode_tick(tick, 1, None, None)).collect())
+        };
+        replayed.map_or(Resumed::Snapshot, Resumed::Replayed)
     }
 
     /// A client has a symbol up to `seq`, as far as this replica or further: then it gets nothing of it until this
@@ -250,6 +261,11 @@ impl Resumed {
             Self::Snapshot => "snapshot",
         }
     }
+}
+
+fn too_many(name: &str, most: usize) -> Rejected {
+    let message = format!("at most {most} symbols may be subscribed at a time: unsubscribe from others first");
+    Rejected { symbol: cut(name), code: ErrorCode::TooManySymbols, message }
 }
 
 fn unknown_symbol(name: &str) -> Rejected {

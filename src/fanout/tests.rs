@@ -119,6 +119,7 @@ impl Bench {
         let market = Arc::new(Market::new(symbols, Keep { age_ms: 1000, ticks: 10 }, metrics.clone()));
         market.set_feed(feed(FeedState::Live));
         let settings = Settings {
+            max_subscriptions: 1000,
             events: Events { tick: "tick".into(), batch: "ticks".into() },
             default_mode: Mode::Tick,
             server_id: "app1".into(),

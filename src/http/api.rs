@@ -21,10 +21,9 @@ use super::error::{self, ApiError, documented};
 use super::guard::guarded;
 use super::pace::Pace;
 use super::prices::{self, BadBody, BadRequest, Desk};
-use super::{State, overview};
+use super::{Parts, State, messages, overview};
 use crate::auth::{Caller, Scope};
 use crate::config::Config;
-use crate::publish::Publisher;
 use crate::wire::ErrorCode;
 
 /// The largest body, in bytes, but for those with prices.
@@ -51,7 +50,8 @@ struct Described;
 ///
 /// A group for each scope. What is in `routes!` is served and described at once, so the document cannot name what is not
 /// there; a handler has what it takes and answers in its `#[utoipa::path]`.
-pub(super) fn router(config: &Config, state: &Arc<State>, publisher: Arc<Publisher>, disconnect: Disconnect) -> Router {
+pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts) -> Router {
+    let Parts { publisher, disconnect, desk, .. } = parts;
     let pace = Arc::new(Pace::new(config.publishing.publish_rate));
     let read = OpenApiRouter::new()
         .routes(routes!(overview::status))
@@ -76,6 +76,9 @@ pub(super) fn router(config: &Config, state: &Arc<State>, publisher: Arc<Publish
         let (routes, described) = group.split_for_parts();
         document.merge(described);
         api = api.merge(guarded(routes, state.auth.clone(), scope));
+    }
+    if config.publishing.role.has_changes() {
+        api = api.merge(messages::router(&state.auth, desk));
     }
     let document = complete(document, &config.base_path);
     let role = config.publishing.role;
@@ -173,7 +176,7 @@ async fn end_user(
 }
 
 /// A body that cannot be taken: too large, not JSON by its header, or of another form.
-fn unreadable(error: &JsonRejection, form: &str) -> ApiError {
+pub(super) fn unreadable(error: &JsonRejection, form: &str) -> ApiError {
     let detail = format!("{}: must be {form}", error.body_text());
     match error.status() {
         status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {

@@ -30,6 +30,9 @@ const PLACEHOLDER: &str = "<!--tickcast:config-->";
 /// The file at `/`.
 const INDEX: &str = "index.html";
 
+/// The file at `/front/{room}`, one folder below the others.
+const FRONT: &str = "front.html";
+
 type Script = Extract<Arc<str>>;
 
 /// What the page must know about this server.
@@ -51,15 +54,16 @@ pub(super) fn router(config: &Config) -> Router {
         batch_event: &config.batch_event,
         version: env!("CARGO_PKG_VERSION"),
     };
-    // `<` would end the script early if a name had it.
-    let json = serde_json::to_string(&page_config).unwrap_or_default().replace('<', "\\u003c");
-    let script: Arc<str> = format!(r#"<script type="application/json" id="tickcast-config">{json}</script>"#).into();
+    let script = settings_script(&page_config);
+    let below = PageConfig { socket_path: format!("../{}", page_config.socket_path), ..page_config };
+    let front = settings_script(&below);
     let base = &config.base_path;
     Router::new()
         .route(
             &format!("{base}/"),
             get(async |Extract(script): Script, headers: HeaderMap| page(INDEX, &script, &headers)),
         )
+        .route(&format!("{base}/front/{{room}}"), get(async move |headers: HeaderMap| page(FRONT, &front, &headers)))
         .route(
             &format!("{base}/{{*path}}"),
             get(async |Extract(script): Script, Path(path): Path<String>, headers: HeaderMap| {
@@ -67,6 +71,13 @@ pub(super) fn router(config: &Config) -> Router {
             }),
         )
         .with_state(script)
+}
+
+/// The settings of a page, as it reads them.
+fn settings_script(config: &PageConfig<'_>) -> Arc<str> {
+    // `<` would end the script early if a name had it.
+    let json = serde_json::to_string(config).unwrap_or_default().replace('<', "\\u003c");
+    format!(r#"<script type="application/json" id="tickcast-config">{json}</script>"#).into()
 }
 
 /// The client libraries, at the paths where Node's server has them.
@@ -83,7 +94,7 @@ fn page(name: &str, script: &str, headers: &HeaderMap) -> Response {
     };
     // Revalidated each time: the names carry no version.
     let body = match name {
-        INDEX => String::from_utf8_lossy(&file.data).replace(PLACEHOLDER, script).into(),
+        INDEX | FRONT => String::from_utf8_lossy(&file.data).replace(PLACEHOLDER, script).into(),
         _ => Bytes::from(file.data.into_owned()),
     };
     serve(name, body, "no-cache", headers)

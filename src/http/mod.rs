@@ -2,6 +2,8 @@ mod api;
 mod assets;
 mod error;
 mod guard;
+mod limited;
+mod messages;
 mod overview;
 mod pace;
 mod prices;
@@ -25,11 +27,13 @@ use tower_http::trace::TraceLayer;
 use crate::auth::Auth;
 use crate::bus::Bus;
 use crate::config::{Config, Origins, Role};
+use crate::limits::Limits;
 use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::price::Symbol;
 use crate::publish::Publisher;
 pub use api::Disconnect;
+pub use messages::Desk;
 
 /// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
 const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
@@ -73,18 +77,28 @@ impl State {
     }
 }
 
+/// What the HTTP edge hands requests to.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where prices are published.
+    pub publisher: Arc<Publisher>,
+    /// How much everybody may.
+    pub limits: Arc<Limits>,
+    /// What ends a user's connections.
+    pub disconnect: Disconnect,
+    /// What messages of back ends are sent by.
+    pub desk: Desk,
+}
+
 /// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
 /// below the base path already. A replica without sockets has no page either.
-pub fn router(
-    config: &Config,
-    state: Arc<State>,
-    publisher: Arc<Publisher>,
-    disconnect: Disconnect,
-    sockets: Router,
-) -> Router {
+pub fn router(config: &Config, state: Arc<State>, parts: Parts, sockets: Router) -> Router {
     let base = config.base_path.as_str();
     let has_sockets = state.role.has_sockets();
-    let mut pages = api::router(config, &state, publisher, disconnect).merge(status::router(base, state));
+    let (auth, limits) = (state.auth.clone(), parts.limits.clone());
+    // Who asks whether the server is well has to be told, whoever else asks from there.
+    let free = [format!("{base}/health"), format!("{base}/ready")];
+    let mut pages = api::router(config, &state, parts).merge(status::router(base, state));
     if has_sockets {
         pages = pages.merge(assets::router(config));
     }
@@ -108,6 +122,10 @@ pub fn router(
     libraries
         .merge(sockets)
         .merge(pages)
+        .layer(axum::middleware::from_fn(move |request: axum::extract::Request, next| {
+            let is_free = free.iter().any(|path| path == request.uri().path());
+            limited::count(if is_free { None } else { Some(limits.clone()) }, auth.clone(), request, next)
+        }))
         .layer(cors(&config.cors_origin))
         .layer(SetResponseHeaderLayer::if_not_present(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY)))
         .layer(SetResponseHeaderLayer::if_not_present(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::State;
+use super::limited::Limited;
 use crate::config::Role;
 use crate::price::{Epoch, Feed, FeedState};
 use crate::wire::short;
@@ -188,7 +189,9 @@ struct Stats<'a> {
     drops: Drops,
     published: Published,
     messages: Messages,
+    backend: Backend,
     errors: Errors,
+    limited: Limited,
     bus: BusHealth,
     /// Times that the epoch changed under this replica.
     epoch_changes: u64,
@@ -201,6 +204,8 @@ struct Connections {
     total: u64,
     /// For want of a token that is good.
     refused: u64,
+    /// TCP connections of whatever kind, now.
+    tcp: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -246,6 +251,18 @@ struct Messages {
     received: u64,
     /// Between replicas.
     lost: u64,
+    /// Of back ends, through Redis: what could not be carried out.
+    refused: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Backend {
+    /// What it took, or refused.
+    posted: u64,
+    /// Attempts after the first.
+    retries: u64,
+    /// What it never took.
+    given_up: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -304,6 +321,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
             active: metrics.connections_active.get(),
             total: metrics.connections_total.get(),
             refused: metrics.connections_refused.get(),
+            tcp: metrics.tcp_connections.get(),
         },
         subscriptions: state.subscriptions(),
         ticks: Ticks {
@@ -322,7 +340,16 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
             input: metrics.input.all(),
             input_gaps: metrics.input_gaps.get(),
         },
-        messages: Messages { received: metrics.messages_received.get(), lost: metrics.messages_lost.get() },
+        messages: Messages {
+            received: metrics.messages_received.get(),
+            lost: metrics.messages_lost.get(),
+            refused: metrics.emits_refused.get(),
+        },
+        backend: Backend {
+            posted: metrics.backend_posted.get(),
+            retries: metrics.backend_retries.get(),
+            given_up: metrics.backend_given_up.get(),
+        },
         errors: Errors {
             protocol: metrics.protocol_errors.get(),
             requests: metrics.request_errors.get(),
@@ -331,6 +358,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
             bus_entries: metrics.bus_garbage.get(),
             bus_gaps: metrics.bus_gaps.get(),
         },
+        limited: Limited::of(metrics),
         bus: state.bus_health(state.market.feed()),
         epoch_changes: metrics.epoch_changes.get(),
         sources: Sources {

@@ -40,13 +40,12 @@ impl History {
         self.ticks.clear();
     }
 
-    /// The ticks after `seq`, up to and with `until`; none where not all of them are held, or they are more than
-    /// `most`.
-    pub fn since(&self, seq: u64, until: u64, most: usize) -> Option<Vec<Tick>> {
+    /// The ticks after `seq`, up to and with `until`; none where not all of them are held.
+    pub fn since(&self, seq: u64, until: u64) -> Option<impl ExactSizeIterator<Item = &Tick>> {
         let from = self.ticks.partition_point(|tick| tick.seq <= seq);
         let to = self.ticks.partition_point(|tick| tick.seq <= until);
         let missed = usize::try_from(until.saturating_sub(seq)).unwrap_or(usize::MAX);
-        (missed <= most && from + missed == to).then(|| self.ticks.range(from..to).cloned().collect())
+        (from.checked_add(missed) == Some(to)).then(|| self.ticks.range(from..to))
     }
 
     /// The ticks, oldest first.

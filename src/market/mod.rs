@@ -159,8 +159,19 @@ impl Market {
     /// held any more, or are more than `most`.
     pub fn since(&self, id: SymbolId, seq: u64, until: u64, most: usize) -> Option<Vec<Tick>> {
         let state = self.read();
-        let entry = state.entries.get(id.index()).filter(|entry| !entry.outdated)?;
-        entry.history.since(seq, until, most)
+        let ticks = state.history(id)?.since(seq, until)?;
+        (ticks.len() <= most).then(|| ticks.cloned().collect())
+    }
+
+    /// How many these are, and the highest and the lowest price in them; none where they are not all held any more.
+    pub fn range_since(&self, id: SymbolId, seq: u64, until: u64) -> Option<(u64, Option<(Price, Price)>)> {
+        let state = self.read();
+        let ticks = state.history(id)?.since(seq, until)?;
+        let n = ticks.len() as u64;
+        let range = ticks.map(|tick| tick.update.price).fold(None, |range: Option<(Price, Price)>, price| {
+            Some(range.map_or((price, price), |(high, low)| (high.max(price), low.min(price))))
+        });
+        Some((n, range))
     }
 
     /// The last price of a symbol, of whatever epoch.
@@ -211,6 +222,11 @@ impl State {
             self.entries.push(Entry { symbol, last: None, outdated: false, history: History::new(keep) });
         }
         id
+    }
+
+    /// What is held of a symbol's past in the epoch in force.
+    fn history(&self, id: SymbolId) -> Option<&History> {
+        self.entries.get(id.index()).filter(|entry| !entry.outdated).map(|entry| &entry.history)
     }
 
     /// A new numbering: the old ticks say nothing about it, and their history does not join up with it.
@@ -273,6 +289,9 @@ mod tests {
         assert_eq!(seqs(16, 19, 2), None, "too many");
         assert_eq!(seqs(19, 19, 9), Some(vec![]));
         assert_eq!(market.since(eth, 1, 2, 9), None);
+        let one = Price::ONE;
+        assert_eq!(market.range_since(btc, 16, 18), Some((2, Some((one, one)))));
+        assert_eq!(market.range_since(btc, 8, 18), None);
         market.apply(batch("b", vec![]));
         assert_eq!(seqs(17, 19, 9), None, "another epoch");
     }

@@ -1,7 +1,8 @@
+use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::heads::{Heads, LATE_HEAD};
 use super::inbound::{Inbound, Stage};
 use super::lane::{Lane, Pipe};
 use super::outgoing::Opening;
@@ -20,8 +22,10 @@ use crate::metrics::Metrics;
 pub struct Limits {
     /// How long the attachments of a binary packet may take over a WebSocket.
     pub attachments_timeout: Duration,
-    /// How long a WebSocket may take nothing of what waits for it.
+    /// How long a client may take nothing of what waits for it.
     pub slow_timeout: Duration,
+    /// How long the head of an HTTP request may take.
+    pub header_timeout: Duration,
     /// How much may wait for a client in the process, in bytes.
     pub buffer_bytes: usize,
     /// How much may wait for a client in the kernel, in bytes; none for what the kernel thinks.
@@ -42,8 +46,12 @@ pub(super) struct Shared {
     /// The peer has ended the stream, or is gone.
     left: AtomicBool,
     stage: Stage,
-    /// Where this connection is registered as somebody's WebSocket.
-    pub(super) upgraded: OnceLock<(String, Upgrades)>,
+    /// Requests that were handed on, and answered, in turn: odd while one is carried out.
+    turns: AtomicU64,
+    /// What is kept for as long as the connection lives.
+    held: Mutex<Option<Held>>,
+    /// Whose WebSocket this connection is to carry, of a session that began with polling.
+    upgrade: Mutex<Option<(String, Upgrades)>>,
 }
 
 impl Closer {
@@ -64,13 +72,60 @@ impl Closer {
         Lane::claim(&self.0.pipe, opening)
     }
 
+    /// Keeps something until the connection ends, in place of what it kept before.
+    pub fn hold(&self, held: impl Send + Sync + 'static) {
+        self.0.hold(Some(Held { _it: Box::new(held) }));
+    }
+
+    /// Lets that go now.
+    pub fn release(&self) {
+        self.0.hold(None);
+    }
+
+    /// A request is handed on.
+    pub(super) fn begin_request(&self) {
+        self.0.turns.fetch_or(1, Ordering::AcqRel);
+    }
+
+    /// It has its answer, and the next may come.
+    pub(super) fn end_request(&self) {
+        // From odd to even.
+        self.0.turns.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Whether the bytes that come are HTTP or WebSocket frames.
     pub(super) fn stage(&self) -> &Stage {
         &self.0.stage
     }
+
+    /// Says that the request for frames was refused: it is HTTP still, and nobody's WebSocket.
+    pub(super) fn refuse_frames(&self) {
+        *self.0.upgrade() = None;
+        self.0.stage.refuse_frames();
+    }
+}
+
+/// What is dropped with the connection, and not before.
+struct Held {
+    _it: Box<dyn Send + Sync>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
 }
 
 impl Shared {
+    pub(super) fn upgrade(&self) -> MutexGuard<'_, Option<(String, Upgrades)>> {
+        self.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn hold(&self, held: Option<Held>) {
+        // Dropped after the lock.
+        let _before = std::mem::replace(&mut *self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), held);
+    }
+
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         if let Some(pipe) = self.pipe.upgrade() {
@@ -86,6 +141,7 @@ pub(super) struct Connection {
     pipe: Arc<Pipe>,
     shared: Arc<Shared>,
     inbound: Inbound,
+    heads: Heads,
     head: Head,
     slow_timeout: Duration,
     /// Until when what the engine waits for has to have gone out. Only while it waits.
@@ -133,12 +189,16 @@ impl Connection {
             closed: AtomicBool::new(false),
             left: AtomicBool::new(false),
             stage: Stage::default(),
-            upgraded: OnceLock::new(),
+            turns: AtomicU64::new(0),
+            held: Mutex::default(),
+            upgrade: Mutex::new(None),
         });
+        metrics.tcp_connections.add(1);
         let connection = Self {
             pipe,
             shared: shared.clone(),
             inbound: Inbound::new(limits.attachments_timeout),
+            heads: Heads::new(limits.header_timeout),
             head: Head::default(),
             slow_timeout: limits.slow_timeout,
             stuck: None,
@@ -156,11 +216,19 @@ impl Connection {
         false
     }
 
-    /// The engine waits for its peer to take something: not for ever.
+    /// The engine, or hyper, waits for its peer to take something: not for ever.
     fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let timeout = self.slow_timeout;
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        ready!(stuck.as_mut().poll(cx));
+        loop {
+            ready!(stuck.as_mut().poll(cx));
+            // One that takes something, however little, is slow and not gone.
+            let moved = self.pipe.moved().map(|moved| tokio::time::Instant::from_std(moved) + timeout);
+            match moved.filter(|until| *until > tokio::time::Instant::now()) {
+                Some(until) => stuck.as_mut().reset(until),
+                None => break,
+            }
+        }
         tracing::debug!("connection ended: its client took nothing for too long");
         self.metrics.slow_disconnects.inc();
         self.shared.close();
@@ -170,9 +238,11 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some((session, upgrades)) = self.shared.upgraded.get() {
-            upgrades.forget(session, &self.shared);
+        if let Some((session, upgrades)) = self.shared.upgrade().take() {
+            upgrades.forget(&session, &self.shared);
         }
+        self.shared.hold(None);
+        self.metrics.tcp_connections.add(-1);
         self.pipe.end();
     }
 }
@@ -190,6 +260,15 @@ impl AsyncRead for Connection {
             this.shared.close();
             return Poll::Ready(Ok(()));
         }
+        let turn = this.shared.turns.load(Ordering::Acquire);
+        let is_http = !this.shared.stage.is_frames();
+        if is_http && this.heads.poll_late(turn, cx).is_ready() {
+            tracing::debug!("connection ended: the head of a request took too long");
+            this.metrics.header_timeouts.inc();
+            // As much as goes out at once: its client may be none that reads.
+            this.pipe.stream().try_write(LATE_HEAD).ok();
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let room = buf.remaining() > 0;
         let read = loop {
@@ -203,10 +282,14 @@ impl AsyncRead for Connection {
             this.shared.left.store(true, Ordering::Release);
         }
         buf.advance(read?);
-        if this.inbound.read(&this.shared.stage, &buf.filled()[before..])
-            && let Some((session, upgrades)) = this.shared.upgraded.get()
-        {
-            upgrades.ended(session, &this.shared);
+        if is_http {
+            this.heads.read(turn);
+        }
+        if this.inbound.read(&this.shared.stage, &buf.filled()[before..]) {
+            let upgrade = this.shared.upgrade().clone();
+            if let Some((session, upgrades)) = upgrade {
+                upgrades.ended(&session, &this.shared);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -227,10 +310,14 @@ impl AsyncWrite for Connection {
             return written;
         }
         loop {
-            ready!(this.pipe.poll_write_ready(cx))?;
+            match this.pipe.poll_write_ready(cx) {
+                Poll::Pending => return this.wait(cx),
+                Poll::Ready(ready) => ready?,
+            }
             match this.pipe.stream().try_write(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => {
+                    this.stuck = None;
                     if let Ok(written) = written {
                         this.head.read(&buf[..written]);
                     }
@@ -268,6 +355,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         attachments_timeout: Duration::from_secs(60),
         slow_timeout: Duration::from_secs(60),
+        header_timeout: Duration::from_secs(60),
         buffer_bytes: 1 << 20,
         kernel_bytes: None,
     };
@@ -319,8 +407,11 @@ mod tests {
         let upgrades = Upgrades::default();
         let (first, first_closer, _peer) = pair().await;
         let (second, second_closer, _peer) = pair().await;
-        upgrades.register("sid", &first_closer);
-        upgrades.register("sid", &second_closer);
+        upgrades.expect("sid", &first_closer);
+        upgrades.expect("sid", &second_closer);
+        assert!(upgrades.find("sid").is_none(), "nobody has upgraded yet");
+        upgrades.ended("sid", &first_closer.0);
+        upgrades.ended("sid", &second_closer.0);
         drop(second);
         assert!(Arc::ptr_eq(&upgrades.find("sid").unwrap().0, &first_closer.0), "the first one stays");
         drop(first);

@@ -58,6 +58,11 @@ impl Pipe {
         }
     }
 
+    /// When the peer last took something of what waited for it.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        self.lock().moved()
+    }
+
     pub(super) fn poll_write_ready(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         // The signature wants it mutable; it is not changed.
         self.stream.poll_write_ready(&mut Context::from_waker(cx.waker()))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::StatusCode;
-use axum::http::header::{CONNECTION, SEC_WEBSOCKET_KEY};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_KEY};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -19,11 +19,10 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::body::TimedBody;
 use super::connection::{Closer, Connection, Limits};
+use super::turned_away::TurnedAway;
 use crate::metrics::Metrics;
-
-/// How long a client may take to send the headers of a request: who trickles them holds a connection for nothing.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connections that may wait to be accepted: after a restart everybody comes at once. The kernel may allow fewer
 /// (`net.core.somaxconn`).
@@ -39,6 +38,12 @@ pub struct Settings {
     pub address: SocketAddr,
     /// What each connection may use.
     pub limits: Limits,
+    /// How many connections there may be; none for any number.
+    pub max_connections: Option<u32>,
+    /// How long a connection may wait for its next request.
+    pub idle_timeout: Duration,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
 }
 
 /// How connections end from here.
@@ -55,7 +60,7 @@ pub struct Ends {
 pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
-    limits: Limits,
+    settings: Settings,
 }
 
 impl Listener {
@@ -70,7 +75,7 @@ impl Listener {
         socket.bind(settings.address)?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, limits: settings.limits })
+        Ok(Self { listener, address, settings: settings.clone() })
     }
 
     /// Where it listens, with the port that it got.
@@ -81,18 +86,25 @@ impl Listener {
     /// Serves `router` on each connection until `ends.stop`; then accepts no more and lets requests in progress finish,
     /// until `ends.cut`. Connections run under `tasks`; one that has become a WebSocket belongs to whoever upgraded it.
     pub async fn serve(self, router: Router, tasks: TaskTracker, metrics: Arc<Metrics>, ends: Ends) {
+        let turned_away = TurnedAway::default();
+        let most = self.settings.max_connections.map(i64::from);
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 () = ends.stop.cancelled() => return,
             };
             match accepted {
+                Ok((stream, _)) if most.is_some_and(|most| metrics.tcp_connections.get() >= most) => {
+                    metrics.limited_tcp_connections.inc();
+                    turned_away.tell(stream, &tasks);
+                }
                 Ok((stream, peer)) => {
                     // A tick is small and must not wait for another to share its packet. A failure means that the
                     // peer has gone already; reading will tell.
                     stream.set_nodelay(true).ok();
-                    let (stream, closer) = Connection::new(stream, self.limits, metrics.clone());
-                    tasks.spawn(converse(stream, closer, peer, router.clone(), metrics.clone(), ends.clone()));
+                    let (stream, closer) = Connection::new(stream, self.settings.limits, metrics.clone());
+                    let served = Served { router: router.clone(), metrics: metrics.clone(), closer, peer };
+                    tasks.spawn(converse(stream, served, self.settings.clone(), ends.clone()));
                 }
                 Err(error) => {
                     metrics.accept_errors.inc();
@@ -112,26 +124,29 @@ impl Listener {
     }
 }
 
-/// Speaks HTTP on one connection until it ends or is upgraded.
-async fn converse(
-    stream: Connection,
-    closer: Closer,
-    peer: SocketAddr,
+/// What the requests of one connection are answered with.
+struct Served {
     router: Router,
     metrics: Arc<Metrics>,
-    ends: Ends,
-) {
+    closer: Closer,
+    peer: SocketAddr,
+}
+
+/// Speaks HTTP on one connection until it ends or is upgraded.
+async fn converse(stream: Connection, served: Served, settings: Settings, ends: Ends) {
+    let Served { router, metrics, closer, peer } = served;
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         // Put here by hand: a layer would build every route anew for each connection.
         request.extensions_mut().insert(closer.clone());
         request.extensions_mut().insert(ConnectInfo(peer));
-        answer(request, &router, &closer, &metrics)
+        answer(request, &router, &closer, &metrics, settings.body_timeout)
     });
-    // HTTP/1 only: an upgraded connection is one client's alone.
+    // HTTP/1 only: an upgraded connection is one client's alone. Hyper's bound is for the time between two requests and
+    // the head after it; the connection looks at the head alone.
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .header_read_timeout(settings.idle_timeout.saturating_add(settings.limits.header_timeout))
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(conversation);
@@ -157,32 +172,47 @@ fn answer(
     request: Request<Incoming>,
     router: &TowerToHyperService<Router>,
     closer: &Closer,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
+    body_timeout: Duration,
 ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+    closer.begin_request();
     // Other upgrades that clients offer (to h2c, without the key) are never taken.
     let handshake =
         request.extensions().get::<OnUpgrade>().is_some() && request.headers().contains_key(SEC_WEBSOCKET_KEY);
-    let closer = handshake.then(|| closer.clone());
-    let answered = match &closer {
+    let answered = if handshake && (!request.body().is_end_stream() || !closer.stage().begin_frames()) {
         // A body would come before the frames.
-        Some(closer) if !request.body().is_end_stream() || !closer.stage().begin_frames() => {
-            metrics.protocol_errors.inc();
-            None
-        }
-        _ => Some(router.call(request)),
+        metrics.protocol_errors.inc();
+        None
+    } else if request.body().is_end_stream() {
+        Some((router.call(request.map(axum::body::Body::new)), None))
+    } else {
+        let (parts, body) = request.into_parts();
+        let (body, late) = TimedBody::new(body, body_timeout);
+        Some((router.call(Request::from_parts(parts, axum::body::Body::new(body))), Some(late)))
     };
+    let (closer, metrics) = (closer.clone(), metrics.clone());
     async move {
-        let Some(answered) = answered else {
+        let Some((answered, late)) = answered else {
             let why =
                 "a request for a WebSocket has no body, and its client waits for the answer before it sends more\n";
             return Ok((StatusCode::BAD_REQUEST, [(CONNECTION, "close")], why).into_response());
         };
         let response = answered.await?;
-        if let Some(closer) = closer
-            && response.status() != StatusCode::SWITCHING_PROTOCOLS
-        {
-            closer.stage().refuse_frames();
+        closer.end_request();
+        if handshake && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            closer.refuse_frames();
+        }
+        if late.is_some_and(|late| late.is_late()) {
+            metrics.body_timeouts.inc();
+            return Ok(late_body());
         }
         Ok(response)
     }
+}
+
+/// Whatever was made of a part of a body.
+fn late_body() -> Response {
+    let body = "{\"code\":\"unavailable\",\"message\":\"the body of the request took too long: try again\"}";
+    let headers = [(CONNECTION, "close"), (CONTENT_TYPE, "application/json")];
+    (StatusCode::REQUEST_TIMEOUT, headers, body).into_response()
 }

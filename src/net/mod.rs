@@ -1,12 +1,15 @@
 mod attachments;
+mod body;
 mod connection;
 mod frame;
+mod heads;
 mod inbound;
 mod lane;
 mod listener;
 mod outgoing;
 #[cfg(test)]
 pub(crate) mod pair;
+mod turned_away;
 mod upgrades;
 
 pub use connection::{Closer, Limits};
@@ -15,3 +18,6 @@ pub use lane::Lane;
 pub use listener::{Ends, Listener, Settings};
 pub use outgoing::{Injected, Opening, Refused};
 pub use upgrades::Upgrades;
+
+#[cfg(test)]
+mod fuzz;

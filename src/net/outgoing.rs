@@ -146,7 +146,8 @@ impl Outgoing {
         }
     }
 
-    /// Sends a message, or keeps it until it can be sent, as long as at most `limit` bytes wait. True if it waits.
+    /// Sends a message, or keeps it until it can be sent, as long as it is alone or at most `limit` bytes wait. True if it
+    /// waits.
     pub(super) fn send(
         &mut self,
         turn: u32,
@@ -157,7 +158,9 @@ impl Outgoing {
         if !self.is_turn_of(turn) {
             return Err(Refused::Gone);
         }
-        if self.waiting_bytes() + frame.len() > limit {
+        // A single one may be of any size: who could never be given an answer would come back for it for ever.
+        let waiting = self.waiting_bytes();
+        if waiting > 0 && waiting + frame.len() > limit {
             return Err(Refused::Full);
         }
         self.queued_bytes += frame.len();
@@ -263,6 +266,11 @@ impl Outgoing {
         }
         self.engine = Some(waker.clone());
         Poll::Pending
+    }
+
+    /// When something went out last of what waited.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        self.moved
     }
 
     /// Since when the oldest waits of what does, or since when nothing of it went out.

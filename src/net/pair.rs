@@ -37,6 +37,7 @@ impl Pair {
         peer.set_recv_buffer_size(KERNEL_BYTES).unwrap();
         let mut peer = peer.connect(listener.local_addr().unwrap()).await.unwrap();
         let limits = Limits {
+            header_timeout: Duration::from_secs(60),
             attachments_timeout: SLOW,
             slow_timeout: SLOW,
             buffer_bytes: 1 << 20,

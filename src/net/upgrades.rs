@@ -24,16 +24,9 @@ impl Upgrades {
         self.0.listener.set(Box::new(listener)).ok();
     }
 
-    /// Says that this connection is to carry the session's WebSocket. The first one stays: the engine refuses a second.
-    pub fn register(&self, session: &str, closer: &Closer) {
-        if closer.0.upgraded.set((session.to_owned(), self.clone())).is_err() {
-            return;
-        }
-        let mut connections = self.lock();
-        let taken = connections.get(session).is_some_and(|known| known.strong_count() > 0);
-        if !taken {
-            connections.insert(session.to_owned(), Arc::downgrade(&closer.0));
-        }
+    /// Says that this connection is to carry the session's WebSocket, if its client ends its upgrade over it.
+    pub fn expect(&self, session: &str, closer: &Closer) {
+        *closer.0.upgrade() = Some((session.to_owned(), self.clone()));
     }
 
     /// The connection that carries this session's WebSocket.
@@ -41,11 +34,16 @@ impl Upgrades {
         self.lock().get(session)?.upgrade().map(Closer)
     }
 
-    /// The client of a session says over this connection that it has upgraded. Another's is not believed.
+    /// The client of a session says over this connection that it has upgraded. A second one is not believed: nor does
+    /// the engine.
     pub(super) fn ended(&self, session: &str, connection: &Arc<Shared>) {
-        if let Some(listener) = self.0.listener.get()
-            && self.find(session).is_some_and(|known| Arc::ptr_eq(&known.0, connection))
-        {
+        let mut connections = self.lock();
+        if connections.get(session).is_some_and(|known| known.strong_count() > 0) {
+            return;
+        }
+        connections.insert(session.to_owned(), Arc::downgrade(connection));
+        drop(connections);
+        if let Some(listener) = self.0.listener.get() {
             listener(session);
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use fred::clients::SubscriberClient;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::{Builder, Message};
+use fred::types::config::Options;
+use fred::types::{Builder, Message, MessageKind};
 use socketioxide_redis::drivers::{ChanItem, Driver, MessageStream};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
@@ -29,13 +30,32 @@ const RETRY_EVERY: Duration = Duration::from_millis(250);
 pub(super) struct Across {
     client: Option<SubscriberClient>,
     channels: Arc<Mutex<HashMap<String, mpsc::Sender<ChanItem>>>>,
+    /// What others publish, for all to hear: plain channels and patterns of them.
+    plain: Arc<Mutex<Plain>>,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Plain {
+    wanted: Vec<Wanted>,
+    taker: Option<mpsc::Sender<ChanItem>>,
+}
+
+/// What Redis is to send us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// What replicas say to each other.
+    Sharded(String),
+    /// What others say on this channel.
+    Channel(String),
+    /// What others say on channels of this pattern.
+    Pattern(String),
 }
 
 impl Across {
     /// For a replica that is alone.
     pub(super) fn nowhere(metrics: Arc<Metrics>) -> Self {
-        Self { client: None, channels: Arc::default(), metrics }
+        Self { client: None, channels: Arc::default(), plain: Arc::default(), metrics }
     }
 
     /// Through Redis. Begins to connect, and goes on trying for ever.
@@ -43,7 +63,7 @@ impl Across {
         redis.with_performance_config(|performance| performance.broadcast_channel_capacity = MESSAGES_IN_FLIGHT);
         let client = redis.build_subscriber_client()?;
         client.connect();
-        Ok(Self { client: Some(client), channels: Arc::default(), metrics })
+        Ok(Self { client: Some(client), channels: Arc::default(), plain: Arc::default(), metrics })
     }
 
     /// Hands on what comes from other replicas, until `stop`.
@@ -69,9 +89,9 @@ impl Across {
                 Ok(_) = reconnects.recv() => subscribed = 0,
                 Ok(_) = errors.recv() => subscribed = 0,
                 _ = retry.tick() => {
-                    let channels: Vec<String> = self.lock().keys().cloned().collect();
-                    if subscribed < channels.len() && client.is_connected() {
-                        subscribed = self.subscribe_all(client, channels).await;
+                    let wanted = self.wanted();
+                    if subscribed < wanted.len() && client.is_connected() {
+                        subscribed = self.subscribe_all(client, wanted).await;
                     }
                 }
                 () = stop.cancelled() => {
@@ -82,15 +102,56 @@ impl Across {
         }
     }
 
+    /// Listens to what others than replicas publish. Once: what was asked for before is forgotten.
+    pub(super) fn listen(&self, wanted: Vec<Wanted>, size: usize) -> mpsc::Receiver<ChanItem> {
+        let (sender, receiver) = mpsc::channel(size);
+        *self.lock_plain() = Plain { wanted, taker: Some(sender) };
+        receiver
+    }
+
+    /// Publishes for other replicas; how many processes it reached, this one included. None where Redis is away.
+    pub(super) async fn tell(&self, channel: &str, message: &[u8]) -> Option<usize> {
+        let Some(client) = &self.client else { return Some(0) };
+        // A command would wait for the connection to come back, and local delivery with it.
+        let published = match client.is_connected() {
+            true => client.with_options(&now_or_never()).spublish::<i64, _, _>(channel, message).await,
+            false => Err(Error::new(fred::error::ErrorKind::IO, "no connection")),
+        };
+        match published {
+            Ok(reached) => Some(usize::try_from(reached).unwrap_or(0)),
+            Err(error) => {
+                self.metrics.messages_lost.inc();
+                tracing::debug!(%error, "a message did not reach the other replicas");
+                None
+            }
+        }
+    }
+
+    /// True for a replica that is alone.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.client.is_none()
+    }
+
+    fn wanted(&self) -> Vec<Wanted> {
+        let mut wanted: Vec<_> = self.lock().keys().cloned().map(Wanted::Sharded).collect();
+        wanted.extend(self.lock_plain().wanted.iter().cloned());
+        wanted
+    }
+
     /// Returns how many were subscribed. One by one: in a cluster they may lie on several servers.
-    async fn subscribe_all(&self, client: &SubscriberClient, channels: Vec<String>) -> usize {
+    async fn subscribe_all(&self, client: &SubscriberClient, wanted: Vec<Wanted>) -> usize {
         let mut subscribed = 0;
-        for channel in channels {
-            match client.ssubscribe(channel.as_str()).await {
+        for wanted in wanted {
+            let done = match &wanted {
+                Wanted::Sharded(channel) => client.ssubscribe(channel.as_str()).await,
+                Wanted::Channel(channel) => client.subscribe(channel.as_str()).await,
+                Wanted::Pattern(pattern) => client.psubscribe(pattern.as_str()).await,
+            };
+            match done {
                 Ok(()) => subscribed += 1,
                 Err(error) => {
                     self.metrics.redis_errors.inc();
-                    tracing::debug!(%error, channel, "cannot subscribe, trying again");
+                    tracing::debug!(%error, ?wanted, "cannot subscribe, trying again");
                 }
             }
         }
@@ -99,7 +160,11 @@ impl Across {
 
     fn hand_on(&self, message: Message) {
         let channel = message.channel.to_string();
-        let Some(taker) = self.lock().get(&channel).cloned() else { return };
+        let taker = match message.kind {
+            MessageKind::SMessage => self.lock().get(&channel).cloned(),
+            MessageKind::Message | MessageKind::PMessage => self.lock_plain().taker.clone(),
+        };
+        let Some(taker) = taker else { return };
         if let Some(bytes) = message.value.into_owned_bytes()
             && taker.try_send((channel, bytes)).is_err()
         {
@@ -107,25 +172,26 @@ impl Across {
         }
     }
 
+    fn lock_plain(&self) -> MutexGuard<'_, Plain> {
+        self.plain.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<ChanItem>>> {
         self.channels.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// What is said is said now, and once. One that fred was about to write just when the connection went is written on the
+/// next one all the same: it comes late then, and is not lost.
+fn now_or_never() -> Options {
+    Options { fail_fast: true, max_attempts: Some(1), ..Options::default() }
 }
 
 impl Driver for Across {
     type Error = Infallible;
 
     async fn publish(&self, channel: String, message: Vec<u8>) -> Result<(), Infallible> {
-        let Some(client) = &self.client else { return Ok(()) };
-        // A command would wait for the connection to come back, and local delivery with it.
-        let published = match client.is_connected() {
-            true => client.spublish::<i64, _, _>(channel, message.as_slice()).await.map(drop),
-            false => Err(Error::new(fred::error::ErrorKind::IO, "no connection")),
-        };
-        if let Err(error) = published {
-            self.metrics.messages_lost.inc();
-            tracing::debug!(%error, "a message did not reach the other replicas");
-        }
+        self.tell(&channel, &message).await;
         Ok(())
     }
 

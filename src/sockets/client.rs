@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde_json::value::RawValue;
@@ -6,17 +6,19 @@ use socketioxide::adapter::Adapter;
 use socketioxide::extract::SocketRef;
 use socketioxide::socket::DisconnectReason;
 
+use super::Shared;
 use super::event::{Answerer, Body, Event, Responder};
 use super::expiry::Expiries;
 use super::line::{AFTER_CONNECT, Line};
+use super::onward::Later;
+use super::rooms::Rooms;
 use super::who::{self, Who};
-use super::{Errand, Shared, room_of};
 use crate::auth::Identity;
-use crate::fanout::{ClientId, Reply, Request, Sent};
+use crate::fanout::{ClientId, Place, Reply, Request, Sent};
+use crate::limits::{Session, Verdict};
 use crate::net::{Closer, Lane};
 use crate::wire::{
-    Answer, Chat, ChatMessage, Done, ErrorCode, Failure, Pong, Subscribe, Unsubscribe, from_client as from, short,
-    to_client as to,
+    Answer, ErrorCode, Failure, Pong, Subscribe, Symbols, Unsubscribe, from_client as from, short, to_client as to,
 };
 
 /// Events that may come before the connection stands: the packet that says so is on its way already, and a quick client
@@ -30,11 +32,19 @@ const EARLY_EVENTS: usize = 64;
 pub(super) struct Client<A: Adapter> {
     pub(super) id: ClientId,
     pub(super) shared: Arc<Shared>,
+    /// What it has sent so far counts.
+    session: Arc<Session>,
     /// Who it is, by its token.
     pub(super) who: Who,
+    /// Where it is.
+    pub(super) rooms: Rooms,
+    /// When it came, in ms since the Unix epoch.
+    pub(super) since_ms: u64,
     /// Where the end of that token is listed.
     pub(super) expiries: Arc<Expiries<A>>,
     phase: Mutex<Phase<A>>,
+    /// Set with [`Phase::Gone`], for those who must not wait for `phase`: it is held while `session` is asked.
+    gone: AtomicBool,
     /// What carries its WebSocket, as soon as that is known.
     connection: OnceLock<Closer>,
     /// Where frames may be sent to one that connects over a WebSocket.
@@ -59,13 +69,16 @@ impl<A: Adapter> Client<A> {
     pub(super) fn new(
         id: ClientId,
         identity: Identity,
+        session: Arc<Session>,
         socket: &SocketRef<A>,
         shared: Arc<Shared>,
         expiries: Arc<Expiries<A>>,
     ) -> Self {
         let phase = Mutex::new(Phase::Connecting { early: Vec::new(), upgraded: false });
         let (who, lane) = (Who::new(identity), Mutex::new(None));
-        let client = Self { id, shared, who, expiries, phase, connection: OnceLock::new(), lane };
+        let (since_ms, rooms, connection) = (shared.clock.millis(), Rooms::default(), OnceLock::new());
+        let gone = false.into();
+        let client = Self { id, shared, session, who, rooms, since_ms, expiries, phase, gone, connection, lane };
         client.note_connection(socket);
         if client.shared.lanes {
             *client.lock_lane() = client.connection.get().and_then(|connection| connection.lane(AFTER_CONNECT));
@@ -84,9 +97,14 @@ impl<A: Adapter> Client<A> {
         let Some(place) = self.shared.fanout.place(self.id).await else {
             return;
         };
+        let later = self.enter(place, socket);
+        futures_util::future::join_all(later).await;
+    }
+
+    fn enter(&self, place: Place<'_>, socket: SocketRef<A>) -> Vec<Later> {
         let mut phase = self.lock();
         let Phase::Connecting { early, upgraded } = &mut *phase else {
-            return;
+            return Vec::new();
         };
         let (early, upgraded) = (std::mem::take(early), *upgraded);
         who::log_connected(self.id, &socket);
@@ -102,20 +120,30 @@ impl<A: Adapter> Client<A> {
         if upgraded {
             self.upgrade_line(&line);
         }
-        for event in early {
-            self.carry_out(&line, event);
-        }
+        self.announce();
+        early.into_iter().filter_map(|event| self.carry_out(&line, event)).collect()
     }
 
-    /// An event has come.
-    pub(super) fn receive(&self, event: Event<A>) {
+    /// An event has come. It has taken effect on return; what is left is to wait for its answer.
+    pub(super) fn receive(&self, event: Event<A>) -> Option<Later> {
         self.shared.metrics.messages_received.inc();
         self.note_connection(&event.socket);
-        match &mut *self.lock() {
-            Phase::Connecting { early, .. } if early.len() < EARLY_EVENTS => early.push(event),
-            Phase::Connecting { .. } => {
+        // Before anything is done for it.
+        let refused = match self.session.message() {
+            Verdict::Pass => None,
+            Verdict::Refuse(failure) => Some(failure),
+            Verdict::End => {
+                self.end_abuse(&event.socket);
+                return None;
+            }
+            Verdict::Ended => return None,
+        };
+        match (&mut *self.lock(), refused) {
+            (Phase::Connecting { early, .. }, None) if early.len() < EARLY_EVENTS => early.push(event),
+            (Phase::Connecting { .. }, refused) => {
                 self.shared.metrics.request_errors.inc();
-                let failure = Failure::new(ErrorCode::Unavailable, "not connected yet: try again");
+                let later = || Failure::new(ErrorCode::Unavailable, "not connected yet: try again");
+                let failure = refused.unwrap_or_else(later);
                 let told = match event.ack {
                     Some(ack) => ack.send_early(failure),
                     None => {
@@ -123,11 +151,22 @@ impl<A: Adapter> Client<A> {
                         event.socket.emit(to::ERROR, &*failure.encode_event(&name)).is_ok()
                     }
                 };
-                self.sent(if told { Sent::Done } else { Sent::Dropped }, &event.socket);
+                self.shared.note_sent(if told { Sent::Done } else { Sent::Dropped }, &event.socket);
             }
-            Phase::Open(line) => self.carry_out(line, event),
-            Phase::Gone => {}
+            (Phase::Open(line), None) => return self.carry_out(line, event),
+            (Phase::Open(line), Some(failure)) => {
+                let name = event.body.map(|body| body.name).unwrap_or_default();
+                self.refuse(Responder::new(line.clone(), event.ack), &name, failure);
+            }
+            (Phase::Gone, _) => {}
         }
+        None
+    }
+
+    /// Ends a client that goes on after it was refused.
+    fn end_abuse(&self, socket: &SocketRef<A>) {
+        tracing::info!(connection = self.id.0, "disconnected: it sent far too many messages");
+        self.shared.close(socket);
     }
 
     /// The client began with polling, and says over its WebSocket that it has upgraded.
@@ -150,12 +189,30 @@ impl<A: Adapter> Client<A> {
         }
     }
 
+    /// True while it is connected.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(*self.lock(), Phase::Open(_))
+    }
+
+    /// Does something while it is connected, and not after: a room that is joined later would be left by nobody.
+    pub(super) fn while_open(&self, act: impl FnOnce()) {
+        let phase = self.lock();
+        if matches!(*phase, Phase::Open(_)) {
+            act();
+        }
+    }
+
     /// The way to the client, while it is connected.
     pub(super) fn line(&self) -> Option<Arc<Line<A>>> {
         match &*self.lock() {
             Phase::Open(line) => Some(line.clone()),
             Phase::Connecting { .. } | Phase::Gone => None,
         }
+    }
+
+    /// True once it has left the namespace, even where the engine does not know yet.
+    pub(super) fn has_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     /// Notes what carries the client's WebSocket, if it has one by now.
@@ -184,7 +241,9 @@ impl<A: Adapter> Client<A> {
     /// The client has gone. True if it had joined: then [`Client::left`] is due.
     pub(super) fn gone(&self) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
+        self.gone.store(true, Ordering::Release);
         self.expiries.forget(self.id);
+        self.forget_rooms();
         matches!(was, Phase::Open(_))
     }
 
@@ -194,40 +253,87 @@ impl<A: Adapter> Client<A> {
         self.shared.fanout.leave(self.id).await;
     }
 
-    fn carry_out(&self, line: &Arc<Line<A>>, event: Event<A>) {
+    fn carry_out(&self, line: &Arc<Line<A>>, event: Event<A>) -> Option<Later> {
         let Event { body, socket, ack } = event;
         let Some(Body { name, payload, binary }) = body else {
             // Not JSON, which is not a request that could be answered but the end of understanding.
             self.shared.metrics.protocol_errors.inc();
             self.shared.close(&socket);
-            return;
+            return None;
         };
         let responder = Responder::new(line.clone(), ack);
-        let request = match name.as_str() {
-            from::SUBSCRIBE | from::UNSUBSCRIBE | from::PING | from::LATENCY | from::CHAT | from::REFRESH if binary => {
-                Err(Failure::invalid("the payload has binary attachments: must be JSON alone"))
+        let (known, payload) = (from::ALL.contains(&name.as_str()), payload.as_deref());
+        let backend = self.shared.backend.as_ref().filter(|backend| !known || backend.takes(&name));
+        if binary && (known || backend.is_some()) {
+            let failure = Failure::invalid("the payload has binary attachments: must be JSON alone");
+            self.refuse(responder, &name, failure);
+            return None;
+        }
+        if matches!(name.as_str(), from::CHAT | from::SEND_MESSAGE) {
+            match self.session.chat() {
+                Verdict::Pass => {}
+                Verdict::Refuse(failure) => {
+                    self.refuse(responder, &name, failure);
+                    return None;
+                }
+                Verdict::End => {
+                    self.end_abuse(&socket);
+                    return None;
+                }
+                Verdict::Ended => return None,
             }
+        }
+        if let Some(backend) = backend {
+            return self.hand_on(backend, responder, &name, payload);
+        }
+        match name.as_str() {
             from::SUBSCRIBE => {
-                Subscribe::parse(payload.as_deref()).map(|request| (Request::Subscribe(request), to::SUBSCRIBED))
+                let checked = |request: Subscribe| self.check_number(&request.symbols).map(|()| request);
+                let request = Subscribe::parse(payload).and_then(checked).map(Request::Subscribe);
+                self.ask_for(responder, &name, request, to::SUBSCRIBED);
             }
             from::UNSUBSCRIBE => {
-                Unsubscribe::parse(payload.as_deref()).map(|request| (Request::Unsubscribe(request), to::UNSUBSCRIBED))
+                let checked = |request: Unsubscribe| self.check_number(&request.symbols).map(|()| request);
+                let request = Unsubscribe::parse(payload).and_then(checked).map(Request::Unsubscribe);
+                self.ask_for(responder, &name, request, to::UNSUBSCRIBED);
             }
-            from::PING => {
-                return self.pong(responder.answer_to(&name, Some(to::PONG)), payload.as_deref());
-            }
-            from::LATENCY => {
-                return self.pong(responder.answer_to(&name, Some(to::LATENCY)), payload.as_deref());
-            }
-            from::CHAT => return self.chat(responder, payload.as_deref()),
-            from::REFRESH => return self.refresh(responder, payload.as_deref()),
-            _ => Err(unknown_event(&name)),
-        };
+            from::PING => self.pong(responder.answer_to(&name, Some(to::PONG)), payload),
+            from::LATENCY => self.pong(responder.answer_to(&name, Some(to::LATENCY)), payload),
+            from::JOIN => self.join(responder, payload),
+            from::LEAVE => self.leave(responder, payload),
+            from::CHAT => self.chat(responder, payload),
+            from::SEND_MESSAGE => return self.send_message(responder, payload),
+            from::REFRESH => self.refresh(responder, payload),
+            _ => self.refuse(responder, &name, unknown_event(&name)),
+        }
+        None
+    }
+
+    fn ask_for(
+        &self,
+        responder: Responder<A>,
+        name: &str,
+        request: Result<Request, Failure>,
+        answered_by: &'static str,
+    ) {
         match request {
-            Ok((request, answered_by)) => {
-                self.ask(&name, request, Some(answered_by), responder);
+            Ok(request) => {
+                self.ask(name, request, Some(answered_by), responder);
             }
-            Err(failure) => self.refuse(responder, &name, failure),
+            Err(failure) => self.refuse(responder, name, failure),
+        }
+    }
+
+    /// Refuses a request that names too many symbols.
+    fn check_number(&self, symbols: &Symbols) -> Result<(), Failure> {
+        match symbols {
+            Symbols::Named(names) if names.len() > self.shared.max_symbols => {
+                self.shared.metrics.limited_subscriptions.inc();
+                let (number, most) = (names.len(), self.shared.max_symbols);
+                let message = format!("the request names {number} symbols: at most {most} are allowed (\"*\" is all)");
+                Err(Failure::new(ErrorCode::TooManySymbols, message))
+            }
+            Symbols::Named(_) | Symbols::All => Ok(()),
         }
     }
 
@@ -247,7 +353,7 @@ impl<A: Adapter> Client<A> {
         };
         self.shared.metrics.request_errors.inc();
         let failure = Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
-        self.sent(reply.send(Err(failure)), &socket);
+        self.shared.note_sent(reply.send(Err(failure)), &socket);
         false
     }
 
@@ -258,43 +364,13 @@ impl<A: Adapter> Client<A> {
         if sent == Sent::Waits {
             self.shared.fanout.call(self.id);
         }
-        self.sent(sent, &socket);
-    }
-
-    /// Says something to a room. Without a callback, silence is success.
-    fn chat(&self, responder: Responder<A>, payload: Option<&RawValue>) {
-        let said = Chat::parse(payload).and_then(|Chat { room, text }| {
-            self.who.check_room(&room)?;
-            let identity = self.who.now();
-            let from = identity.user.as_deref();
-            let ts = self.shared.clock.millis();
-            let server = self.shared.server_id.as_str();
-            let body = ChatMessage { room: &room, text: &text, from, server, ts }.encode();
-            let tell = Errand::Tell { room: room_of(&room), event: to::CHAT_MESSAGE, body };
-            let busy = |_| Failure::new(ErrorCode::Unavailable, "the server is too busy: try again later");
-            self.shared.errands.try_send(tell).map_err(busy)
-        });
-        match said {
-            Ok(()) => {
-                let socket = responder.socket().clone();
-                self.sent(responder.done(&Answer::encode(Ok(Done {}))), &socket);
-            }
-            Err(failure) => self.refuse(responder, from::CHAT, failure),
-        }
+        self.shared.note_sent(sent, &socket);
     }
 
     pub(super) fn refuse(&self, responder: Responder<A>, name: &str, failure: Failure) {
         self.shared.metrics.request_errors.inc();
         let socket = responder.socket().clone();
-        self.sent(responder.fail(name, failure), &socket);
-    }
-
-    /// A client that missed an answer would wait for it for ever: it is ended, and comes back.
-    fn sent(&self, sent: Sent, socket: &SocketRef<A>) {
-        if sent == Sent::Dropped {
-            self.shared.metrics.messages_dropped.inc();
-            self.shared.close(socket);
-        }
+        self.shared.note_sent(responder.fail(name, failure), &socket);
     }
 
     fn lock_lane(&self) -> MutexGuard<'_, Option<Lane>> {
@@ -307,6 +383,6 @@ impl<A: Adapter> Client<A> {
 }
 
 fn unknown_event(name: &str) -> Failure {
-    let known = [from::SUBSCRIBE, from::UNSUBSCRIBE, from::PING, from::LATENCY, from::CHAT, from::REFRESH].join(", ");
+    let known = from::ALL.join(", ");
     Failure::new(ErrorCode::UnknownEvent, format!("there is no event \"{}\": must be one of {known}", short(name)))
 }

@@ -112,6 +112,11 @@ impl<A: Adapter> Responder<A> {
         &self.line.socket
     }
 
+    /// True where the client gave a callback.
+    pub(super) fn by_callback(&self) -> bool {
+        self.ack.is_some()
+    }
+
     /// Makes it answer `request`: on success without a callback by the event `answered_by`, or by silence.
     pub(super) fn answer_to(self, request: &str, answered_by: Option<&'static str>) -> Answerer<A> {
         Answerer { responder: self, request: request.to_owned(), answered_by }
@@ -147,7 +152,7 @@ impl<A: Adapter> Answerer<A> {
 
 impl<A: Adapter> Reply for Answerer<A> {
     fn by_callback(&self) -> bool {
-        self.responder.ack.is_some()
+        self.responder.by_callback()
     }
 
     fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> Sent {
@@ -158,5 +163,29 @@ impl<A: Adapter> Reply for Answerer<A> {
             (Ok(body), None, Some(event)) => line.send(event, &body),
             (Ok(_), None, None) => Sent::Done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::fuzz;
+
+    #[test]
+    fn fuzz_events() {
+        fuzz("events", |bytes| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return };
+            let all = serde_json::from_str::<Vec<Box<RawValue>>>(text);
+            let Ok(parts) = serde_json::from_str::<Parts>(text) else { return };
+            // What is taken is an array that begins with a text; its second is the payload as it came.
+            let all = all.unwrap();
+            assert_eq!(serde_json::from_str::<String>(all[0].get()).unwrap(), parts.name);
+            // `null` is nothing.
+            let payload = all.get(1).map(|payload| payload.get()).filter(|payload| *payload != "null");
+            assert_eq!(
+                parts.payload.as_ref().map(|payload| payload.get()).filter(|payload| *payload != "null"),
+                payload
+            );
+        });
     }
 }

@@ -1,15 +1,17 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, FORWARDED, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
     UPGRADE,
 };
-use axum::http::{Extensions, HeaderMap, Uri};
+use axum::http::{Extensions, HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 
+use super::gate::Gate;
 use crate::net::{Closer, Upgrades};
 
 /// The headers of a handshake that are of use after it: to the engine, and to those who ask who the client is.
@@ -40,16 +42,37 @@ impl<'a> WebSocketRequest<'a> {
 }
 
 /// Notes which connection is to carry the WebSocket of a session that began with polling: the session itself only
-/// knows the connection of its handshake. And takes from handshakes what nobody needs.
-pub(super) async fn note_handshake(upgrades: Upgrades, request: Request, next: Next) -> Response {
+/// knows the connection of its handshake. And takes from handshakes what nobody needs, after the gate has let them in.
+pub(super) async fn note_handshake(gate: Gate, upgrades: Upgrades, request: Request, next: Next) -> Response {
     let websocket = WebSocketRequest::of(request.uri());
     let session = websocket.as_ref().and_then(|request| request.session);
     if let (Some(closer), Some(session)) = (request.extensions().get::<Closer>(), session) {
-        upgrades.register(session, closer);
+        upgrades.expect(session, closer);
     }
     let begins = session.is_none() && pairs(request.uri()).all(|(name, _)| name != "sid");
-    let request = if websocket.is_some() || begins { slim(request) } else { request };
-    next.run(request).await
+    let admitted = match gate.admit(&request, begins) {
+        Ok(session) => session,
+        Err(refused) => return *refused,
+    };
+    let closer = request.extensions().get::<Closer>().filter(|_| websocket.is_some()).cloned();
+    let mut request = if websocket.is_some() || begins { slim(request) } else { request };
+    let Some(session) = admitted else { return next.run(request).await };
+    request.extensions_mut().insert(Arc::downgrade(&session));
+    match closer {
+        // It ends with its connection. The engine may keep the handshake of one that was in no namespace for longer.
+        Some(closer) => {
+            closer.hold(session);
+            let response = next.run(request).await;
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                closer.release();
+            }
+            response
+        }
+        None => {
+            request.extensions_mut().insert(session);
+            next.run(request).await
+        }
+    }
 }
 
 /// A copy of a handshake without what nobody needs after it. The engine keeps it for as long as its session lives, and
@@ -90,6 +113,24 @@ fn pairs(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fuzz_queries() {
+        crate::fuzzing::fuzz("queries", |bytes| {
+            let Ok(uri) = [b"/socket.io/?", bytes].concat().try_into() else { return };
+            let (uri, text): (Uri, _) = (uri, String::from_utf8_lossy(bytes));
+            let polled = crate::sockets::polls::session_polled(&uri);
+            let websocket = WebSocketRequest::of(&uri);
+            assert!(polled.is_none() || websocket.is_none(), "{text}");
+            for session in [polled, websocket.and_then(|request| request.session)].into_iter().flatten() {
+                assert!(text.contains(&format!("sid={session}")));
+            }
+            // The engine begins a session exactly where no part of the query begins so.
+            let begins = pairs(&uri).all(|(name, _)| name != "sid");
+            assert_eq!(begins, uri.query().unwrap_or_default().split('&').all(|part| !part.starts_with("sid=")));
+            crate::auth::Credentials::read(&serde_json::Value::Null, &HeaderMap::new(), uri.query());
+        });
+    }
 
     #[test]
     fn only_a_request_for_a_websocket_is_one() {

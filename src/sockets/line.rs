@@ -1,6 +1,9 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
+use serde::ser::SerializeTuple;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use socketioxide::TransportType;
 use socketioxide::adapter::Adapter;
@@ -9,7 +12,10 @@ use socketioxide::extract::{AckSender, SocketRef};
 use super::Shared;
 use crate::fanout::{ClientId, Link, Sent};
 use crate::net::{Closer, Lane, Opening, Refused, text_frame};
-use crate::wire::{ack_packet, event_packet};
+use crate::wire::{ack_packet, args_packet, event_packet};
+
+/// How long a poll waits for the fan-out, which may be busy, or have ended.
+const ATTENDED_WITHIN: Duration = Duration::from_millis(100);
 
 /// An event that no client ever sees: once the engine has sent everything else that it had, it sends this, and the
 /// connection keeps it.
@@ -36,6 +42,19 @@ pub(super) struct Line<A: Adapter> {
     dropped: Mutex<Option<(u32, String)>>,
 }
 
+/// Arguments of one event. As a tuple: the engine takes that for several, and an array for one.
+struct Args<'a>(&'a [Box<RawValue>]);
+
+impl Serialize for Args<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        for arg in self.0 {
+            tuple.serialize_element(arg)?;
+        }
+        tuple.end()
+    }
+}
+
 enum Path {
     Queue,
     Lane(Lane),
@@ -47,10 +66,12 @@ impl<A: Adapter> Line<A> {
         Self { client, socket, shared, path, polled: false.into(), queued_bytes: 0.into(), dropped: Mutex::new(None) }
     }
 
-    /// A poll waits for something to answer with.
-    pub(super) fn begin_poll(&self) {
+    /// A poll has come that waits for something to answer with. Ends when all ticks that have waited for it are queued,
+    /// so that they go out with it and not with the next one.
+    pub(super) async fn begin_poll(&self) {
         self.polled.store(true, Ordering::Release);
-        self.shared.fanout.call(self.client);
+        let attended = self.shared.fanout.attended(self.client);
+        tokio::time::timeout(ATTENDED_WITHIN, attended).await.ok();
     }
 
     /// It got its answer.
@@ -82,8 +103,10 @@ impl<A: Adapter> Line<A> {
 
     /// Sends what somebody said from outside the fan-out. Where there is no room it is dropped, and the client is told as
     /// soon as it takes something again.
-    pub(super) fn pass_on(&self, event: &str, body: &RawValue) -> Sent {
-        let sent = self.tell(event, body);
+    pub(super) fn pass_on(&self, event: &str, args: &[Box<RawValue>]) -> Sent {
+        let bytes = args.iter().map(|arg| arg.get().len()).sum();
+        let queue = || self.socket.emit(event, &Args(args)).is_ok();
+        let sent = self.called(self.pass(|| args_packet(event, args), bytes, queue));
         if sent == Sent::Dropped {
             let mut dropped = self.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             let count = dropped.take().map_or(0, |(count, _)| count);
@@ -164,7 +187,9 @@ impl<A: Adapter> Link for Line<A> {
     }
 
     fn deliver(&self, event: &str, body: &RawValue) -> bool {
-        self.queue(body.get().len(), || self.socket.emit(event, body).is_ok())
+        // Under the lock, or it could come behind the last of the queue.
+        let path = self.lock();
+        matches!(*path, Path::Queue) && self.queue(body.get().len(), || self.socket.emit(event, body).is_ok())
     }
 
     fn send(&self, event: &str, body: &RawValue) -> Sent {

@@ -1,11 +1,16 @@
+mod absent;
 mod across;
 mod client;
 mod event;
 mod expiry;
+mod gate;
 mod handshake;
 mod line;
+mod onward;
 mod people;
 mod polls;
+mod reach;
+mod rooms;
 mod tell;
 mod who;
 
@@ -18,7 +23,6 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use serde_json::value::RawValue;
 use socketioxide::adapter::{Adapter, Emitter};
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
@@ -29,17 +33,25 @@ use socketioxide_redis::{CustomRedisAdapter, RedisAdapterConfig, RedisAdapterCtr
 use tokio::sync::mpsc;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Identity};
 use crate::clock::Clock;
-use crate::fanout::Handle;
+use crate::fanout::{ClientId, Handle, Sent};
+use crate::limits::{Session, Verdict};
+use crate::messages::backend::Backend;
+use crate::messages::emitters::Channels;
+use crate::messages::{Inbox, Messages, Presence};
 use crate::metrics::Metrics;
 use crate::net::{Closer, Upgrades};
+use crate::wire::ErrorCode;
+use absent::Absent;
 use across::Across;
 use client::Client;
 use event::Event;
 use expiry::Expiries;
+pub use gate::Gate;
 use handshake::{WebSocketRequest, note_handshake};
 use polls::note_poll;
+use tell::Teller;
 
 /// What knows the rooms of this replica, and carries what is rare (never ticks) to the others.
 type Rooming = CustomRedisAdapter<Emitter, Across>;
@@ -47,8 +59,7 @@ type Rooming = CustomRedisAdapter<Emitter, Across>;
 /// What the adapter's channels in Redis begin with: another than that of Node's adapter, whose messages are different.
 const CHANNEL_PREFIX: &str = "tickcast";
 
-/// Errands that may wait, such as a message to be sent across; a request that finds no room is answered with
-/// `unavailable`.
+/// Errands that may wait, such as the end of a polling session.
 const ERRANDS_IN_FLIGHT: usize = 1024;
 
 /// Packets that may wait for one client; then ticks are dropped for it, and counted.
@@ -60,6 +71,10 @@ const READ_BUFFER_BYTES: usize = 512;
 
 /// Attachments that one packet may announce. Nothing here takes any: this only lets a client be told so.
 const MAX_ATTACHMENTS: usize = 16;
+
+/// How long one that leaves the namespace has to wait until it is in it again. Socketioxide removes who leaves by the
+/// id alone, and later: it would take away one that is back already, without a word, and nobody would know that it goes.
+const REJOIN_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a client is told whose credentials are no JSON, before its connection ends.
 const BROKEN_AUTH: &str = "invalid_payload";
@@ -75,6 +90,10 @@ pub struct Settings {
     pub ping_timeout: Duration,
     /// The largest message, frame or polling body, in bytes.
     pub max_payload_bytes: u64,
+    /// How many symbols one request may name.
+    pub max_symbols_per_request: usize,
+    /// How long a session may be in no namespace.
+    pub connect_timeout: Duration,
     /// How long the attachments of a binary packet may take. Looked at when one comes; `net` ends a WebSocket on which
     /// none does.
     pub attachments_timeout: Duration,
@@ -86,6 +105,10 @@ pub struct Settings {
     pub lanes: bool,
     /// How much may wait for one client in the process, in bytes.
     pub client_buffer_bytes: usize,
+    /// True if everybody in a room is told who is in it.
+    pub presence: bool,
+    /// Where back ends publish in that Redis.
+    pub channels: Channels,
     /// How to reach the Redis that joins the replicas; none for one that is alone.
     pub redis: Option<fred::types::Builder>,
 }
@@ -97,21 +120,29 @@ pub struct Edge {
     shared: Arc<Shared>,
 }
 
-/// Carries what is said to rooms, on this replica and across.
-pub struct Messages {
-    io: SocketIo<Rooming>,
-    across: Across,
+/// Where what is said goes, and where it comes from.
+pub struct Talk {
+    /// Where clients' messages are handed in.
+    pub messages: Messages,
+    /// Where those come out that were handed in.
+    pub inbox: Inbox,
+    /// The back end, where there is one.
+    pub backend: Option<Backend>,
+}
+
+/// Carries what is said to clients, on this replica and across.
+pub struct Carrier {
+    teller: Teller,
+    errands: mpsc::Receiver<Errand>,
+    inbox: Inbox,
     router: TowerToHyperService<Router>,
     path: String,
-    errands: mpsc::Receiver<Errand>,
     expiries: Arc<Expiries<Rooming>>,
-    shared: Arc<Shared>,
+    absent: Arc<Absent>,
 }
 
 /// What handlers want done that they cannot wait for.
 enum Errand {
-    /// An event for everybody in a room, on every replica.
-    Tell { room: String, event: &'static str, body: Box<RawValue> },
     /// The end of a polling session: it has no connection that could be closed.
     End { session: String, protocol: ProtocolVersion },
 }
@@ -123,11 +154,18 @@ struct Shared {
     metrics: Arc<Metrics>,
     clock: Clock,
     upgrades: Upgrades,
+    messages: Messages,
+    backend: Option<Backend>,
+    presence: Presence,
     server_id: String,
+    /// Names this process among the replicas, also where two have the same id.
+    process: String,
     chat_auto_join: bool,
     lanes: bool,
     buffer_bytes: usize,
+    max_symbols: usize,
     errands: mpsc::Sender<Errand>,
+    absent: Arc<Absent>,
 }
 
 impl Edge {
@@ -137,11 +175,13 @@ impl Edge {
     /// The address of Redis cannot be used at all. One that does not answer is waited for.
     pub async fn new(
         settings: &Settings,
+        talk: Talk,
         fanout: Handle,
-        auth: Arc<Auth>,
+        gate: Gate,
         metrics: Arc<Metrics>,
         clock: Clock,
-    ) -> Result<(Self, Messages), fred::error::Error> {
+    ) -> Result<(Self, Carrier), fred::error::Error> {
+        let Talk { messages, inbox, backend } = talk;
         let max_payload = usize::try_from(settings.max_payload_bytes).unwrap_or(usize::MAX);
         let parser = ParserConfig::common()
             .max_incoming_binaries(MAX_ATTACHMENTS)
@@ -157,6 +197,7 @@ impl Edge {
             .req_path(settings.path.clone())
             .ping_interval(settings.ping_interval)
             .ping_timeout(settings.ping_timeout)
+            .connect_timeout(settings.connect_timeout)
             .max_payload(settings.max_payload_bytes)
             .ws_max_message_size(max_payload)
             .ws_max_frame_size(max_payload)
@@ -166,17 +207,24 @@ impl Edge {
             .build_svc();
         let upgrades = Upgrades::default();
         let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
+        let absent = Arc::new(Absent::new(settings.connect_timeout));
         let shared = Arc::new(Shared {
             fanout,
-            auth,
+            auth: gate.auth.clone(),
             metrics,
             clock,
             upgrades: upgrades.clone(),
+            messages,
+            backend,
+            presence: Presence::new(settings.presence),
             server_id: settings.server_id.clone(),
+            process: format!("{:016x}", rand::random::<u64>()),
             chat_auto_join: settings.chat_auto_join,
             lanes: settings.lanes,
             buffer_bytes: settings.client_buffer_bytes,
+            max_symbols: settings.max_symbols_per_request,
             errands: sender,
+            absent: absent.clone(),
         });
         let expiries = Arc::new(Expiries::new(&shared.auth, shared.clock.clone()));
         serve_namespace(&io, &shared, &expiries).await;
@@ -199,18 +247,14 @@ impl Edge {
                 let io = io.clone();
                 move |request, next| note_poll(io.clone(), request, next)
             }))
-            .layer(middleware::from_fn(move |request, next| note_handshake(upgrades.clone(), request, next)));
+            .layer(middleware::from_fn(move |request, next| {
+                note_handshake(gate.clone(), upgrades.clone(), request, next)
+            }));
         let inside = TowerToHyperService::new(router.clone());
-        let messages = Messages {
-            io: io.clone(),
-            across,
-            router: inside,
-            path: path.clone(),
-            errands,
-            expiries,
-            shared: shared.clone(),
-        };
-        Ok((Self { io, router, shared }, messages))
+        let (channels, asks) = (settings.channels.clone(), inbox.asks.clone());
+        let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone() };
+        let carrier = Carrier { teller, errands, inbox, router: inside, path: path.clone(), expiries, absent };
+        Ok((Self { io, router, shared }, carrier))
     }
 
     /// The routes of the endpoint.
@@ -252,30 +296,43 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>, expiries:
         let (shared, expiries) = (shared.clone(), expiries.clone());
         async move |socket: SocketRef<Rooming>, TryData(auth): TryData<serde_json::Value>| {
             let id = Client::<Rooming>::next_id();
-            let Ok(auth) = auth else {
-                shared.metrics.protocol_errors.inc();
-                shared.close(&socket);
-                return Err(BROKEN_AUTH);
+            let Some(session) = gate::session_of(&socket) else {
+                // Its connection has ended already.
+                return Err(ErrorCode::Unavailable.as_str());
             };
-            let identity = who::identify(&shared.auth, &socket, &auth).map_err(|denied| {
-                shared.metrics.connections_refused.inc();
-                who::log_refused(id, &socket, &denied);
-                denied.code().as_str()
+            // One that has just left: its leave is carried out first.
+            let pause = session.remaining(REJOIN_PAUSE);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let identity = shared.let_in(id, &session, &socket, auth.ok()).inspect_err(|_| {
+                shared.absent.add(&session, &shared, &socket);
             })?;
-            let client = Arc::new(Client::new(id, identity, &socket, shared.clone(), expiries.clone()));
+            let client =
+                Arc::new(Client::new(id, identity, session.clone(), &socket, shared.clone(), expiries.clone()));
             socket.extensions.insert(client.clone());
             socket.on_fallback({
                 let client = client.clone();
                 // Not an async block's business: events are carried out here, in the order in which they came.
                 move |event: Event<_>| {
-                    client.receive(event);
-                    std::future::ready(())
+                    let later = client.receive(event);
+                    async move {
+                        if let Some(later) = later {
+                            later.await;
+                        }
+                    }
                 }
             });
-            socket.on_disconnect(move |reason: DisconnectReason| {
+            socket.on_disconnect(move |socket: SocketRef<Rooming>, reason: DisconnectReason| {
                 who::log_gone(id, reason);
                 client.count(reason);
                 let joined = client.gone();
+                if joined {
+                    client.announce_end(reason);
+                }
+                if matches!(reason, DisconnectReason::ClientNSDisconnect | DisconnectReason::ServerNSDisconnect) {
+                    client.shared.absent.add(&session, &client.shared, &socket);
+                }
                 async move {
                     if joined {
                         client.left().await;
@@ -304,6 +361,37 @@ fn client_of(io: &SocketIo<Rooming>, session: &str) -> Option<(Arc<Client<Roomin
 }
 
 impl Shared {
+    /// Who it is that asks to be in the namespace, with these credentials (none where they are no JSON).
+    ///
+    /// # Errors
+    /// What it is told that may not.
+    fn let_in(
+        &self,
+        id: ClientId,
+        session: &Session,
+        socket: &SocketRef<Rooming>,
+        auth: Option<serde_json::Value>,
+    ) -> Result<Identity, &'static str> {
+        match session.join() {
+            Verdict::Pass => {}
+            Verdict::Refuse(failure) => return Err(failure.code.as_str()),
+            Verdict::End | Verdict::Ended => {
+                self.close(socket);
+                return Err(ErrorCode::RateLimited.as_str());
+            }
+        }
+        let Some(auth) = auth else {
+            self.metrics.protocol_errors.inc();
+            self.close(socket);
+            return Err(BROKEN_AUTH);
+        };
+        who::identify(&self.auth, socket, &auth).map_err(|denied| {
+            self.metrics.connections_refused.inc();
+            who::log_refused(id, socket, &denied);
+            denied.code().as_str()
+        })
+    }
+
     /// The connection that carries a client's WebSocket; none for one that polls.
     fn connection<A: Adapter>(&self, socket: &SocketRef<A>) -> Option<Closer> {
         if socket.transport_type() != TransportType::Websocket {
@@ -314,6 +402,14 @@ impl Shared {
         match WebSocketRequest::of(&handshake.uri) {
             Some(_) => handshake.extensions.get::<Closer>().cloned(),
             None => self.upgrades.find(&socket.id.to_string()),
+        }
+    }
+
+    /// A client that missed an answer would wait for it for ever: it is ended, and comes back.
+    fn note_sent<A: Adapter>(&self, sent: Sent, socket: &SocketRef<A>) {
+        if sent == Sent::Dropped {
+            self.metrics.messages_dropped.inc();
+            self.close(socket);
         }
     }
 

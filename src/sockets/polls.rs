@@ -13,7 +13,7 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
     let polling = if request.method() == Method::GET { session_polled(request.uri()) } else { None };
     let line = polling.and_then(|session| client_of(&io, session)?.0.line());
     if let Some(line) = &line {
-        line.begin_poll();
+        line.begin_poll().await;
     }
     let response = next.run(request).await;
     if let Some(line) = line {
@@ -24,7 +24,7 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
 }
 
 /// The session that a request for this address polls.
-fn session_polled(uri: &Uri) -> Option<&str> {
+pub(super) fn session_polled(uri: &Uri) -> Option<&str> {
     let pairs = || uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let value = |name| pairs().find(|(key, _)| *key == name).map(|(_, value)| value);
     (value("transport") == Some("polling")).then(|| value("sid")).flatten()

@@ -1,82 +1,269 @@
-use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use socketioxide::extract::SocketRef;
+use socketioxide::{SocketIo, TransportType};
 use socketioxide_redis::drivers::Driver;
 use tokio_util::sync::CancellationToken;
 
-use super::{CHANNEL_PREFIX, Client, ERRANDS_IN_FLIGHT, Errand, Messages, Rooming, end_polling};
+use super::across::{Across, Wanted};
+use super::reach::{Reached, reach};
+use super::{CHANNEL_PREFIX, Carrier, Errand, Rooming, Shared, end_polling};
 use crate::fanout::Sent;
+use crate::messages::emitters::{Channels, Order};
+use crate::messages::{Asks, Errand as Wish, Found, Message, Occupants, Place, Reply, Seen, To, Told, What};
+use crate::wire::RoomUsers;
 
-/// Something that is said to a room, as one replica tells it to the others: JSON.
-#[derive(Debug, Deserialize, Serialize)]
-struct Told<'a> {
-    /// The replica that tells it.
-    server: Cow<'a, str>,
-    room: Cow<'a, str>,
-    event: Cow<'a, str>,
-    #[serde(borrow)]
-    body: &'a RawValue,
+/// How often who is in rooms is told, at most.
+const PRESENCE_EVERY: Duration = Duration::from_millis(500);
+
+/// Every so many times all rooms are told to the other replicas, whether they changed or not.
+const PRESENCE_ALL: u32 = 10;
+
+/// Rooms in one message to the other replicas.
+const ROOMS_AT_ONCE: usize = 100;
+
+/// Messages of other replicas and of back ends that may wait, in each of the channels.
+const HEARD_IN_FLIGHT: usize = 4096;
+
+/// What is said to clients, on this replica and across.
+pub(super) struct Teller {
+    pub(super) io: SocketIo<Rooming>,
+    pub(super) across: Across,
+    pub(super) channels: Channels,
+    pub(super) asks: Arc<Asks>,
+    pub(super) shared: Arc<Shared>,
 }
 
-impl Messages {
-    /// Sends what is said here, and hands on what comes from other replicas, until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let (across, expiries, shared) = (self.across.clone(), self.expiries.clone(), self.shared.clone());
-        let run = async {
-            let channel = format!("{CHANNEL_PREFIX}-told");
-            // Cannot fail: see `Across`.
-            let Ok(mut heard) = across.subscribe(channel.clone(), ERRANDS_IN_FLIGHT).await;
-            loop {
-                tokio::select! {
-                    errand = self.errands.recv() => match errand {
-                        Some(Errand::Tell { room, event, body }) => {
-                            self.deliver(&room, event, &body);
-                            let server = self.shared.server_id.as_str().into();
-                            let told = Told { server, room: room.into(), event: event.into(), body: &body };
-                            if let Ok(json) = serde_json::to_vec(&told) {
-                                let Ok(()) = across.publish(channel.clone(), json).await;
-                            }
-                        }
-                        Some(Errand::End { session, protocol }) => {
-                            end_polling(&self.router, &self.path, &session, protocol).await;
-                        }
-                        None => return,
-                    },
-                    Some((_, json)) = heard.next() => match serde_json::from_slice::<Told<'_>>(&json) {
-                        // What was said here was delivered here.
-                        Ok(told) if told.server == self.shared.server_id => {}
-                        Ok(told) => self.deliver(&told.room, &told.event, told.body),
-                        Err(error) => {
-                            self.shared.metrics.messages_lost.inc();
-                            tracing::warn!(%error, "a message of another replica cannot be read");
-                        }
-                    }
-                }
+impl Carrier {
+    /// Carries what is said here, and hands on what comes from other replicas and from back ends, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { teller, mut errands, mut inbox, router, path, expiries, absent } = self;
+        let ends = async {
+            while let Some(Errand::End { session, protocol }) = errands.recv().await {
+                end_polling(&router, &path, &session, protocol).await;
+            }
+        };
+        let say = async {
+            while let Some(wish) = inbox.errands.recv().await {
+                teller.carry_out(wish).await;
             }
         };
         tokio::select! {
-            () = across.run(stop.clone()) => {}
-            () = run => {}
-            () = expiries.watch(|socket| shared.close(socket)) => {}
+            () = teller.across.run(stop.clone()) => {}
+            () = ends => {}
+            () = say => {}
+            () = teller.hear() => {}
+            () = teller.hear_replies() => {}
+            () = teller.hear_backends() => {}
+            () = teller.tell_presence() => {}
+            () = expiries.watch(|socket| teller.shared.close(socket)) => {}
+            () = absent.watch(&teller.io, &teller.shared) => {}
             () = stop.cancelled() => {}
         }
     }
+}
 
-    /// Sends an event to everybody in a room on this replica. One at a time, and not by the engine's broadcast: so each
-    /// client's own bound holds.
-    fn deliver(&self, room: &str, event: &str, body: &RawValue) {
-        // None once the server is closing.
-        let Some(namespace) = self.io.of("/") else { return };
-        for socket in namespace.within(room.to_owned()).local().sockets() {
-            let client = socket.extensions.get::<Arc<Client<Rooming>>>();
-            if let Some(line) = client.and_then(|client| client.line())
-                && line.pass_on(event, body) == Sent::Dropped
-            {
-                self.shared.metrics.messages_dropped.inc();
+impl Teller {
+    /// Does here what somebody here wants, and tells the other replicas.
+    async fn carry_out(&self, wish: Wish) {
+        let (ask, found, what) = match wish {
+            Wish::Say { message, ask } => {
+                let found = Found::count(self.deliver(&message));
+                (ask, found, What::Say { message, ask })
+            }
+            Wish::Look { place, ask } => (Some(ask), self.look(&place), What::Look { place, ask }),
+        };
+        if let Some(ask) = ask {
+            self.asks.answer(ask, found);
+        }
+        let told = self.tell_all(what).await;
+        if let (Some(ask), Some(processes)) = (ask, told) {
+            // Of the processes that Redis counts one is this. Where there is none, nobody else can hear us yet, or we
+            // are alone.
+            match processes {
+                0 if !self.across.is_nowhere() => {}
+                processes => self.asks.expect(ask, processes.max(1)),
             }
         }
+    }
+
+    async fn tell_all(&self, what: What) -> Option<usize> {
+        let told = Told { from: self.shared.process.clone(), what };
+        // Maps with text keys, numbers and texts only: it cannot fail.
+        let json = serde_json::to_vec(&told).unwrap_or_default();
+        self.across.tell(&all_channel(), &json).await
+    }
+
+    /// Hands on what other replicas say to all.
+    async fn hear(&self) {
+        // Cannot fail: see `Across`.
+        let Ok(mut heard) = self.across.subscribe(all_channel(), HEARD_IN_FLIGHT).await;
+        while let Some((_, json)) = heard.next().await {
+            match serde_json::from_slice::<Told>(&json) {
+                // What was said here was done here.
+                Ok(told) if told.from == self.shared.process => {}
+                Ok(Told { from, what }) => self.take(&from, what).await,
+                Err(error) => {
+                    self.shared.metrics.messages_lost.inc();
+                    tracing::warn!(%error, "a message of another replica cannot be read");
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn take(&self, from: &str, what: What) {
+        let (ask, found) = match what {
+            What::Say { message, ask } => (ask, Found::count(self.deliver(&message))),
+            What::Look { place, ask } => (Some(ask), self.look(&place)),
+            What::Here(rooms) => {
+                if !self.shared.presence.heard(from, rooms) && self.shared.presence.is_on() {
+                    self.shared.metrics.messages_lost.inc();
+                }
+                return;
+            }
+            What::WhoIsHere => return self.tell_rooms(true).await,
+        };
+        if let Some(ask) = ask {
+            let reply = Reply { from: self.shared.process.clone(), ask, found };
+            let json = serde_json::to_vec(&reply).unwrap_or_default();
+            self.across.tell(&reply_channel(from), &json).await;
+        }
+    }
+
+    /// Takes the answers of other replicas.
+    async fn hear_replies(&self) {
+        let Ok(mut heard) = self.across.subscribe(reply_channel(&self.shared.process), HEARD_IN_FLIGHT).await;
+        while let Some((_, json)) = heard.next().await {
+            match serde_json::from_slice::<Reply>(&json) {
+                Ok(reply) => self.asks.answer(reply.ask, reply.found),
+                Err(error) => {
+                    self.shared.metrics.messages_lost.inc();
+                    tracing::warn!(%error, "an answer of another replica cannot be read");
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Carries out what back ends say through Redis. Every replica hears it: nothing is told to the others.
+    async fn hear_backends(&self) {
+        let channels = &self.channels;
+        let patterns = channels.node_events().map(Wanted::Pattern);
+        let names = [channels.node_requests(), channels.python()].into_iter().flatten().map(Wanted::Channel);
+        let mut heard = self.across.listen(patterns.into_iter().chain(names).collect(), HEARD_IN_FLIGHT);
+        while let Some((channel, bytes)) = heard.recv().await {
+            match channels.read(&channel, &bytes) {
+                Ok(Some(order)) => self.obey(order),
+                Ok(None) => tracing::debug!(channel, "a message in Redis is not for us"),
+                Err(reason) => {
+                    self.shared.metrics.emits_refused.inc();
+                    tracing::warn!(channel, reason, "what a back end says through Redis is not passed on");
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn obey(&self, order: Order) {
+        match order {
+            Order::Say(message) => {
+                self.deliver(&message);
+            }
+            Order::Move { who, rooms, enter } => {
+                for Reached { socket, client } in reach(&self.io, &who) {
+                    client.while_open(|| {
+                        for room in &rooms {
+                            if enter {
+                                client.put_in(&socket, room);
+                            } else {
+                                client.take_out(&socket, room);
+                            }
+                        }
+                    });
+                }
+            }
+            Order::End { who, close } => {
+                for Reached { socket, .. } in reach(&self.io, &who) {
+                    // On a full queue it closes nothing.
+                    if close || socket.clone().disconnect().is_err() {
+                        self.shared.close(&socket);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends an event to clients of this replica, and says to how many. One at a time, and not by the engine's broadcast:
+    /// so each client's own bound holds.
+    fn deliver(&self, message: &Message) -> usize {
+        let mut count = 0;
+        for Reached { client, .. } in reach(&self.io, &message.to) {
+            match client.line().map(|line| line.pass_on(&message.event, &message.args)) {
+                Some(Sent::Dropped) => self.shared.metrics.messages_dropped.inc(),
+                Some(_) => count += 1,
+                None => {}
+            }
+        }
+        count
+    }
+
+    fn look(&self, place: &Place) -> Found {
+        let seen = |Reached { socket, client }: Reached| Seen {
+            user: client.who.now().user.clone(),
+            server: self.shared.server_id.clone(),
+            since: client.since_ms,
+            transport: transport(&socket).to_owned(),
+        };
+        Found::of(reach(&self.io, &To::from(place.clone())).into_iter().map(seen))
+    }
+
+    /// Tells who is in which room, on each change, where that is asked for.
+    async fn tell_presence(&self) {
+        if !self.shared.presence.is_on() {
+            return std::future::pending().await;
+        }
+        let mut every = tokio::time::interval(PRESENCE_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut asked = false;
+        for round in 1_u32.. {
+            every.tick().await;
+            // Once somebody hears it.
+            asked = asked || self.tell_all(What::WhoIsHere).await.is_some_and(|processes| processes > 0);
+            self.tell_rooms(round.is_multiple_of(PRESENCE_ALL)).await;
+            for users in self.shared.presence.news() {
+                let message = Message::new(Place::Room(users.room.clone()), RoomUsers::EVENT, users.encode());
+                self.deliver(&message);
+            }
+        }
+    }
+
+    async fn tell_rooms(&self, all: bool) {
+        let rooms = self.shared.presence.settle(all, |room| {
+            let there = reach(&self.io, &Place::Room(room.to_owned()).into());
+            Occupants::of(there.into_iter().map(|Reached { client, .. }| client.who.now().user.clone()))
+        });
+        for rooms in rooms.chunks(ROOMS_AT_ONCE) {
+            self.tell_all(What::Here(rooms.to_vec())).await;
+        }
+    }
+}
+
+/// What every replica hears.
+fn all_channel() -> String {
+    format!("{{{CHANNEL_PREFIX}-told}}")
+}
+
+/// What one process hears: on the same server of a Redis Cluster as the other.
+fn reply_channel(process: &str) -> String {
+    format!("{{{CHANNEL_PREFIX}-told}}:{process}")
+}
+
+fn transport(socket: &SocketRef<Rooming>) -> &'static str {
+    match socket.transport_type() {
+        TransportType::Websocket => "websocket",
+        TransportType::Polling => "polling",
     }
 }

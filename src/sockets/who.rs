@@ -8,10 +8,9 @@ use socketioxide::socket::DisconnectReason;
 
 use super::client::Client;
 use super::event::Responder;
-use super::room_of;
 use crate::auth::{Auth, Credentials, Denied, Identity};
 use crate::fanout::{ClientId, Request};
-use crate::wire::{DEFAULT_ROOM, ErrorCode, Failure, Refresh, from_client as from, short};
+use crate::wire::{ErrorCode, Failure, Refresh, from_client as from, short};
 
 /// Who one client is: its token's owner, a guest, or whom it claims to be.
 pub(super) struct Who(Mutex<Arc<Identity>>);
@@ -78,24 +77,6 @@ pub(super) fn log_gone(client: ClientId, reason: DisconnectReason) {
 }
 
 impl<A: Adapter> Client<A> {
-    /// Joins the rooms that are its own from the start.
-    pub(super) fn join_rooms(&self, socket: &SocketRef<A>) {
-        let identity = self.who.now();
-        if let Some(user) = &identity.user {
-            socket.join(user_room(user));
-        }
-        self.settle_rooms(socket, &identity);
-    }
-
-    /// Brings the rooms that everybody is in, in line with what the token allows.
-    fn settle_rooms(&self, socket: &SocketRef<A>, identity: &Identity) {
-        if !identity.rights.rooms.allows(DEFAULT_ROOM) {
-            socket.leave(room_of(DEFAULT_ROOM));
-        } else if self.shared.chat_auto_join {
-            socket.join(room_of(DEFAULT_ROOM));
-        }
-    }
-
     /// A new token. Its rights count from now on; the answer comes when nothing else arrives any more.
     pub(super) fn refresh(&self, responder: Responder<A>, payload: Option<&RawValue>) {
         let fresh = Refresh::parse(payload)

@@ -95,28 +95,6 @@ impl Status<'_> {
     }
 }
 
-/// The body of `chat-message`.
-#[derive(Debug, Serialize)]
-pub struct ChatMessage<'a> {
-    /// Where it was said.
-    pub room: &'a str,
-    /// What was said.
-    pub text: &'a str,
-    /// Who said it: null for who has no name.
-    pub from: Option<&'a str>,
-    /// The id of the replica that took it.
-    pub server: &'a str,
-    /// That replica's time, in ms since the Unix epoch.
-    pub ts: u64,
-}
-
-impl ChatMessage<'_> {
-    /// As JSON text.
-    pub fn encode(&self) -> Box<RawValue> {
-        encode(self)
-    }
-}
-
 /// Why a request failed as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {

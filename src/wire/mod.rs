@@ -1,15 +1,18 @@
 mod answer;
+mod people;
 mod request;
 mod tick;
 mod token;
 
 mod packet;
-pub use packet::{ack_packet, event_packet};
+pub use packet::{ack_packet, args_packet, event_packet};
 
-pub use answer::{Answer, ChatMessage, Done, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
-pub use request::{
-    Chat, DEFAULT_ROOM, MAX_SYMBOLS_PER_REQUEST, MaxRate, Pace, Subscribe, Symbols, Unsubscribe, cut, short,
+pub use answer::{Answer, Done, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
+pub use people::{
+    Chat, ChatMessage, DEFAULT_ROOM, Delivered, DirectMessage, KEPT_BY_CLIENTS, MAX_ROOM_BYTES, MAX_USER_BYTES, Room,
+    RoomUsers, SendMessage, check_event, check_name, check_text,
 };
+pub use request::{MAX_SYMBOLS_PER_REQUEST, MaxRate, Pace, Subscribe, Symbols, Unsubscribe, cut, short};
 pub use tick::{encode_tick, encode_ticks};
 pub use token::{Refresh, Refreshed, TokenExpiring};
 
@@ -25,12 +28,21 @@ pub mod from_client {
     pub const UNSUBSCRIBE: &str = "unsubscribe";
     /// Measures the round trip.
     pub const PING: &str = "ping";
+    /// Enters a room.
+    pub const JOIN: &str = "join";
+    /// Leaves one.
+    pub const LEAVE: &str = "leave";
     /// Says something to a room.
     pub const CHAT: &str = "chat";
+    /// Sends something to a user.
+    pub const SEND_MESSAGE: &str = "send_message";
     /// [`PING`] under a name that JS 2.x clients can send: they keep `ping` to themselves.
     pub const LATENCY: &str = "latency";
     /// Brings a new token.
     pub const REFRESH: &str = "refresh";
+
+    /// All of them.
+    pub const ALL: [&str; 9] = [SUBSCRIBE, UNSUBSCRIBE, PING, LATENCY, JOIN, LEAVE, CHAT, SEND_MESSAGE, REFRESH];
 }
 
 /// Names of the events that clients get, but for those of ticks, which are settings.
@@ -47,6 +59,10 @@ pub mod to_client {
     pub const STATUS: &str = "status";
     /// Something that was said to a room.
     pub const CHAT_MESSAGE: &str = "chat-message";
+    /// Something that was sent to a user, or to a room by a back end that names no event.
+    pub const MESSAGE: &str = "message";
+    /// Who is in a room.
+    pub const ROOM_USERS: &str = "room-users";
     /// Says that the token's end is near.
     pub const TOKEN_EXPIRING: &str = "token-expiring";
     /// Says what failed where there is no callback.
@@ -72,12 +88,12 @@ pub enum ErrorCode {
     Unauthorized,
     /// The token was good.
     TokenExpired,
+    /// Too many requests for the time: what is more is not carried out.
+    RateLimited,
     /// The server cannot do it now; later it may.
     Unavailable,
     /// Older than what is known already.
     Stale,
-    /// Too much of it for now.
-    RateLimited,
 }
 
 impl ErrorCode {
@@ -92,9 +108,9 @@ impl ErrorCode {
             Self::Forbidden => "forbidden",
             Self::Unauthorized => "unauthorized",
             Self::TokenExpired => "token_expired",
+            Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
             Self::Stale => "stale",
-            Self::RateLimited => "rate_limited",
         }
     }
 }
@@ -149,3 +165,6 @@ impl FromStr for Mode {
         [Self::Tick, Self::Batch, Self::Both].into_iter().find(|mode| mode.as_str() == text).ok_or(())
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -8,6 +8,17 @@ pub fn event_packet(event: &str, body: &RawValue) -> String {
     format!("42[{name},{body}]")
 }
 
+/// The same with any number of arguments.
+pub fn args_packet(event: &str, args: &[Box<RawValue>]) -> String {
+    let mut packet = format!("42[{}", serde_json::to_string(event).unwrap_or_default());
+    for arg in args {
+        packet.push(',');
+        packet.push_str(arg.get());
+    }
+    packet.push(']');
+    packet
+}
+
 /// The answer to the request that the client numbered so: `43id[body]`.
 pub fn ack_packet(id: i64, body: &RawValue) -> String {
     format!("43{id}[{body}]")
@@ -22,6 +33,9 @@ mod tests {
         let body = RawValue::from_string(r#"{"a":1}"#.into()).unwrap();
         assert_eq!(event_packet("tick", &body), r#"42["tick",{"a":1}]"#);
         assert_eq!(event_packet(r#"a "b""#, &body), r#"42["a \"b\"",{"a":1}]"#);
+        let args = [body.clone(), RawValue::from_string("[]".into()).unwrap()];
+        assert_eq!(args_packet("tick", &args), r#"42["tick",{"a":1},[]]"#);
+        assert_eq!(args_packet("tick", &[]), r#"42["tick"]"#);
         assert_eq!(ack_packet(12, &body), r#"4312[{"a":1}]"#);
     }
 }

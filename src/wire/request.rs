@@ -94,54 +94,6 @@ pub struct Unsubscribe {
     pub symbols: Symbols,
 }
 
-/// The room of those who name none.
-pub const DEFAULT_ROOM: &str = "chat";
-
-/// The longest text that one `chat` may say, in characters.
-const MAX_CHAT_CHARS: usize = 2000;
-
-/// The payload of `chat`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chat {
-    /// Where.
-    pub room: String,
-    /// What.
-    pub text: String,
-}
-
-impl Chat {
-    /// Reads `"text"` or `{"room": ..., "text": ...}`. Unknown fields are ignored.
-    ///
-    /// # Errors
-    /// A [`Failure`] that names the field, the value and what is allowed.
-    pub fn parse(payload: Option<&RawValue>) -> Result<Self, Failure> {
-        let (room, text) = match read(payload)? {
-            Value::Object(mut fields) => {
-                let room = match fields.remove("room") {
-                    None | Some(Value::Null) => DEFAULT_ROOM.to_owned(),
-                    Some(Value::String(room)) => room,
-                    Some(value) => {
-                        return Err(Failure::invalid(format!("room is {}: must be a string", shown(&value))));
-                    }
-                };
-                (room, fields.remove("text").unwrap_or(Value::Null))
-            }
-            value => (DEFAULT_ROOM.to_owned(), value),
-        };
-        let Value::String(text) = text else {
-            return Err(Failure::invalid(format!("text is {}: must be a string", shown(&text))));
-        };
-        if room != DEFAULT_ROOM {
-            return Err(Failure::invalid(format!("room is \"{}\": must be \"{DEFAULT_ROOM}\"", short(&room))));
-        }
-        let chars = text.chars().count();
-        if chars == 0 || chars > MAX_CHAT_CHARS {
-            return Err(Failure::invalid(format!("text has {chars} characters: must have 1 to {MAX_CHAT_CHARS}")));
-        }
-        Ok(Self { room, text })
-    }
-}
-
 impl Subscribe {
     /// Reads `["BTC"]`, `"BTC"`, `"*"` or `{"symbols": ..., "mode": ..., "maxRate": ..., "since": ..., "epoch": ...}`.
     /// Unknown fields are ignored.
@@ -363,24 +315,6 @@ mod tests {
             assert_eq!(subscribe(json), Err(Failure::invalid(message)), "{json}");
         }
         assert!(Subscribe::parse(None).is_err());
-    }
-
-    #[test]
-    fn reads_what_is_said() {
-        let chat = |json: &str| Chat::parse(Some(&raw(json)));
-        let said = Chat { room: "chat".into(), text: "hi".into() };
-        assert_eq!(chat(r#""hi""#), Ok(said.clone()));
-        assert_eq!(chat(r#"{"text":"hi"}"#), Ok(said.clone()));
-        assert_eq!(chat(r#"{"room":"chat","text":"hi","x":1}"#), Ok(said));
-        for (json, message) in [
-            ("5", "text is 5: must be a string"),
-            (r#"{"room":7,"text":"hi"}"#, "room is 7: must be a string"),
-            (r#"{"room":"tick:BTC","text":"hi"}"#, r#"room is "tick:BTC": must be "chat""#),
-            (r#""""#, "text has 0 characters: must have 1 to 2000"),
-        ] {
-            assert_eq!(chat(json), Err(Failure::invalid(message)), "{json}");
-        }
-        assert!(chat(&format!("\"{}\"", "x".repeat(2001))).is_err());
     }
 
     #[test]

@@ -331,14 +331,54 @@ describe('losing the connection', () => {
     assert.equal(feed.state.attempt, 3);
     assert.equal(socket.connects, 0, 'Socket.IO reconnects by itself');
     socket.open();
-    assert.deepEqual(socket.subscribes[1].payload, { symbols: '*', mode: 'tick' });
-    socket.subscribes[1].ack(answer([tick(10, { epoch: 'e1' })]));
+    assert.deepEqual(socket.subscribes[1].payload, { symbols: '*', mode: 'tick', since: { BTC: SEQ }, epoch: 'e1' });
+    socket.subscribes[1].ack(answer([tick(10, { epoch: 'e1' })], { resumed: { BTC: 'snapshot' } }));
     socket.receive('tick', tick(11));
     assert.deepEqual(seqs(), [0, 10, 11]);
     assert.deepEqual(named('gap'), [{ symbol: 'BTC', missed: 9, after: SEQ, seq: SEQ + 10, cause: 'away' }]);
     assert.equal(feed.counters.gaps, 0);
     assert.equal(feed.state.attempt, 0);
     assert.equal(socket.subscribes.length, 2);
+  });
+
+  test('takes what it missed from the answer', () => {
+    const { feed, socket, heard, named, seqs } = live({ maxRate: 4 });
+    socket.receive('tick', tick(3, { n: 3, high: 65_000, low: 64_000 }));
+    socket.drop();
+    socket.open();
+    assert.deepEqual(socket.subscribes[1].payload, { symbols: '*', mode: 'tick', maxRate: 4, since: { BTC: SEQ + 3 }, epoch: 'e1' });
+    socket.subscribes[1].ack(answer([], { replay: [tick(4), tick(6, { n: 2 })], resumed: { BTC: 'replayed' } }));
+    socket.receive('tick', tick(7));
+    assert.deepEqual(seqs(), [0, 3, 4, 6, 7]);
+    assert.deepEqual(named('gap'), []);
+    const how = heard.filter(([event]) => event === 'tick').map(([, , info]) => info);
+    assert.deepEqual(how[2], { how: 'replay', joined: true });
+    assert.equal(feed.counters.merged, 2, 'what was merged live');
+  });
+
+  test('where it missed nothing, a hole is a fault', () => {
+    const { socket, named, seqs } = live();
+    socket.drop();
+    socket.open();
+    socket.subscribes[1].ack(answer([], { replay: [], resumed: { BTC: 'current', ETH: 'current' } }));
+    socket.receive('tick', tick(2));
+    assert.deepEqual(seqs(), [0, 2]);
+    assert.equal(named('gap')[0].cause, 'stream');
+  });
+
+  test('resumes only what is of the epoch in force, and not where that was refused', () => {
+    const { socket } = live();
+    socket.receive('status', { state: 'live', epoch: 'e2' });
+    socket.drop();
+    socket.open();
+    assert.deepEqual(socket.subscribes[1].payload, { symbols: '*', mode: 'tick' });
+    socket.subscribes[1].ack(answer([tick(0, { epoch: 'e2' })], { epoch: 'e2' }));
+    socket.drop();
+    socket.open();
+    assert.deepEqual(socket.subscribes[2].payload.since, { BTC: SEQ });
+    socket.subscribes[2].ack({ ok: false, error: { code: 'invalid_payload', message: 'since' } });
+    pass(SECOND);
+    assert.deepEqual(socket.subscribes[3].payload, { symbols: '*', mode: 'tick' });
   });
 
   test('a hole after a snapshot that repeats what is known is a fault', () => {

@@ -37,7 +37,8 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
       await untilAllMoved(page);
       assert.deepEqual(Object.keys(await prices(page)), Object.keys(shown), 'no row twice');
       assert.notEqual(await page.locator('body').getAttribute('data-epoch'), epoch);
-      assert.equal(await page.locator('#missed-detail').innerText(), 'unknown across 1 reset');
+      // On a busy machine some arrive merged, which is said too.
+      assert.match(await page.locator('#missed-detail').innerText(), /^unknown across 1 reset( · [\d,]+ merged)?$/);
       assert.equal(await page.locator('#announce').innerText(), 'Live');
       assert.equal(await page.locator('#notice').isVisible(), false);
       assert.deepEqual(faults, []);
@@ -47,8 +48,11 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
   });
 }
 
-test('without a network for a while, it counts what it missed', TEST, async (t) => {
-  const server = await startServer();
+for (const { name, env, shows } of [
+  { name: 'it misses nothing', env: {}, shows: 'every update arrived' },
+  { name: 'it counts what it missed, where the server does not have it any more', env: { HISTORY_SECONDS: '0' }, shows: 'while away' },
+]) test(`without a network for a while, ${name}`, TEST, async (t) => {
+  const server = await startServer(env);
   try {
     const { page, faults } = await newPage(t, browser);
     // In front of the real socket, so that the test can cut it and hold the way back shut.
@@ -70,8 +74,10 @@ test('without a network for a while, it counts what it missed', TEST, async (t) 
     await untilPhase(page, 'live');
     await untilAllMoved(page);
     assert.deepEqual(Object.keys(await prices(page)), Object.keys(shown));
-    assert.equal(await page.locator('#missed-detail').innerText(), 'while away');
-    assert.ok(Number((await page.locator('#missed').innerText()).replaceAll(',', '')) > 0);
+    const detail = await page.locator('#missed-detail').innerText();
+    // On a busy machine some arrive merged, which is said in its place.
+    assert.ok(detail.startsWith(shows) || (shows === 'every update arrived' && /^[\d,]+ merged$/.test(detail)), detail);
+    assert.equal(Number((await page.locator('#missed').innerText()).replaceAll(',', '')) > 0, shows === 'while away');
     assert.deepEqual(faults, []);
   } finally {
     await server.stop();

@@ -105,7 +105,13 @@ describe('chat', { concurrency: true }, () => {
     await cluster.redis.begin();
     await acquainted(people);
     await converse(people, 'later');
-    for (const id of IDS) for (const person of people) assert.equal(person.times(`only at ${id}`), Number(person.id === id));
+    // Heard once where it was said. What was on its way when Redis went may still have come to the others, once.
+    for (const id of IDS) {
+      for (const person of people) {
+        const times = person.times(`only at ${id}`);
+        assert.ok(person.id === id ? times === 1 : times <= 1, `${person.id} heard ${id} ${times} times`);
+      }
+    }
 
     // One that comes later is heard, and hears.
     await cluster.add('app4');

@@ -20,11 +20,13 @@ const STREAMS = { tick: ['tick'], batch: ['batch'], both: ['tick', 'batch'] };
 export class Feed {
   /**
    * @param {any} socket
-   * @param {{ tickEvent?: string, batchEvent?: string, gaps?: boolean }} [options] `gaps: false` for who may fall behind
+   * @param {{ tickEvent?: string, batchEvent?: string, gaps?: boolean, heard?: (stream: 'tick' | 'batch', tick: any) => void }} [options]
+   *   `gaps: false` for who may fall behind; `heard`: is told each live tick
    */
-  constructor(socket, { tickEvent = 'tick', batchEvent = 'ticks', gaps = true } = {}) {
+  constructor(socket, { tickEvent = 'tick', batchEvent = 'ticks', gaps = true, heard = () => {} } = {}) {
     this.socket = socket;
     this.gaps = gaps;
+    this.heard = heard;
     /** What is subscribed. @type {Map<string, Watched>} */
     this.symbols = new Map();
     /** The highest `seq` ever seen. @type {Map<string, number>} */
@@ -176,6 +178,7 @@ export class Feed {
         }
         watched.last.set(stream, tick.seq);
         watched.live.set(stream, (watched.live.get(stream) ?? 0) + 1);
+        this.heard(stream, tick);
       }
       // The streams of `both` run beside each other, so only within one is a step back a fault.
       this.highest.set(tick.symbol, Math.max(this.highest.get(tick.symbol) ?? 0, tick.seq));
@@ -187,5 +190,47 @@ export class Feed {
     const highest = this.highest.get(tick.symbol) ?? 0;
     if (tick.seq < highest) this.violations.push(`${what} ${tick.symbol} ${tick.seq} goes back behind ${highest}`);
     this.highest.set(tick.symbol, Math.max(highest, tick.seq));
+  }
+}
+
+/** What the prices were, by who got each of them; and what others say that they were, who got one for several. */
+export class Prices {
+  constructor() {
+    /** @type {Map<string, number>} */
+    this.known = new Map();
+    /** @type {any[]} */
+    this.claims = [];
+    /** The most updates that one claim stands for. */
+    this.most = 0;
+  }
+
+  /** A tick of a witness. */
+  get note() {
+    return (/** @type {unknown} */ _, /** @type {any} */ tick) => {
+      if ((tick.n ?? 1) === 1) this.known.set(`${tick.symbol} ${tick.seq}`, tick.price);
+    };
+  }
+
+  /** A tick of somebody who may get one for several. */
+  get claim() {
+    return (/** @type {unknown} */ _, /** @type {any} */ tick) => {
+      this.claims.push(tick);
+      this.most = Math.max(this.most, tick.n ?? 1);
+    };
+  }
+
+  /** Fails unless each claim is true, and returns how many of them stand for several and could be looked at. */
+  check() {
+    let several = 0;
+    for (const { symbol, seq, price, n = 1, high, low } of this.claims) {
+      const prices = Array.from({ length: n }, (_, back) => this.known.get(`${symbol} ${seq - back}`));
+      if (prices.includes(undefined)) continue;
+      const all = /** @type {number[]} */ (prices);
+      assert.equal(price, all[0], `the price of ${symbol} ${seq}`);
+      if (n === 1) assert.deepEqual([high, low], [undefined, undefined]);
+      else assert.deepEqual({ high, low }, { high: Math.max(...all), low: Math.min(...all) }, `${symbol} ${seq}, n ${n}`);
+      several += n > 1 ? 1 : 0;
+    }
+    return several;
   }
 }

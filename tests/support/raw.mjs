@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import http from 'node:http';
+import net from 'node:net';
 import { within } from './clients.mjs';
 
 const require = createRequire(import.meta.url);
@@ -11,6 +12,25 @@ const WebSocket = require('ws');
 
 /** Separates the packets of one polling payload (Engine.IO 4). */
 const SEPARATOR = '\x1e';
+
+/**
+ * Everything that a server says on a plain connection until it ends it.
+ *
+ * @param {string | number} port
+ * @param {(socket: net.Socket) => void} talk
+ * @returns {Promise<string>}
+ */
+export function said(port, talk) {
+  return within(new Promise((resolve) => {
+    const socket = net.connect(Number(port), '127.0.0.1', () => talk(socket));
+    let text = '';
+    socket.on('data', (bytes) => {
+      text += bytes.toString('latin1');
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(text));
+  }), 'the end of a connection');
+}
 
 /**
  * One HTTP request, without a client's own headers (no `accept-encoding`, no redirects).
@@ -45,7 +65,7 @@ export function fetchRaw(url, { method = 'GET', headers = {}, body, agent } = {}
 }
 
 /** What both transports have in common: a queue of what arrived, requests, and how it ended. */
-class RawClient {
+export class RawClient {
   /** @param {string} url */
   constructor(url) {
     /** Where its requests go. */
@@ -149,6 +169,49 @@ class RawClient {
   async event(event) {
     const packet = await this.take(`42[${JSON.stringify(event)},`);
     return JSON.parse(packet.slice(2))[1];
+  }
+
+  /**
+   * It, as the official clients look: what comes from now on as an event that is listened to, or as the answer to what
+   * was asked here, goes there. For [`Feed`].
+   */
+  socket() {
+    /** @type {Map<string, Set<(body: any) => void>>} */
+    const handlers = new Map();
+    /** @type {Map<number, (body: any) => void>} */
+    const acks = new Map();
+    this.waiting.add((packet) => {
+      const [, kind, id, json] = typeof packet === 'string' ? (/^4([23])(\d*)(\[.*)$/s.exec(packet) ?? []) : [];
+      if (!json) return false;
+      if (kind === '3') {
+        const ack = acks.get(Number(id));
+        acks.delete(Number(id));
+        ack?.(JSON.parse(json)[0]);
+        return ack !== undefined;
+      }
+      const [event, body] = JSON.parse(json);
+      const listening = handlers.get(event);
+      for (const handler of [...(listening ?? [])]) handler(body);
+      return listening !== undefined;
+    });
+    return {
+      on: (/** @type {string} */ event, /** @type {(body: any) => void} */ handler) => {
+        handlers.set(event, (handlers.get(event) ?? new Set()).add(handler));
+      },
+      once: (/** @type {string} */ event, /** @type {(body: any) => void} */ handler) => {
+        const first = (/** @type {any} */ body) => {
+          handlers.get(event)?.delete(first);
+          handler(body);
+        };
+        handlers.set(event, (handlers.get(event) ?? new Set()).add(first));
+      },
+      off: (/** @type {string} */ event, /** @type {(body: any) => void} */ handler) => handlers.get(event)?.delete(handler),
+      emit: (/** @type {string} */ event, /** @type {any} */ payload, /** @type {((body: any) => void) | undefined} */ ack) => {
+        const id = ack ? (this.ids += 1) : '';
+        if (ack) acks.set(Number(id), ack);
+        this.send(`42${id}${JSON.stringify([event, payload])}`);
+      },
+    };
   }
 
   /** Whether the connection still works. */

@@ -61,7 +61,7 @@ async fn who_was_given_up_may_begin_anew() {
     bench.flush("BTC");
     look_after(&mut bench, SLOW_TIMEOUT.as_secs()).await;
     assert!(bench.is_closed(1) && bench.subscribers().is_empty());
-    assert_eq!(bench.shard.cohorts.ids().count(), 0);
+    assert_eq!(bench.shard.cohorts.len(), 0);
     bench.take_on(1, None);
     assert!(bench.came(1).is_empty(), "what waited is gone");
     assert_eq!(in_short(&bench.subscribe(1, "BTC", None)["snapshot"]), "BTC101");

@@ -95,7 +95,6 @@ impl Feed {
     }
 
     /// How many clients have subscribed so far.
-    #[allow(dead_code, reason = "not every test waits for it")]
     pub fn subscribed(&self) -> usize {
         self.subscribed.load(Ordering::Relaxed)
     }

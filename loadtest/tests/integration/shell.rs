@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy knows only functions marked as tests, not what they call")]
 
-mod support;
-
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::support::{Deeds, Feed, plain};
 use serde_json::Value;
-use support::{Deeds, Feed, plain};
 
 fn tester() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tickcast-loadtest"));

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy knows only functions marked as tests, not what they call")]
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::support::{Deeds, Feed, Tick, plain};
 use clap::Parser;
-use support::{Deeds, Feed, Tick, plain};
 use tickcast_loadtest::args::Options;
 use tickcast_loadtest::check::Findings;
 use tickcast_loadtest::clock::wall_us;

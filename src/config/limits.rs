@@ -1,0 +1,107 @@
+use super::parse;
+
+/// How much everybody may.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Limits {
+    /// The largest message, frame or polling body that a client may send, in bytes, 1000 to 100000000. Read from the
+    /// `MAX_PAYLOAD` environment variable.
+    #[arg(long = "max-payload", env = "MAX_PAYLOAD", global = true, default_value = "1000000",
+          value_parser = parse::range(1_000, 100_000_000), value_name = "BYTES")]
+    pub max_payload_bytes: u64,
+
+    /// How long the binary attachments that a packet announces may take before its connection is ended, in ms, 100 to
+    /// 600000. Read from the `ATTACHMENTS_TIMEOUT` environment variable.
+    #[arg(long = "attachments-timeout", env = "ATTACHMENTS_TIMEOUT", global = true, default_value = "10000",
+          value_parser = parse::range(100, 600_000), value_name = "MS")]
+    pub attachments_timeout_ms: u64,
+
+    /// How many messages a client may send, per second, 0 (any number) to 1000000. What is more is answered with
+    /// `rate_limited`. Read from the `MAX_MESSAGES_PER_SECOND` environment variable.
+    #[arg(long, env = "MAX_MESSAGES_PER_SECOND", global = true, default_value = "100",
+          value_parser = parse::count(0, 1_000_000), value_name = "MESSAGES")]
+    pub max_messages_per_second: u32,
+
+    /// How many of them may come at once, after a silence, 1 to 1000000. Default: as many as in a second. Read from the
+    /// `MAX_MESSAGES_AT_ONCE` environment variable.
+    #[arg(long, env = "MAX_MESSAGES_AT_ONCE", global = true, value_parser = parse::count(1, 1_000_000),
+          value_name = "MESSAGES")]
+    pub max_messages_at_once: Option<u32>,
+
+    /// How many of its messages may say something to a room or a user, per second, 0 (any number) to 1000000. Read from the
+    /// `MAX_CHATS_PER_SECOND` environment variable.
+    #[arg(long, env = "MAX_CHATS_PER_SECOND", global = true, default_value = "10",
+          value_parser = parse::count(0, 1_000_000), value_name = "MESSAGES")]
+    pub max_chats_per_second: u32,
+
+    /// When a client is disconnected that goes on: once more than so many times the messages of a second were refused
+    /// within 5 s, 0 (never) to 1000. Read from the `ABUSE_FACTOR` environment variable.
+    #[arg(long, env = "ABUSE_FACTOR", global = true, default_value = "5", value_parser = parse::count(0, 1_000),
+          value_name = "TIMES")]
+    pub abuse_factor: u32,
+
+    /// How many symbols a client may have subscribed, 0 (any number) to 1000000; `*` is as many as it gives when it is
+    /// asked for. Read from the `MAX_SUBSCRIPTIONS` environment variable.
+    #[arg(long, env = "MAX_SUBSCRIPTIONS", global = true, default_value = "10000",
+          value_parser = parse::count(0, 1_000_000), value_name = "SYMBOLS")]
+    pub max_subscriptions: u32,
+
+    /// How many symbols one request may name, 1 to 1000. Read from the `MAX_SYMBOLS_PER_REQUEST` environment variable.
+    #[arg(long, env = "MAX_SYMBOLS_PER_REQUEST", global = true, default_value = "1000",
+          value_parser = parse::count(1, 1_000), value_name = "SYMBOLS")]
+    pub max_symbols_per_request: u32,
+
+    /// How many Socket.IO connections there may be, 0 (any number) to 10000000. Read from the `MAX_CONNECTIONS`
+    /// environment variable.
+    #[arg(long, env = "MAX_CONNECTIONS", global = true, default_value = "0",
+          value_parser = parse::count(0, 10_000_000), value_name = "CONNECTIONS")]
+    pub max_connections: u32,
+
+    /// How many of them from one address (IPv6: from one /64), 0 (any number) to 10000000. Behind a proxy it needs
+    /// `TRUSTED_PROXIES`. Read from the `MAX_CONNECTIONS_PER_IP` environment variable.
+    #[arg(long, env = "MAX_CONNECTIONS_PER_IP", global = true, default_value = "0",
+          value_parser = parse::count(0, 10_000_000), value_name = "CONNECTIONS")]
+    pub max_connections_per_ip: u32,
+
+    /// How many of them may begin per second, 0 (any number) to 1000000. Read from the `MAX_CONNECTS_PER_SECOND`
+    /// environment variable.
+    #[arg(long, env = "MAX_CONNECTS_PER_SECOND", global = true, default_value = "0",
+          value_parser = parse::count(0, 1_000_000), value_name = "CONNECTIONS")]
+    pub max_connects_per_second: u32,
+
+    /// How many TCP connections there may be, of whatever kind, 0 (any number) to 10000000. A client that polls has two
+    /// or more. Read from the `MAX_TCP_CONNECTIONS` environment variable.
+    #[arg(long, env = "MAX_TCP_CONNECTIONS", global = true, default_value = "0",
+          value_parser = parse::count(0, 10_000_000), value_name = "CONNECTIONS")]
+    pub max_tcp_connections: u32,
+
+    /// How many HTTP requests one address may send (IPv6: one /64), per second, 0 (any number) to 1000000; polls of
+    /// Socket.IO count, messages over a WebSocket do not. Read from the `MAX_HTTP_REQUESTS_PER_SECOND` environment
+    /// variable.
+    #[arg(long, env = "MAX_HTTP_REQUESTS_PER_SECOND", global = true, default_value = "0",
+          value_parser = parse::count(0, 1_000_000), value_name = "REQUESTS")]
+    pub max_http_requests_per_second: u32,
+
+    /// How long a connection may be in no namespace, at its beginning and later, in ms, 100 to 600000. Read from the
+    /// `CONNECT_TIMEOUT` environment variable.
+    #[arg(long = "connect-timeout", env = "CONNECT_TIMEOUT", global = true, default_value = "45000",
+          value_parser = parse::range(100, 600_000), value_name = "MS")]
+    pub connect_timeout_ms: u64,
+
+    /// How long the head of an HTTP request may take, in ms, 100 to 600000. Read from the `HTTP_HEADER_TIMEOUT`
+    /// environment variable.
+    #[arg(long = "http-header-timeout", env = "HTTP_HEADER_TIMEOUT", global = true, default_value = "10000",
+          value_parser = parse::range(100, 600_000), value_name = "MS")]
+    pub http_header_timeout_ms: u64,
+
+    /// How long the body of an HTTP request may take, in ms, 100 to 600000. Read from the `HTTP_BODY_TIMEOUT`
+    /// environment variable.
+    #[arg(long = "http-body-timeout", env = "HTTP_BODY_TIMEOUT", global = true, default_value = "30000",
+          value_parser = parse::range(100, 600_000), value_name = "MS")]
+    pub http_body_timeout_ms: u64,
+
+    /// How long an HTTP connection may wait for its next request, in ms, 100 to 3600000. Longer than the proxy in front
+    /// keeps its own. Read from the `HTTP_IDLE_TIMEOUT` environment variable.
+    #[arg(long = "http-idle-timeout", env = "HTTP_IDLE_TIMEOUT", global = true, default_value = "75000",
+          value_parser = parse::range(100, 3_600_000), value_name = "MS")]
+    pub http_idle_timeout_ms: u64,
+}

@@ -1,0 +1,68 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// Connections that are told at a time that there are too many. Those beyond are just closed.
+const AT_A_TIME: usize = 256;
+
+/// How long one may take to read that.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How much of its request is read, in bytes: what is left unread would make the kernel throw the answer away.
+const READ_BYTES: usize = 16 * 1024;
+
+const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+    Content-Length: 92\r\nRetry-After: 5\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n\
+    {\"code\":\"unavailable\",\"message\":\"every connection of this server is taken: try again later\"}";
+
+/// Answers connections for which there is no room, without reading what they want.
+#[derive(Clone, Debug)]
+pub(super) struct TurnedAway(Arc<Semaphore>);
+
+impl Default for TurnedAway {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_A_TIME)))
+    }
+}
+
+impl TurnedAway {
+    /// Tells one, under `tasks`.
+    pub(super) fn tell(&self, stream: TcpStream, tasks: &TaskTracker) {
+        let Ok(place) = self.0.clone().try_acquire_owned() else { return };
+        tasks.spawn(async move {
+            let _place = place;
+            tokio::time::timeout(PATIENCE, answer(stream)).await.ok();
+        });
+    }
+}
+
+/// Whatever fails, the peer has gone.
+async fn answer(mut stream: TcpStream) -> Option<()> {
+    stream.write_all(ANSWER).await.ok()?;
+    stream.shutdown().await.ok()?;
+    let mut left = READ_BYTES;
+    let mut bytes = [0; 1024];
+    while left > 0 {
+        match stream.read(&mut bytes).await.ok()? {
+            0 => return Some(()),
+            read => left = left.saturating_sub(read),
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(ANSWER).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+    }
+}
