@@ -82,11 +82,15 @@ bench: vendor loadtest/peers/node/node_modules/.all ## Measure against Node.js, 
 	  $(if $(ROWS),--rows $(ROWS)) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BASELINE),--baseline $(BASELINE))
 
 .PHONY: vendor
-vendor: $(addprefix $(VENDOR)/,$(LIBRARIES)) ## Fetch the client libraries that the server hosts
+vendor: $(addprefix $(VENDOR)/,$(LIBRARIES) lightweight-charts.js) ## Fetch the client libraries that the server hosts, and the dashboard's chart library
 
 $(VENDOR)/%: node_modules/.served
 	@mkdir -p $(VENDOR)
 	cp node_modules/socket.io-client/dist/$* $@
+
+$(VENDOR)/lightweight-charts.js: node_modules/.served
+	@mkdir -p $(VENDOR)
+	cp node_modules/lightweight-charts/dist/lightweight-charts.standalone.production.mjs $@
 
 # What the server hosts alone, and that with the tools of the tests. The second has the first in it.
 node_modules/.served: package-lock.json
