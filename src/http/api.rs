@@ -21,7 +21,7 @@ use super::error::{self, ApiError, documented};
 use super::guard::guarded;
 use super::pace::Pace;
 use super::prices::{self, BadBody, BadRequest, Desk};
-use super::{Parts, State, messages, overview};
+use super::{For, Parts, State, messages, overview};
 use crate::auth::{Caller, Scope};
 use crate::config::Config;
 use crate::wire::ErrorCode;
@@ -50,7 +50,7 @@ struct Described;
 ///
 /// A group for each scope. What is in `routes!` is served and described at once, so the document cannot name what is not
 /// there; a handler has what it takes and answers in its `#[utoipa::path]`.
-pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts) -> Router {
+pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: For) -> Router {
     let Parts { publisher, disconnect, desk, .. } = parts;
     let pace = Arc::new(Pace::new(config.publishing.publish_rate));
     let read = OpenApiRouter::new()
@@ -61,14 +61,23 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts) -> Route
         .routes(routes!(prices::price))
         .with_state(state.clone());
     let publish = OpenApiRouter::new().routes(routes!(prices::publish)).with_state(Desk { publisher, pace });
+    let drained = OpenApiRouter::new().routes(routes!(drain)).with_state(state.clone());
     let admin = OpenApiRouter::new()
         .routes(routes!(end_user))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(disconnect);
+        .with_state(disconnect)
+        .merge(drained);
 
-    let mut groups: Vec<(Option<Scope>, OpenApiRouter)> = vec![(None, read)];
-    if config.publishing.role.has_changes() {
-        groups.extend([(Some(Scope::Publish), publish), (Some(Scope::Admin), admin)]);
+    let role = config.publishing.role;
+    let mut groups: Vec<(Option<Scope>, OpenApiRouter)> = Vec::new();
+    if whom != For::Admin {
+        groups.push((None, read));
+        if role.has_changes() {
+            groups.push((Some(Scope::Publish), publish));
+        }
+    }
+    if whom != For::Public && role.has_changes() {
+        groups.push((Some(Scope::Admin), admin));
     }
     let mut document = Described::openapi();
     let mut api = Router::new();
@@ -77,11 +86,10 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts) -> Route
         document.merge(described);
         api = api.merge(guarded(routes, state.auth.clone(), scope));
     }
-    if config.publishing.role.has_changes() {
+    if whom != For::Admin && role.has_changes() {
         api = api.merge(messages::router(&state.auth, desk));
     }
     let document = complete(document, &config.base_path);
-    let role = config.publishing.role;
     let api = api
         .route("/api/openapi.json", get(async move || Json(document.clone())))
         .method_not_allowed_fallback(async move |method: Method| {
@@ -173,6 +181,30 @@ async fn end_user(
     let disconnected = disconnect(user_id.clone()).await;
     tracing::info!(caller, user = user_id, disconnected, "user disconnected");
     Ok(Json(Ended { ok: true, disconnected }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Draining {
+    /// Always true.
+    ok: bool,
+    /// Its id: behind a proxy it may be any.
+    id: String,
+    /// How many clients are connected, which are closed now, one after the other.
+    connections: i64,
+}
+
+/// Ends this replica as SIGTERM does: it lets nobody new in, gives its leases back, closes its clients' transports, each in
+/// its slot, and exits.
+#[utoipa::path(post, path = "/api/drain", tag = "server",
+    responses((status = 202, description = "It drains", body = Draining), Refusals))]
+async fn drain(
+    Extract(state): Extract<Arc<State>>,
+    Extension(Caller(caller)): Extension<Caller>,
+) -> (StatusCode, Json<Draining>) {
+    tracing::info!(caller, "asked to drain");
+    state.asked_to_drain.cancel();
+    let connections = state.metrics.connections_active.get();
+    (StatusCode::ACCEPTED, Json(Draining { ok: true, id: state.id.clone(), connections }))
 }
 
 /// A body that cannot be taken: too large, not JSON by its header, or of another form.

@@ -10,6 +10,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::frame::close_frame;
 use super::outgoing::{Injected, Opening, Outgoing, Progress, Refused};
 
 /// An accepted socket, and what is on its way out of it. The engine's half owns it; a [`Lane`] is the other half.
@@ -126,6 +127,16 @@ impl Lane {
     pub fn send(&self, frame: Bytes) -> Result<bool, Refused> {
         let pipe = self.pipe.upgrade().ok_or(Refused::Gone)?;
         pipe.lock().send(self.turn, frame, pipe.buffer_bytes, |bytes| pipe.stream.try_write(bytes))
+    }
+
+    /// Ends the WebSocket in order: a close frame with this status goes out behind all that waits, and nothing after it. True
+    /// if it waits: then somebody has to wait for [`Lane::cleared`].
+    ///
+    /// # Errors
+    /// There is nobody who could take it.
+    pub fn part(&self, status: u16) -> Result<bool, Refused> {
+        let pipe = self.pipe.upgrade().ok_or(Refused::Gone)?;
+        pipe.lock().part(self.turn, close_frame(status), |bytes| pipe.stream.try_write(bytes))
     }
 
     /// Sends what waits as soon as it can be sent. Ends when nothing waits any more and there is room for frames, or

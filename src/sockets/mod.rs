@@ -1,6 +1,7 @@
 mod absent;
 mod across;
 mod client;
+mod drain;
 mod event;
 mod expiry;
 mod gate;
@@ -207,6 +208,7 @@ impl Edge {
             .build_svc();
         let upgrades = Upgrades::default();
         let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
+        metrics.queues.watch("errands", &sender);
         let absent = Arc::new(Absent::new(settings.connect_timeout));
         let shared = Arc::new(Shared {
             fanout,
@@ -247,8 +249,9 @@ impl Edge {
                 let io = io.clone();
                 move |request, next| note_poll(io.clone(), request, next)
             }))
-            .layer(middleware::from_fn(move |request, next| {
-                note_handshake(gate.clone(), upgrades.clone(), request, next)
+            .layer(middleware::from_fn({
+                let io = io.clone();
+                move |request, next| note_handshake(io.clone(), gate.clone(), upgrades.clone(), request, next)
             }));
         let inside = TowerToHyperService::new(router.clone());
         let (channels, asks) = (settings.channels.clone(), inbox.asks.clone());

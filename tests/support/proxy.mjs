@@ -50,6 +50,7 @@ export class Proxy {
       PROXY_LISTEN: `127.0.0.1:${port}`,
       PROXY_BALANCE: balance,
       PROXY_SERVERS: servers.join(' '),
+      PROXY_BASE_PATH: '',
       PROXY_SOCKET_PATH: '/socket.io',
       PROXY_MAX_PAYLOAD: 1_000_000,
       PROXY_OPEN_FILES: OPEN_FILES,
