@@ -4,6 +4,7 @@ import { readConfig, readQuery } from './config.js';
 import { createFeed } from './feed.js';
 import { startPainting, Store } from './store.js';
 import { connectionView } from './views/connection.js';
+import { drawerView } from './views/drawer.js';
 import { looksView } from './views/looks.js';
 import { keptToken, signInView } from './views/signin.js';
 import { tableView } from './views/table.js';
@@ -25,7 +26,8 @@ const store = new Store();
 looksView(choices);
 const table = tableView(store, choices);
 toolbarView(choices, table);
-startPainting(store, [table, connectionView(store)]);
+const drawer = drawerView(store);
+startPainting(store, [table, connectionView(store), drawer]);
 setInterval(() => store.clockTick(), CLOCK_MS);
 
 const client = await loading;
@@ -73,4 +75,14 @@ function connect(io) {
   feed.on('drain', (drain) => store.drain(drain));
   feed.on('problem', (problem) => console.warn(`${problem.event}: ${problem.code} ${problem.message}`));
   signInView(feed);
+  drawer.ready(async () => {
+    const [{ detailView }, library] = await Promise.all([
+      import('./views/detail/index.js'),
+      import(new URL('lightweight-charts.js', socketUrl).href).catch((error) => {
+        console.error(error);
+        return null;
+      }),
+    ]);
+    return detailView({ library, store, feed, choices, api: new URL('api/', document.baseURI) });
+  });
 }
