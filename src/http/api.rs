@@ -21,7 +21,7 @@ use super::error::{self, ApiError, documented};
 use super::guard::guarded;
 use super::pace::Pace;
 use super::prices::{self, BadBody, BadRequest, Desk};
-use super::{For, Parts, State, messages, overview};
+use super::{For, Parts, State, messages, operations, overview};
 use crate::auth::{Caller, Scope};
 use crate::config::Config;
 use crate::wire::ErrorCode;
@@ -62,6 +62,7 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
         .with_state(state.clone());
     let publish = OpenApiRouter::new().routes(routes!(prices::publish)).with_state(Desk { publisher, pace });
     let drained = OpenApiRouter::new().routes(routes!(drain)).with_state(state.clone());
+    let operations = OpenApiRouter::new().routes(routes!(operations::operations)).with_state(state.clone());
     let admin = OpenApiRouter::new()
         .routes(routes!(end_user))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -79,6 +80,8 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
     if whom != For::Public && role.has_changes() {
         groups.push((Some(Scope::Admin), admin));
     }
+    // On every listener: the page that shows it is on the public one.
+    groups.push((Some(Scope::Admin), operations));
     let mut document = Described::openapi();
     let mut api = Router::new();
     for (scope, group) in groups {

@@ -4,6 +4,7 @@ mod error;
 mod guard;
 mod limited;
 mod messages;
+mod operations;
 mod overview;
 mod pace;
 mod prices;
