@@ -77,7 +77,7 @@ async function call(path, body) {
   const options = { headers, signal: AbortSignal.timeout(PATIENCE_MS), ...(body && { method: 'POST', body: JSON.stringify(body) }) };
   const response = await fetch(new URL(path, api), options);
   const answer = await response.json().catch(() => null);
-  return { status: response.status, answer, problem: answer?.error?.message ?? answer?.message ?? `HTTP ${response.status}` };
+  return { status: response.status, answer, problem: answer?.detail ?? `HTTP ${response.status}` };
 }
 
 /** @param {[string, number][]} pairs @param {HTMLElement} list */

@@ -30,7 +30,7 @@ socket.on('connect_error', ({ message }) => console.error(message));
   {
     name: 'Python',
     file: 'feed.py',
-    needs: 'pip install "python-socketio[asyncio_client]", then python feed.py',
+    needs: 'pip install "python-socketio[asyncio_client]", then python3 feed.py',
     code: ({ origin, path, tickEvent }) => `import asyncio
 import socketio
 
@@ -78,25 +78,19 @@ done
   {
     name: 'Rust',
     file: 'src/main.rs',
-    needs: 'cargo add rust_socketio serde_json, then cargo run',
-    code: ({ origin, path, tickEvent }) => `use rust_socketio::{ClientBuilder, Payload, RawClient};
-use serde_json::json;
+    needs: 'Socket.IO by hand, over a WebSocket: cargo add tungstenite --features native-tls, then cargo run',
+    code: ({ origin, path }) => `use tungstenite::{Message, connect};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let _client = ClientBuilder::new(${quoted(`${origin}${path}`)})
-        .on("open", |_, socket: RawClient| {
-            socket.emit("subscribe", json!("*")).expect("the subscription is sent");
-        })
-        .on(${quoted(tickEvent)}, |payload: Payload, _| {
-            if let Payload::Text(ticks) = payload {
-                for tick in ticks {
-                    println!("{} {}", tick["symbol"], tick["price"]);
-                }
-            }
-        })
-        .connect()?;
+    let (mut socket, _) = connect(${quoted(`${origin.replace(/^http/, 'ws')}${path}?EIO=4&transport=websocket`)})?;
     loop {
-        std::thread::park();
+        let Message::Text(packet) = socket.read()? else { continue };
+        match packet.as_str() {
+            "2" => socket.send("3".into())?, // the heartbeat: a pong for each ping
+            open if open.starts_with('0') => socket.send("40".into())?, // join the default namespace
+            joined if joined.starts_with("40") => socket.send(r#"42["subscribe","*"]"#.into())?,
+            tick => println!("{tick}"),
+        }
     }
 }
 `,

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 if python3 -m venv .python && .python/bin/python -m pip install --quiet --disable-pip-version-check \
-  python-socketio==5.18.1 redis==8.1.0; then
+  python-socketio==5.18.1 redis==8.1.0 aiohttp==3.14.5; then
   exit 0
 fi
 rm -rf .python

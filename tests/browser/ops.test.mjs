@@ -59,7 +59,7 @@ test('a server with keys asks for one, and takes an admin\'s', TEST, async (t) =
   assert.equal(await page.locator('#board').isHidden(), true);
   await page.fill('#key', 'a wrong one');
   await page.getByRole('button', { name: 'Open' }).click();
-  await page.getByText('X-API-Key is not valid').waitFor();
+  await page.locator('#notice', { hasText: 'X-API-Key is not valid' }).waitFor();
   await page.fill('#key', 'the key of an operator, long enough');
   await page.getByRole('button', { name: 'Open' }).click();
   await page.locator('#replicas tbody tr').waitFor();
@@ -72,7 +72,7 @@ test('disconnects a user', TEST, async (t) => {
   const gone = new Promise((resolve) => client.on('disconnect', resolve));
   await page.fill('#user', 'zoe');
   await page.getByRole('button', { name: 'Disconnect' }).click();
-  await page.getByText('1 connection of zoe ended').waitFor();
+  await page.locator('#acted', { hasText: '1 connection of zoe ended' }).waitFor();
   assert.equal(await gone, 'io server disconnect');
 });
 
@@ -81,10 +81,10 @@ test('drains the replica that is named, and no other', TEST, async (t) => {
   await page.locator('#replicas tbody tr').waitFor();
   await page.fill('#drain-id', 'app8');
   await page.getByRole('button', { name: 'Drain' }).click();
-  await page.getByText('nothing was drained').waitFor();
+  await page.locator('#acted', { hasText: 'nothing was drained' }).waitFor();
   await page.fill('#drain-id', 'app7');
   await page.getByRole('button', { name: 'Drain' }).click();
-  await page.getByText('app7 drains').waitFor();
+  await page.locator('#acted', { hasText: 'app7 drains' }).waitFor();
   assert.equal((await server.exited).code, 0);
   await page.getByText('The server does not answer').waitFor();
 });
