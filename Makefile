@@ -75,11 +75,12 @@ artillery: loadtest/node_modules/.all ## The same with Artillery, for a hundred 
 	cd loadtest && TARGET=$(TARGET) npm test --silent
 
 .PHONY: bench
-bench: vendor loadtest/peers/node/node_modules/.all ## Measure against Node.js, plain rooms and the floor: half an hour (BENCH=quick: minutes)
+bench: vendor node_modules/.all loadtest/peers/node/node_modules/.all ## Measure against Node.js, plain rooms and the floor: half an hour (BENCH=quick: minutes)
 	cargo build --release
 	cargo build --release -p tickcast-loadtest -p tickcast-peer-floor -p tickcast-peer-rooms
 	node bench/run.mjs --json bench.json --markdown bench.md $(if $(BENCH),--$(BENCH)) \
 	  $(if $(ROWS),--rows $(ROWS)) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BASELINE),--baseline $(BASELINE))
+	$(if $(ROWS),,tests/setup.sh chromium && node bench/page.mjs --markdown bench.md)
 
 .PHONY: vendor
 vendor: $(addprefix $(VENDOR)/,$(LIBRARIES) lightweight-charts.js) ## Fetch the client libraries that the server hosts, and the dashboard's chart library

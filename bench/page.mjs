@@ -13,7 +13,7 @@ const WARM_MS = 8_000;
 const TRACE_MS = 12_000;
 const BUDGET_MS = 16;
 const COLD_LOADS = 5;
-const CATEGORIES = ['devtools.timeline', 'devtools.timeline.frame', 'disabled-by-default-devtools.timeline'];
+const CATEGORIES = ['devtools.timeline', 'disabled-by-default-devtools.timeline'];
 
 process.env.TICKCAST_BIN ??= fileURLToPath(new URL('../target/release/tickcast', import.meta.url));
 const { startServer } = await import('../tests/support/server.mjs');
@@ -25,17 +25,17 @@ const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor
 const round = (/** @type {number} */ ms) => Math.round(ms * 10) / 10;
 
 /**
- * The work of the page's main thread in each frame, ms: all of its tasks from the beginning of one frame to that of the
- * next, whatever they were for: messages, script, style, layout, paint, collection. Processor time where the trace has it, so
+ * The work of the page's main thread in each frame, ms: all of its tasks from one frame's commit to that of the next,
+ * whatever they were for: messages, script, style, layout, paint, collection. Processor time where the trace has it, so
  * that what else the machine does is not counted.
  *
  * @param {any[]} events of a trace
  */
 export function workPerFrame(events) {
-  const frames = events.filter(({ name }) => name === 'BeginMainThreadFrame');
-  const main = frames[0];
+  const commits = events.filter(({ name }) => name === 'Commit');
+  const main = commits[0];
   const own = (/** @type {any} */ event) => event.pid === main?.pid && event.tid === main?.tid;
-  const begins = frames.filter(own).map(({ ts }) => ts).sort((a, b) => a - b);
+  const begins = commits.filter(own).map(({ ts }) => ts).sort((a, b) => a - b);
   const tasks = events.filter((event) => own(event) && event.ph === 'X' && event.name === 'RunTask');
   const work = new Array(Math.max(0, begins.length - 1)).fill(0);
   tasks.sort((a, b) => a.ts - b.ts);

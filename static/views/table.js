@@ -19,8 +19,9 @@ import { RowView } from './row.js';
 const OVERSCAN = 6;
 /** Prices change the order at most so often: what jumps more often cannot be read. */
 const ARRANGE_EVERY_MS = 1_000;
-/** So many charts are painted in one frame; the others have the next ones. */
-const CHARTS_PER_FRAME = 12;
+/** So many rows and charts are painted in one frame; the others have the next ones, what changed meanwhile merged. */
+const ROWS_PER_FRAME = 20;
+const CHARTS_PER_FRAME = 5;
 
 /** What stands where the rows will be. @type {Record<string, string>} */
 const EMPTY = { live: 'Connected. No symbol has a price yet.', failed: 'No prices.' };
@@ -47,6 +48,8 @@ export function tableView(store, choices) {
   const spare = [];
   /** @type {WeakMap<Element, RowView>} */
   const byCanvas = new WeakMap();
+  /** What changed in them and is not painted yet. @type {Map<RowView, number>} */
+  const behind = new Map();
   /** Those whose chart is behind. @type {Set<RowView>} */
   const charts = new Set();
   let search = '';
@@ -120,6 +123,7 @@ export function tableView(store, choices) {
       view.element.remove();
       views.delete(row);
       charts.delete(view);
+      behind.delete(view);
       spare.push(view);
     }
     /** @type {HTMLTableRowElement | null} */
@@ -149,6 +153,17 @@ export function tableView(store, choices) {
     if (!body.contains(document.activeElement)) return undefined;
     const symbol = /** @type {HTMLElement | null} */ (document.activeElement?.closest('tr'))?.dataset.symbol;
     return symbol === undefined ? undefined : store.rows.get(symbol);
+  }
+
+  function catchUp() {
+    let left = ROWS_PER_FRAME;
+    for (const [view, mask] of behind) {
+      if (left === 0) return renew({});
+      left -= 1;
+      behind.delete(view);
+      view.paint(mask, store);
+      if (mask & ROW.CHART) charts.add(view);
+    }
   }
 
   function draw() {
@@ -299,11 +314,10 @@ export function tableView(store, choices) {
       if (due.order || (late && isLive(arrangement()) && !held.pointer && !held.focus)) order();
       for (const [row, view] of views) {
         const mask = rows.get(row);
-        if (mask === undefined) continue;
-        view.paint(mask, store);
-        if (mask & ROW.CHART) charts.add(view);
+        if (mask !== undefined) behind.set(view, (behind.get(view) ?? 0) | mask);
       }
       if (due.rows) place();
+      catchUp();
       draw();
       if (panels) {
         paintHeadings();
