@@ -84,7 +84,9 @@ export function tableView(store, choices) {
     for (const { target, contentRect } of entries) {
       const view = byCanvas.get(target);
       view?.sparkline.resize(contentRect.width, contentRect.height);
-      if (view) charts.add(view);
+      if (!view) continue;
+      view.drawnAt = -Infinity;
+      charts.add(view);
     }
     renew({});
   });

@@ -73,7 +73,6 @@ test('an hour of ticks leaves the heap as it was', TEST, async (t) => {
         requestAnimationFrame(resolve);
       }), 50_000);
     }
-    await page.waitForFunction((ts) => [...document.querySelectorAll('#prices tbody tr')].length > 0 && ts, to);
   };
   await play(0, WARM);
   await page.locator('tr[data-symbol="X1"]').waitFor();
