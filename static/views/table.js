@@ -204,7 +204,11 @@ export function tableView(store, choices) {
     const step = steps.get(event.key);
     if (step !== undefined && event.altKey && Number.isFinite(step)) {
       const moved = moveBy(shown, current, step);
-      if (moved) choices.set({ sort: 'own', order: moved });
+      if (moved) {
+        choices.set({ sort: 'own', order: moved });
+        // At once: the next press may come before the next frame.
+        order();
+      }
     } else if (step !== undefined) {
       focusBy(step);
     } else if (event.key === 'w' && !event.ctrlKey && !event.metaKey) {

@@ -86,8 +86,10 @@ test('the pointer and the focus hold the order', TEST, async (t) => {
   const shown = await prices(page);
   await page.waitForFunction((was) => {
     const rows = [...document.querySelectorAll('#prices tbody tr')];
-    globalThis.seconds ??= performance.now();
-    return performance.now() - globalThis.seconds > 2_500 && rows.every((row) => row.querySelector('.price').innerText !== was[row.dataset.symbol]);
+    globalThis.begun ??= performance.now();
+    globalThis.moved ??= new Set();
+    for (const { dataset, children } of rows) if (children[2].innerText !== was[dataset.symbol]) globalThis.moved.add(dataset.symbol);
+    return performance.now() - globalThis.begun > 2_500 && rows.every((row) => globalThis.moved.has(row.dataset.symbol));
   }, shown);
   assert.deepEqual(await seen(page), held);
   await page.mouse.move(5, 5);
