@@ -19,8 +19,9 @@ use crate::market::{Keep, Market};
 use crate::messages::{self, backend};
 use crate::metrics::Metrics;
 use crate::net::{self, Listener};
+use crate::publish::{self, Publisher};
 use crate::sockets::{self, Edge, Gate};
-use crate::sources::{self, Simulator};
+use crate::sources::{self, Input, Simulator};
 
 /// The most ticks of history a symbol may hold, however long `HISTORY_SECONDS` is.
 const HISTORY_TICKS: usize = 10_000;
@@ -107,7 +108,16 @@ impl App {
 
         // Parts, in the order of a tick's way.
         let keep = Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS };
-        let market = Arc::new(Market::new(config.symbols.0.clone(), keep, metrics.clone()));
+        let symbols = config.symbols.0.iter().chain(&config.publishing.published_symbols.0).cloned();
+        let market = Arc::new(Market::new(symbols, keep, metrics.clone()));
+        let publisher = Arc::new(Publisher::new(
+            publish_settings(&config),
+            bus.clone(),
+            market.clone(),
+            clock.clone(),
+            metrics.clone(),
+        ));
+        let input = Input::new(publisher.clone(), metrics.clone());
         let simulator = Simulator::new(
             config.symbols.0.clone(),
             interval,
@@ -137,18 +147,14 @@ impl App {
             bus: bus.clone(),
             metrics: metrics.clone(),
             auth: auth.clone(),
-            silent_after: SILENT_AFTER.max(interval * SILENT_INTERVALS),
+            silent_after: (!config.symbols.0.is_empty()).then(|| SILENT_AFTER.max(interval * SILENT_INTERVALS)),
+            role: config.publishing.role,
+            simulated: config.symbols.0.iter().cloned().collect(),
             draining: false.into(),
         });
-        let disconnect: http::Disconnect = Arc::new({
-            let people = edge.people();
-            move |user| {
-                let people = people.clone();
-                Box::pin(async move { people.disconnect(&user).await })
-            }
-        });
         let desk = http::Desk { messages, server_id: config.app_id.clone(), clock: clock.clone() };
-        let router = http::router(&config, state.clone(), limits.clone(), disconnect, desk, edge.router());
+        let parts = http::Parts { publisher, limits: limits.clone(), desk };
+        let router = http::router(&config, state.clone(), parts, edge.router());
 
         // Tasks. One that ends before its token is cancelled begins the shutdown.
         let accepting = net::Ends::default();
@@ -162,7 +168,12 @@ impl App {
             let done = led.clone().drop_guard();
             async move {
                 let _done = done;
-                let ended = sources::supervise(simulator, &bus, &metrics, &leading).await;
+                let simulated = sources::supervise(simulator, &bus, &metrics, &leading);
+                // What other services publish comes by Redis alone.
+                let taken = async {
+                    if bus.is_shared() { sources::supervise(input, &bus, &metrics, &leading).await } else { Ok(()) }
+                };
+                let ended = tokio::try_join!(simulated, taken).map(drop);
                 ("source", ended.map_err(anyhow::Error::from))
             }
         });
@@ -280,6 +291,13 @@ fn bus_settings(config: &Config, redis: Option<RedisSettings>) -> bus::Settings 
         lease_ttl: Duration::from_millis(config.lease_ttl_ms),
         history: Duration::from_secs(config.history_seconds),
         node_id: config.app_id.clone(),
+    }
+}
+
+fn publish_settings(config: &Config) -> publish::Settings {
+    publish::Settings {
+        simulated: config.symbols.0.iter().cloned().collect(),
+        allow_new: config.publishing.allow_new_symbols,
     }
 }
 

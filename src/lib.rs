@@ -43,6 +43,9 @@ pub mod market;
 /// The contract with clients: event names, payloads, answers, error codes.
 pub mod wire;
 
+/// What back ends publish: checked, and handed to the bus.
+pub mod publish;
+
 /// Who may do what: tokens, guests, keys, and whose address a request has.
 pub mod auth;
 

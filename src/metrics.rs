@@ -86,6 +86,12 @@ pub struct Metrics {
     pub bus_gaps: Counter,
     /// Entries of the log that could not be read.
     pub bus_garbage: Counter,
+    /// Updates that were published through the API, by what became of them: `accepted`, or the code of an error.
+    pub published: LabelledGauge,
+    /// The same of those that came by the input stream.
+    pub input: LabelledGauge,
+    /// Times that the input stream was found trimmed beyond what was read.
+    pub input_gaps: Counter,
     /// Commands to Redis that failed.
     pub redis_errors: Counter,
     /// Ticks that were sent to clients; a tick in a `ticks` array counts once for each client.

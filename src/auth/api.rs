@@ -127,8 +127,8 @@ impl ApiKeys {
         }
     }
 
-    /// Who this is, if he may do this.
-    pub(super) fn admit(&self, client: Client, headers: &HeaderMap, scope: Scope) -> Result<Caller, Refused> {
+    /// Who this is, if he may do this; without a scope any key will do.
+    pub(super) fn admit(&self, client: Client, headers: &HeaderMap, scope: Option<Scope>) -> Result<Caller, Refused> {
         if self.has_keys() {
             let shown = headers.get(HEADER).ok_or(Refused::Missing)?;
             return self.find(&hash(shown.as_bytes()), scope);
@@ -147,7 +147,7 @@ impl ApiKeys {
     }
 
     /// Compares with every key, so that the time says nothing about any.
-    fn find(&self, shown: &Hash, scope: Scope) -> Result<Caller, Refused> {
+    fn find(&self, shown: &Hash, scope: Option<Scope>) -> Result<Caller, Refused> {
         let is_single = self.single.as_ref().map_or(Choice::from(0), |hash| hash.ct_eq(shown));
         let named = self.named.as_ref().map(Watched::get).unwrap_or_else(|| Arc::new(Vec::new()));
         let mut found = None;
@@ -158,7 +158,7 @@ impl ApiKeys {
         }
         match (bool::from(is_single), found) {
             (true, _) => Ok(Caller("API_KEY".into())),
-            (false, Some(key)) if key.scopes.contains(&scope) => Ok(Caller(key.name.clone())),
+            (false, Some(key)) if scope.is_none_or(|scope| key.scopes.contains(&scope)) => Ok(Caller(key.name.clone())),
             (false, Some(key)) => Err(Refused::OutOfScope(key.name.clone())),
             (false, None) => Err(Refused::Wrong),
         }
@@ -249,7 +249,10 @@ mod tests {
         std::fs::write(&path, format!(r#"[{{"name":"feed","sha256":"{hex}","scopes":["publish"]}}]"#)).unwrap();
         let named = Watched::open(&path, read).unwrap();
         let keys = ApiKeys { single: Some(hash(b"one")), named: Some(named), open: true };
-        let admit = |lines: &[(&'static str, &str)], scope| keys.admit(at("127.0.0.1", true), &headers(lines), scope);
+        let admit =
+            |lines: &[(&'static str, &str)], scope| keys.admit(at("127.0.0.1", true), &headers(lines), Some(scope));
+        let any = |key: &str| keys.admit(at("127.0.0.1", true), &headers(&[("x-api-key", key)]), None);
+        assert_eq!((any("other"), any("no")), (Ok(Caller("feed".into())), Err(Refused::Wrong)));
         assert_eq!(admit(&[], Scope::Admin), Err(Refused::Missing), "though it is this machine, and open");
         assert_eq!(admit(&[("x-api-key", "no")], Scope::Admin), Err(Refused::Wrong));
         assert_eq!(admit(&[("x-api-key", "")], Scope::Admin), Err(Refused::Wrong));
@@ -262,8 +265,9 @@ mod tests {
 
     #[test]
     fn without_keys_this_machine_may() {
-        let of =
-            |client, lines: &[(&'static str, &str)], open| keyless(open).admit(client, &headers(lines), Scope::Admin);
+        let of = |client, lines: &[(&'static str, &str)], open| {
+            keyless(open).admit(client, &headers(lines), Some(Scope::Admin))
+        };
         assert!(of(at("127.0.0.1", true), &[], !OPEN).is_ok());
         assert_eq!(of(at("192.0.2.1", false), &[], !OPEN), Err(Refused::Remote));
         assert_eq!(of(at("127.0.0.1", false), &[], !OPEN), Err(Refused::Remote));

@@ -109,12 +109,12 @@ impl Auth {
         self.tokens.as_ref().map_or(Duration::ZERO, Tokens::leeway)
     }
 
-    /// Who sends a request that changes something, if he may.
+    /// Who sends a request to `/api`, if he may do what needs this scope; one that needs none may be sent with any key.
     ///
     /// # Errors
     /// He may not, and why.
-    pub fn admit(&self, peer: IpAddr, headers: &HeaderMap, scope: Scope) -> Result<Caller, Refused> {
-        self.api.admit(self.client(peer, headers), headers, scope)
+    pub fn admit(&self, peer: IpAddr, headers: &HeaderMap, scope: impl Into<Option<Scope>>) -> Result<Caller, Refused> {
+        self.api.admit(self.client(peer, headers), headers, scope.into())
     }
 
     /// Where a request comes from, as far as it can be known.

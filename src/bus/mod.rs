@@ -1,5 +1,8 @@
+mod answers;
 mod local;
+mod offer;
 mod redis;
+mod term;
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -14,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::price::{BusEvent, Epoch, Feed, FeedState, Price, Symbol, Update};
+use crate::price::{BusEvent, Epoch, Feed, FeedState, Symbol};
 use local::LocalBus;
-use redis::{Connections, Follower, Lease, Presence, RedisLog, VersionError, check_version};
+pub use offer::{Answered, MAX_OFFER_UPDATES, MAX_SYMBOLS, Offer, OfferError, OfferKey, Offered, Verdict};
+use redis::{Connections, Follower, Presence, RedisLog, VersionError, check_version};
 pub use redis::{Listing, RedisSettings};
+use term::Holder;
+pub use term::{Input, InputEntry, InputError, Term};
 
 /// Events that may wait between the bus and its reader. A full channel slows the source down; nothing is dropped.
 const EVENTS_IN_FLIGHT: usize = 1024;
@@ -67,6 +73,8 @@ struct Shared {
     nodes: Mutex<Vec<serde_json::Value>>,
     /// Latest prices that other services have not been told yet.
     prices: Mutex<HashMap<Symbol, String>>,
+    /// The same, with their `seq`, of symbols that other replicas may publish too.
+    offered: Mutex<HashMap<Symbol, (u64, String)>>,
 }
 
 /// The log as its one reader in this process sees it.
@@ -178,6 +186,37 @@ impl Bus {
         Some(Term { bus: self, source, holder })
     }
 
+    /// Appends what a publisher without a term offers: updates of symbols that no source owns. Any replica may.
+    ///
+    /// # Errors
+    /// [`OfferError`] says why nothing was answered.
+    pub async fn offer(&self, offer: &Offer) -> Result<Answered, OfferError> {
+        match &self.log {
+            Log::Local(bus) => bus.offer(offer).await,
+            Log::Redis(log) => {
+                let answered = log.offer(offer).await?;
+                self.note_offered(offer, &answered);
+                Ok(answered)
+            }
+        }
+    }
+
+    /// Notes what other services have to be told of an offer.
+    fn note_offered(&self, offer: &Offer, answered: &Answered) {
+        if answered.again {
+            return;
+        }
+        let mut prices = lock(&self.shared.offered);
+        for (update, verdict) in offer.updates.iter().zip(&answered.verdicts) {
+            if let (Ok(Offered { update, .. }), Verdict::Accepted(seq)) = (update, verdict) {
+                // Offers that pass at once may be noted in another order.
+                if prices.get(&update.symbol).is_none_or(|(known, _)| known < seq) {
+                    prices.insert(update.symbol.clone(), (*seq, redis::price_json(update, *seq)));
+                }
+            }
+        }
+    }
+
     fn set_role(&self, source: &'static str, role: &'static str) {
         lock(&self.shared.roles).insert(source, role);
     }
@@ -230,65 +269,6 @@ impl Bus {
     }
 }
 
-/// The right to publish for a source, until it is lost or given back.
-#[derive(Debug)]
-pub struct Term<'a> {
-    bus: &'a Bus,
-    source: &'static str,
-    holder: Holder<'a>,
-}
-
-#[derive(Debug)]
-enum Holder<'a> {
-    Local(&'a LocalBus),
-    Redis(Lease),
-}
-
-impl Term<'_> {
-    /// Appends updates in order and returns the `seq` that each was given. Waits while the log is full or out of
-    /// reach.
-    ///
-    /// # Errors
-    /// [`PublishError`] says why not; then what is not appended yet never will be.
-    pub async fn publish(&self, updates: Vec<Update>) -> Result<Vec<u64>, PublishError> {
-        match &self.holder {
-            Holder::Local(bus) => bus.publish(updates).await,
-            Holder::Redis(lease) => {
-                let seqs = lease.append(&updates).await?;
-                let mut prices = lock(&self.bus.shared.prices);
-                for (update, seq) in updates.iter().zip(&seqs) {
-                    prices.insert(update.symbol.clone(), redis::price_json(update, *seq));
-                }
-                Ok(seqs)
-            }
-        }
-    }
-
-    /// Keeps the right for as long as that works, and returns when it is lost.
-    pub async fn keep(&self) {
-        match &self.holder {
-            Holder::Local(_) => std::future::pending().await,
-            Holder::Redis(lease) => lease.keep().await,
-        }
-    }
-
-    /// The last price of each symbol that the log knows, whoever published it.
-    pub async fn last_prices(&self) -> HashMap<Symbol, Price> {
-        match &self.holder {
-            Holder::Local(_) => HashMap::new(),
-            Holder::Redis(lease) => lease.last_prices().await,
-        }
-    }
-
-    /// Gives it back, so that another replica can go on at once.
-    pub async fn release(self) {
-        if let Holder::Redis(lease) = &self.holder {
-            lease.release().await;
-            self.bus.set_role(self.source, "standby");
-        }
-    }
-}
-
 /// Events in order, until every [`Bus`] is gone.
 impl Stream for Reader {
     type Item = BusEvent;
@@ -324,7 +304,9 @@ impl Background {
             loop {
                 tokio::time::sleep(redis::PRICES_EVERY).await;
                 let prices = std::mem::take(&mut *lock(&shared.prices));
-                if let Err(error) = redis::tell_prices(&connections, prices).await {
+                let offered = std::mem::take(&mut *lock(&shared.offered));
+                let told = redis::tell_prices(&connections, prices).await;
+                if let Err(error) = told.and(redis::tell_offered(&connections, offered).await) {
                     metrics.redis_errors.inc();
                     tracing::debug!(%error, "cannot tell other services the prices");
                 }

@@ -5,6 +5,8 @@ mod logging;
 mod messaging;
 mod origins;
 mod parse;
+mod publishing;
+mod redis;
 mod secret;
 
 use std::fmt::{self, Write};
@@ -23,6 +25,8 @@ pub use limits::Limits;
 pub use logging::{LogFormat, Logging};
 pub use messaging::Messaging;
 pub use origins::Origins;
+pub use publishing::{Publishing, Role};
+pub use redis::RedisAddress;
 pub use secret::Secret;
 
 /// A Socket.IO-compatible real-time price feed server.
@@ -68,7 +72,7 @@ pub struct Config {
     #[arg(long, env = "PORT", global = true, default_value = "3000", value_parser = parse::port)]
     pub port: u16,
 
-    /// The symbols that the simulator makes, with commas between. Read from the `SYMBOLS` environment variable.
+    /// The symbols that the simulator makes, with commas between; empty for none. Read from the `SYMBOLS` environment variable.
     #[arg(long, env = "SYMBOLS", global = true, default_value = DEFAULT_SYMBOLS, value_parser = parse::symbols)]
     pub symbols: SymbolList,
 
@@ -201,6 +205,10 @@ pub struct Config {
           value_parser = parse::range(100, 600_000), value_name = "MS")]
     pub drain_deadline_ms: u64,
 
+    /// What others publish, and which part of the work this replica has.
+    #[command(flatten)]
+    pub publishing: Publishing,
+
     /// Who may do what.
     #[command(flatten)]
     pub access: Access,
@@ -235,27 +243,9 @@ pub struct Config {
 
 const DEFAULT_SYMBOLS: &str = "BTC,ETH,SOL,ADA,XRP,BNB,DOGE,DOT,AVAX,LINK,LTC,TRX";
 
-/// Symbols in the order given, without repeats; at least one.
+/// Symbols in the order given, without repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolList(pub Vec<Symbol>);
-
-/// Where Redis is, and how to be let in.
-#[derive(Clone, PartialEq, Eq)]
-pub enum RedisAddress {
-    /// `redis://...` or `rediss://...`
-    Url(String),
-    /// In parts.
-    Parts {
-        /// Its host.
-        host: String,
-        /// Its port.
-        port: u16,
-        /// Who we are there.
-        username: Option<String>,
-        /// What only we know.
-        password: Option<String>,
-    },
-}
 
 /// A mistake in the settings, or an answer to `--help` and `--version`.
 #[derive(Debug)]
@@ -264,16 +254,6 @@ pub struct Stop {
     pub message: String,
     /// True where the message is what was asked for.
     pub asked_for: bool,
-}
-
-// A derived one would print the password.
-impl fmt::Debug for RedisAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Url(_) => "RedisAddress::Url",
-            Self::Parts { .. } => "RedisAddress::Parts",
-        })
-    }
 }
 
 impl Config {
@@ -297,6 +277,7 @@ impl Config {
                 self.batch_event
             ));
         }
+        self.publishing.validate(&self.symbols, self.redis().is_some())?;
         self.access.validate()?;
         self.messaging.validate()
     }

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{LogFormat, Names, Networks, Origins, SymbolList};
+use super::{LogFormat, Names, Networks, Origins, Role, SymbolList};
 use crate::pattern::Patterns;
 use crate::price::Symbol;
 use crate::wire::{self, Mode};
 
 /// The most symbols that a server starts with.
-const MAX_SYMBOLS: usize = 10_000;
+pub(super) const MAX_SYMBOLS: usize = 10_000;
 
 pub(super) fn host(text: &str) -> Result<IpAddr, String> {
     match text {
@@ -106,20 +106,20 @@ pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
 
 pub(super) fn symbols(text: &str) -> Result<SymbolList, String> {
     let mut seen = HashSet::new();
-    let mut list = Vec::new();
-    for name in text.split(',').map(str::trim) {
+    let mut symbols = Vec::new();
+    for name in list(text) {
         let symbol: Symbol = name
             .parse()
             .map_err(|error| format!("has \"{}\" in it: {error}, with commas between", wire::short(name)))?;
         if !seen.insert(symbol.clone()) {
             return Err(format!("names {symbol} twice"));
         }
-        list.push(symbol);
+        symbols.push(symbol);
     }
-    if list.len() > MAX_SYMBOLS {
-        return Err(format!("names {} symbols: at most {MAX_SYMBOLS} are allowed", list.len()));
+    if symbols.len() > MAX_SYMBOLS {
+        return Err(format!("names {} symbols: at most {MAX_SYMBOLS} are allowed", symbols.len()));
     }
-    Ok(SymbolList(list))
+    Ok(SymbolList(symbols))
 }
 
 pub(super) fn origins(text: &str) -> Result<Origins, String> {
@@ -197,6 +197,10 @@ pub(super) fn event_name(text: &str) -> Result<String, String> {
 
 pub(super) fn mode(text: &str) -> Result<Mode, String> {
     text.parse().map_err(|()| format!("is not a mode: must be {}", Mode::ALLOWED))
+}
+
+pub(super) fn role(text: &str) -> Result<Role, String> {
+    text.parse().map_err(|()| "is not a role: must be front, back or all".into())
 }
 
 pub(super) fn app_id(text: &str) -> Result<String, String> {

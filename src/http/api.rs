@@ -1,66 +1,164 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Extension, State as Extract};
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
-use axum::routing::post;
+use axum::http::{Method, StatusCode};
+use axum::routing::get;
 use axum::{Json, Router};
-use futures_util::future::BoxFuture;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{OpenApi as Document, RefOr, Response as Documented, Server};
+use utoipa::{IntoResponses, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::error::ApiError;
+use super::error::{self, ApiError, documented, documented_wait};
 use super::guard::guarded;
-use crate::auth::{Auth, Caller, Scope};
-use crate::wire::ErrorCode;
+use super::pace::Pace;
+use super::prices::{self, Outlet};
+use super::{Parts, State, messages, overview};
+use crate::auth::Scope;
+use crate::config::Config;
+use crate::wire::{ErrorCode, from_object};
 
-/// The largest body, in bytes.
-const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The name of the key in the document.
+const KEY: &str = "key";
 
-/// The longest name of a user, in bytes: that of a token's `sub`.
-const MAX_USER_BYTES: usize = 256;
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "tickcast",
+    description = "Prices, and those who watch them, for back ends. Every operation asks for a key where the server has \
+                   keys; without keys, for a caller on the same machine.",
+))]
+struct Described;
 
-/// Ends the connections of a user, and says how many there were on this replica. The edges do not know each other.
-pub type Disconnect = Arc<dyn Fn(String) -> BoxFuture<'static, usize> + Send + Sync>;
+/// `/api` and `/back` below the base path: the operations that this replica has by its role, and the document that describes them.
+///
+/// A group for each scope. What is in `routes!` is served and described at once, so the document cannot name what is not
+/// there; a handler has what it takes and answers in its `#[utoipa::path]`.
+pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts) -> Router {
+    let Parts { publisher, desk, .. } = parts;
+    let pace = Arc::new(Pace::new(config.publishing.publish_rate));
+    let read = OpenApiRouter::new()
+        .routes(routes!(overview::status))
+        .routes(routes!(overview::connections))
+        .routes(routes!(prices::symbols))
+        .routes(routes!(prices::prices))
+        .routes(routes!(prices::price))
+        .with_state(state.clone());
+    let publish = OpenApiRouter::new().routes(routes!(prices::publish)).with_state(Outlet { publisher, pace });
+    let look = OpenApiRouter::new()
+        .routes(routes!(messages::find_user))
+        .routes(routes!(messages::list_room))
+        .with_state(desk.clone());
+    let body = DefaultBodyLimit::max(messages::MAX_BODY_BYTES);
+    let tell = OpenApiRouter::new()
+        .routes(routes!(messages::tell_user))
+        .routes(routes!(messages::tell_room))
+        .routes(routes!(messages::chat))
+        .layer(body)
+        .with_state(desk.clone());
+    let end = OpenApiRouter::new().routes(routes!(messages::end_user)).layer(body).with_state(desk);
 
-/// `POST /api/disconnect`, below the base path, for those who may.
-pub(super) fn router(base: &str, auth: &Arc<Auth>, disconnect: Disconnect) -> Router {
-    let admin = Router::new().route(&format!("{base}/api/disconnect"), post(end_user)).with_state(disconnect);
-    guarded(admin, auth.clone(), Scope::Admin)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EndUser {
-    user_id: String,
-}
-
-async fn end_user(
-    Extract(disconnect): Extract<Disconnect>,
-    Extension(Caller(caller)): Extension<Caller>,
-    body: Result<Json<EndUser>, JsonRejection>,
-) -> Result<Json<Value>, ApiError> {
-    let Json(EndUser { user_id }) = body.map_err(|error| unreadable(&error, "{\"userId\": \"...\"}"))?;
-    if user_id.is_empty() || user_id.len() > MAX_USER_BYTES {
-        let bytes = user_id.len();
-        return Err(ApiError::invalid(format!("userId has {bytes} bytes: must have 1 to {MAX_USER_BYTES}")));
+    let mut groups: Vec<(Option<Scope>, OpenApiRouter)> = vec![(None, read), (Some(Scope::Message), look)];
+    if config.publishing.role.has_changes() {
+        let changes = [(Scope::Publish, publish), (Scope::Message, tell), (Scope::Admin, end)];
+        groups.extend(changes.map(|(scope, group)| (Some(scope), group)));
     }
-    let disconnected = disconnect(user_id.clone()).await;
-    tracing::info!(caller, user = user_id, disconnected, "user disconnected");
-    Ok(Json(json!({ "ok": true, "disconnected": disconnected })))
+    let mut document = Described::openapi();
+    let mut api = Router::new();
+    for (scope, group) in groups {
+        let (routes, described) = group.split_for_parts();
+        document.merge(described);
+        api = api.merge(guarded(routes, state.auth.clone(), scope));
+    }
+    let document = complete(document, &config.base_path);
+    let role = config.publishing.role;
+    let nowhere = axum::routing::any(async move || nothing_here(role.has_changes()));
+    let api = api
+        .route("/api/openapi.json", get(async move || Json(document.clone())))
+        .method_not_allowed_fallback(async move |method: Method| {
+            let detail = if role.has_changes() {
+                format!("{method} is not allowed here: see /api/openapi.json")
+            } else {
+                format!(
+                    "{method} is not allowed here: this replica has the role front, ask one with the role back or all"
+                )
+            };
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::InvalidPayload, detail)
+        })
+        .route("/api/{*rest}", nowhere.clone())
+        .route("/back/{*rest}", nowhere)
+        .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    if config.base_path.is_empty() { api } else { Router::new().nest(&config.base_path, api) }
 }
 
-/// A body that cannot be taken: too large, not JSON by its header, or of another form.
-pub(super) fn unreadable(error: &JsonRejection, form: &str) -> ApiError {
-    let detail = format!("{}: must be {form}", error.body_text());
-    match error.status() {
-        status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {
-            ApiError::new(status, ErrorCode::InvalidPayload, detail)
+fn nothing_here(has_changes: bool) -> ApiError {
+    let why = if has_changes { "" } else { "; this replica has the role front, which changes nothing" };
+    let detail = format!("there is no such operation: must be one of /api/openapi.json{why}");
+    ApiError::new(StatusCode::NOT_FOUND, ErrorCode::InvalidPayload, detail)
+}
+
+/// In place of the Socket.IO endpoint where there is none.
+pub(super) fn no_sockets(path: &str) -> Router {
+    let here = async || {
+        let detail = "this replica has the role back: clients must connect to one with the role front or all";
+        ApiError::new(StatusCode::NOT_FOUND, ErrorCode::Unavailable, detail)
+    };
+    let any = axum::routing::any(here);
+    Router::new()
+        .route(path, any.clone())
+        .route(&format!("{path}/"), any.clone())
+        .route(&format!("{path}/{{*rest}}"), any)
+}
+
+/// What is said once for all operations.
+fn complete(mut document: Document, base: &str) -> Document {
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    document.servers = (!base.is_empty()).then(|| vec![Server::new(base)]);
+    error::document(&mut document);
+    let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+    document.components.get_or_insert_with(Default::default).add_security_scheme(KEY, key);
+    document.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new()), SecurityRequirement::default()]);
+    document
+}
+
+/// Of who may not use the API, or not so much.
+pub(super) struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Documented>> {
+        BTreeMap::from([
+            ("401".into(), documented("There is no key, or a wrong one.")),
+            ("403".into(), documented("The key is for something else, or, without keys, the caller is elsewhere.")),
+            ("429".into(), documented_wait("It is too much for the time.")),
+        ])
+    }
+}
+
+/// A body that should be a JSON object.
+pub(super) type Body = Result<Json<Box<RawValue>>, JsonRejection>;
+
+/// Reads the fields of a body; `form` is what it must be.
+///
+/// # Errors
+/// It cannot be taken: too large, not JSON by its header, or of another form.
+pub(super) fn read_fields<T: DeserializeOwned>(body: &Body, form: &str) -> Result<T, ApiError> {
+    let json = match body {
+        Ok(Json(json)) => json.get(),
+        Err(error) => {
+            let detail = format!("{}: must be {form}", error.body_text());
+            return Err(match error.status() {
+                status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {
+                    ApiError::new(status, ErrorCode::InvalidPayload, detail)
+                }
+                _ => ApiError::invalid(detail),
+            });
         }
-        _ => ApiError::invalid(detail),
-    }
+    };
+    from_object(json).map_err(|error| ApiError::invalid(format!("the body cannot be read: {error}: must be {form}")))
 }

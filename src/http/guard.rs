@@ -11,16 +11,17 @@ use super::error::ApiError;
 use crate::auth::{Auth, Refused, Scope};
 use crate::wire::ErrorCode;
 
-/// Lets only those to these routes who may do this. Who is let through stands in the request's extensions as a
+/// Lets only those to these routes who may do this; without a scope, who has any key. Who is let through stands in the request's extensions as a
 /// [`crate::auth::Caller`].
-pub(super) fn guarded<S>(routes: Router<S>, auth: Arc<Auth>, scope: Scope) -> Router<S>
+pub(super) fn guarded<S>(routes: Router<S>, auth: Arc<Auth>, scope: impl Into<Option<Scope>>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
+    let scope = scope.into();
     routes.route_layer(middleware::from_fn(move |request, next| admit(auth.clone(), scope, request, next)))
 }
 
-async fn admit(auth: Arc<Auth>, scope: Scope, mut request: Request, next: Next) -> Response {
+async fn admit(auth: Arc<Auth>, scope: Option<Scope>, mut request: Request, next: Next) -> Response {
     // Always there: the listener puts it into every request.
     let Some(&ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -39,15 +40,16 @@ async fn admit(auth: Arc<Auth>, scope: Scope, mut request: Request, next: Next) 
     }
 }
 
-fn problem(refused: &Refused, scope: Scope) -> ApiError {
+fn problem(refused: &Refused, scope: Option<Scope>) -> ApiError {
     let unauthorized = |detail: &str| ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, detail);
     let forbidden = |detail: String| ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, detail);
     match refused {
         Refused::Missing => unauthorized("X-API-Key is missing: must be a key of this server"),
         Refused::Wrong => unauthorized("X-API-Key is not valid: must be a key of this server"),
-        Refused::OutOfScope(name) => {
-            forbidden(format!("the key \"{name}\" is not for this: must have the scope {}", scope.as_str()))
-        }
+        Refused::OutOfScope(name) => forbidden(format!(
+            "the key \"{name}\" is not for this: must have the scope {}",
+            scope.map_or("any", Scope::as_str)
+        )),
         Refused::Remote => forbidden(
             "this server has no API keys, so only who is on its machine may do this (API_KEY, API_KEYS_FILE, or \
              API_OPEN=true, change that)"

@@ -4,8 +4,12 @@ mod error;
 mod guard;
 mod limited;
 mod messages;
+mod overview;
+mod pace;
+mod prices;
 mod status;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,11 +26,12 @@ use tower_http::trace::TraceLayer;
 
 use crate::auth::Auth;
 use crate::bus::Bus;
-use crate::config::{Config, Origins};
+use crate::config::{Config, Origins, Role};
 use crate::limits::Limits;
 use crate::market::Market;
 use crate::metrics::Metrics;
-pub use api::Disconnect;
+use crate::price::Symbol;
+use crate::publish::Publisher;
 pub use messages::Desk;
 
 /// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
@@ -54,8 +59,12 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Who may do what.
     pub auth: Arc<Auth>,
-    /// Without a tick for this long, the feed counts as down.
-    pub silent_after: Duration,
+    /// Without a tick for this long, the feed counts as down; none where nothing makes ticks at a pace of its own.
+    pub silent_after: Option<Duration>,
+    /// Which part of the work this replica has.
+    pub role: Role,
+    /// What the simulator makes.
+    pub simulated: HashSet<Symbol>,
     /// Set when a shutdown begins.
     pub draining: AtomicBool,
 }
@@ -67,30 +76,44 @@ impl State {
     }
 }
 
+/// What the HTTP edge hands requests to.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where prices are published.
+    pub publisher: Arc<Publisher>,
+    /// How much everybody may.
+    pub limits: Arc<Limits>,
+    /// What messages of back ends are sent by.
+    pub desk: Desk,
+}
+
 /// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
-/// below the base path already.
-pub fn router(
-    config: &Config,
-    state: Arc<State>,
-    limits: Arc<Limits>,
-    disconnect: Disconnect,
-    desk: Desk,
-    sockets: Router,
-) -> Router {
+/// below the base path already. A replica without sockets has no page either.
+pub fn router(config: &Config, state: Arc<State>, parts: Parts, sockets: Router) -> Router {
     let base = config.base_path.as_str();
-    let api = api::router(base, &state.auth, disconnect).merge(messages::router(base, &state.auth, desk));
-    let auth = state.auth.clone();
+    let has_sockets = state.role.has_sockets();
+    let (auth, limits) = (state.auth.clone(), parts.limits.clone());
     // Who asks whether the server is well has to be told, whoever else asks from there.
     let free = [format!("{base}/health"), format!("{base}/ready")];
-    let mut pages = status::router(base, state).merge(api).merge(assets::router(config)).fallback(not_found);
-    if !base.is_empty() {
+    let operations = [format!("{base}/api/"), format!("{base}/back/")];
+    let mut pages = api::router(config, &state, parts).merge(status::router(base, state));
+    if has_sockets {
+        pages = pages.merge(assets::router(config));
+    }
+    pages = pages.fallback(not_found);
+    if has_sockets && !base.is_empty() {
         // The page's addresses are relative to its folder.
         pages = pages.route(base, axum::routing::get(redirect_to_slash));
     }
     // Not for the socket: what it sends is small, and often.
     let pages = pages.layer(CompressionLayer::new());
     // The client libraries lie below the socket's path, and are more exact routes than its own.
-    let libraries = assets::libraries(&config.full_socket_path()).layer(CompressionLayer::new());
+    let socket_path = config.full_socket_path();
+    let (libraries, sockets) = if has_sockets {
+        (assets::libraries(&socket_path).layer(CompressionLayer::new()), sockets)
+    } else {
+        (Router::new(), api::no_sockets(&socket_path))
+    };
 
     let id = HeaderName::from_static(REQUEST_ID);
     // Read from the bottom: the last layer is the outermost.
@@ -99,7 +122,8 @@ pub fn router(
         .merge(pages)
         .layer(axum::middleware::from_fn(move |request: axum::extract::Request, next| {
             let is_free = free.iter().any(|path| path == request.uri().path());
-            limited::count(if is_free { None } else { Some(limits.clone()) }, auth.clone(), request, next)
+            let is_api = operations.iter().any(|path| request.uri().path().starts_with(path));
+            limited::count(if is_free { None } else { Some(limits.clone()) }, is_api, auth.clone(), request, next)
         }))
         .layer(cors(&config.cors_origin))
         .layer(SetResponseHeaderLayer::if_not_present(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY)))

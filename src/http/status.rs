@@ -14,6 +14,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::State;
 use super::limited::Limited;
+use super::prices::Published;
+use crate::config::Role;
 use crate::price::{Epoch, Feed, FeedState};
 use crate::wire::short;
 
@@ -37,6 +39,8 @@ struct Health<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     id: &'a str,
+    /// `front`, `back` or `all`.
+    role: Role,
     version: &'static str,
     uptime_ms: u64,
     bus: BusHealth,
@@ -69,39 +73,54 @@ struct BusHealth {
 }
 
 impl State {
-    fn uptime_ms(&self) -> u64 {
+    pub(super) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Why this replica cannot serve, if it cannot.
     fn failure(&self) -> Option<String> {
         let silence = self.market.silence();
-        (silence >= self.silent_after).then(|| {
-            format!("no tick for {} ms; {} ms are allowed", silence.as_millis(), self.silent_after.as_millis())
-        })
+        let allowed = self.silent_after.filter(|allowed| silence >= *allowed)?;
+        Some(format!("no tick for {} ms; {} ms are allowed", silence.as_millis(), allowed.as_millis()))
     }
 
-    fn health(&self) -> Health<'_> {
+    /// How this replica is in a word, and why it is not `ok`.
+    pub(super) fn standing(&self) -> (&'static str, Option<String>) {
         let feed = self.market.feed();
         let draining = self.draining.load(Ordering::Relaxed);
-        let (status, reason) = match (feed.state, draining, self.failure()) {
+        match (feed.state, draining, self.failure()) {
             (_, true, _) => ("draining", Some("a shutdown has begun".to_owned())),
             (FeedState::Starting, ..) => ("starting", Some(feed.reason.clone())),
             (FeedState::Degraded, ..) => ("degraded", Some(feed.reason.clone())),
             (FeedState::Live, _, Some(failure)) => ("down", Some(failure)),
-            // Live, but nothing was ever published: who asked for a snapshot would get none.
-            (FeedState::Live, _, None) if self.market.epoch().is_none() => {
+            // Live, but nothing was ever published: who asked for a snapshot would get none. Where others publish it may
+            // be so for long.
+            (FeedState::Live, _, None) if self.silent_after.is_some() && self.market.epoch().is_none() => {
                 ("starting", Some("no price has come yet".to_owned()))
             }
             (FeedState::Live, _, None) => ("ok", None),
-        };
+        }
+    }
+
+    /// Clients of this replica that get a symbol's ticks, by symbol.
+    pub(super) fn subscriptions(&self) -> BTreeMap<String, i64> {
+        let mut subscriptions = self.metrics.subscriptions.all();
+        for symbol in self.market.symbols() {
+            subscriptions.entry(symbol.to_string()).or_insert(0);
+        }
+        subscriptions
+    }
+
+    fn health(&self) -> Health<'_> {
+        let (status, reason) = self.standing();
         Health {
             status,
             reason,
             id: &self.id,
+            role: self.role,
             version: env!("CARGO_PKG_VERSION"),
             uptime_ms: self.uptime_ms(),
-            bus: self.bus_health(feed),
+            bus: self.bus_health(self.market.feed()),
             sources: self.bus.roles(),
             access: Access { read: self.auth.reading(), api: self.auth.writing() },
         }
@@ -123,6 +142,7 @@ impl State {
         let health = self.health();
         json!({
             "id": health.id,
+            "role": health.role,
             "version": health.version,
             "uptime_ms": health.uptime_ms,
             "status": health.status,
@@ -153,6 +173,7 @@ async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
 #[derive(Debug, Serialize)]
 struct Stats<'a> {
     id: &'a str,
+    role: Role,
     version: &'static str,
     uptime_ms: u64,
     connections: Connections,
@@ -167,6 +188,7 @@ struct Stats<'a> {
     conflated: u64,
     slow: Slow,
     drops: Drops,
+    published: Published,
     messages: Messages,
     backend: Backend,
     errors: Errors,
@@ -280,12 +302,9 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         }
     }
     let metrics = &state.metrics;
-    let mut subscriptions = metrics.subscriptions.all();
-    for symbol in state.market.symbols() {
-        subscriptions.entry(symbol.to_string()).or_insert(0);
-    }
     Json(Stats {
         id: &state.id,
+        role: state.role,
         version: env!("CARGO_PKG_VERSION"),
         uptime_ms: state.uptime_ms(),
         connections: Connections {
@@ -294,7 +313,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
             refused: metrics.connections_refused.get(),
             tcp: metrics.tcp_connections.get(),
         },
-        subscriptions,
+        subscriptions: state.subscriptions(),
         ticks: Ticks {
             taken: metrics.ticks_in.get(),
             repeated: metrics.ticks_repeated.get(),
@@ -306,6 +325,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         conflated: metrics.updates_conflated.get(),
         slow: Slow { clients: metrics.clients_slow.get(), disconnected: metrics.slow_disconnects.get() },
         drops: Drops { messages: metrics.messages_dropped.get() },
+        published: Published::of(metrics),
         messages: Messages {
             received: metrics.messages_received.get(),
             lost: metrics.messages_lost.get(),
@@ -340,6 +360,8 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
 mod tests {
     use std::time::{Duration, Instant};
 
+    use std::collections::HashSet;
+
     use super::*;
     use crate::auth::Auth;
     use crate::bus::{self, Bus};
@@ -362,8 +384,10 @@ mod tests {
             bus: Arc::new(bus),
             metrics: Arc::default(),
             auth: Arc::new(Auth::open(&config.access, Clock::system()).unwrap()),
-            silent_after,
+            silent_after: Some(silent_after),
             draining: false.into(),
+            role: Role::All,
+            simulated: HashSet::new(),
         }
     }
 

@@ -181,6 +181,20 @@ impl Market {
         state.entries[id.index()].last.as_ref().map(|tick| tick.update.price)
     }
 
+    /// The latest tick of each symbol that has one in the epoch in force, and that epoch.
+    pub fn latest(&self) -> (Option<Epoch>, Vec<Tick>) {
+        let state = self.read();
+        let current = state.entries.iter().filter(|entry| !entry.outdated);
+        (state.epoch.clone(), current.filter_map(|entry| entry.last.clone()).collect())
+    }
+
+    /// The latest tick of the symbol of this name, if it has one in the epoch in force, and that epoch.
+    pub fn latest_of(&self, name: &str) -> Option<(Epoch, Tick)> {
+        let state = self.read();
+        let entry = state.ids.get(name).map(|id| &state.entries[id.index()]).filter(|entry| !entry.outdated)?;
+        Some((state.epoch.clone()?, entry.last.clone()?))
+    }
+
     /// How long ago the last batch came.
     pub fn silence(&self) -> Duration {
         self.read().heard.elapsed()

@@ -1,3 +1,4 @@
+mod input;
 mod simulator;
 
 use std::future::Future;
@@ -8,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, PublishError, Term};
 use crate::metrics::Metrics;
+use crate::price::Symbol;
+pub use input::Input;
 pub use simulator::Simulator;
 
 /// The first pause before a failed source is started again; it doubles up to [`LONGEST_PAUSE`].
@@ -42,6 +45,9 @@ pub trait Source: Send {
     /// Its name, as in the settings and the log.
     fn name(&self) -> &'static str;
 
+    /// What it makes: nobody else publishes these while it does.
+    fn symbols(&self) -> Vec<Symbol>;
+
     /// Publishes until it is told to stop. Goes on from where the log ends: another replica may have published.
     ///
     /// # Errors
@@ -65,8 +71,15 @@ pub async fn supervise(
         let Some(term) = bus.lead(source.name(), stop).await else { return Ok(()) };
         tracing::info!(source = source.name(), "publishing");
         let started = tokio::time::Instant::now();
+        let run = async {
+            let others = term.claim(&source.symbols()).await?;
+            if !others.is_empty() {
+                tracing::error!(source = source.name(), symbols = ?others, "another source makes these symbols: not published");
+            }
+            source.run(&term, stop).await
+        };
         let ended = tokio::select! {
-            ended = source.run(&term, stop) => ended,
+            ended = run => ended,
             () = term.keep() => Err(Error::Publish(PublishError::Fenced)),
         };
         term.release().await;

@@ -105,7 +105,16 @@ impl Source for Simulator {
         "simulator"
     }
 
+    fn symbols(&self) -> Vec<Symbol> {
+        self.walks.iter().map(|walk| walk.symbol.clone()).collect()
+    }
+
     async fn run(&mut self, term: &Term<'_>, stop: &CancellationToken) -> Result<(), Error> {
+        if self.walks.is_empty() {
+            // It holds its term all the same: so nobody makes what an earlier one did.
+            stop.cancelled().await;
+            return Ok(());
+        }
         self.take_up(&term.last_prices().await);
         let mut pace = tokio::time::interval(self.interval);
         // Late ticks are made up at once: over any longer time there is one per interval, without drift.

@@ -12,7 +12,7 @@ pub use people::{
     Chat, ChatMessage, DEFAULT_ROOM, Delivered, DirectMessage, KEPT_BY_CLIENTS, MAX_ROOM_BYTES, MAX_USER_BYTES, Room,
     RoomUsers, SendMessage, check_event, check_name, check_text,
 };
-pub use request::{MAX_SYMBOLS_PER_REQUEST, MaxRate, Pace, Subscribe, Symbols, Unsubscribe, cut, short};
+pub use request::{MAX_SYMBOLS_PER_REQUEST, MaxRate, Pace, Subscribe, Symbols, Unsubscribe, cut, from_object, short};
 pub use tick::{encode_tick, encode_ticks};
 pub use token::{Refresh, Refreshed, TokenExpiring};
 
@@ -92,6 +92,8 @@ pub enum ErrorCode {
     RateLimited,
     /// The server cannot do it now; later it may.
     Unavailable,
+    /// Older than what is known already.
+    Stale,
 }
 
 impl ErrorCode {
@@ -108,6 +110,7 @@ impl ErrorCode {
             Self::TokenExpired => "token_expired",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
+            Self::Stale => "stale",
         }
     }
 }

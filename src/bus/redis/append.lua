@@ -1,8 +1,8 @@
--- Numbers a batch of updates and appends it to the log, for whoever holds the source's lease.
--- Keys: 1 lease, 2 meta, 3 seq, 4 last, 5 stream, 6 done.
+-- Numbers a batch of updates and appends it to the log, for whoever holds the source's lease. log.lua stands before it.
+-- Keys: 1 lease, 2 meta, 3 seq, 4 last, 5 stream, 6 done, 7 owner.
 -- Arguments: 1 token, 2 source, 3 batch, 4 highest seq that the publisher has seen or made, 5 name for a new epoch,
 -- 6 clock in us, 7 most entries; then for each update its symbol and the rest of its JSON.
--- Returns {'fenced'} or {epoch, seq, ...}.
+-- Returns {'fenced'} or {epoch, seq, ...}; 0 for a symbol that is another source's.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return {'fenced'}
@@ -19,42 +19,31 @@ if done then
   end
 end
 
--- Numbers are below 2^53, where Lua's are exact; printed without an exponent.
-local function whole(number)
-  return string.format('%.0f', number)
-end
-
-local meta = redis.call('HMGET', KEYS[2], 'epoch', 'floor', 'high')
-local epoch, floor, high = meta[1], tonumber(meta[2] or 0), tonumber(meta[3] or 0)
-local shown = tonumber(ARGV[4])
-if not epoch or shown > high then
-  -- Nothing is known, or less than the publisher has seen: what it sent must not be numbered again.
-  epoch = ARGV[5]
-  floor = math.max(shown, high, tonumber(ARGV[6]))
-  high = floor
-  redis.call('DEL', KEYS[3])
-end
-
-local ticks, reply, last = {}, {epoch}, {}
+local symbols = {}
 for i = 8, #ARGV, 2 do
-  local symbol = ARGV[i]
-  local seq = redis.call('HINCRBY', KEYS[3], symbol, 1)
-  if seq == 1 then
-    seq = floor + 1
-    redis.call('HSET', KEYS[3], symbol, whole(seq))
+  symbols[#symbols + 1] = ARGV[i]
+end
+local owners = redis.call('HMGET', KEYS[7], unpack(symbols))
+
+local log = numbering(KEYS[2], KEYS[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]))
+local reply, found = {stamp, log.epoch}, {}
+for i, symbol in ipairs(symbols) do
+  if not owners[i] then
+    -- A failover may have lost what was claimed.
+    found[#found + 1] = symbol
+    found[#found + 1] = ARGV[2]
   end
-  high = math.max(high, seq)
-  local tick = '{"symbol":"' .. symbol .. '",' .. ARGV[i + 1] .. ',"seq":' .. whole(seq)
-  ticks[#ticks + 1] = tick .. '}'
-  last[#last + 1] = symbol
-  last[#last + 1] = tick .. ',"epoch":"' .. epoch .. '"}'
-  reply[#reply + 1] = whole(seq)
+  if not owners[i] or owners[i] == ARGV[2] then
+    reply[#reply + 1] = number(log, symbol, ARGV[7 + 2 * i])
+  else
+    reply[#reply + 1] = '0'
+  end
 end
 
-redis.call('HSET', KEYS[2], 'epoch', epoch, 'floor', whole(floor), 'high', whole(high))
-redis.call('HSET', KEYS[4], unpack(last))
-redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'epoch', epoch, 'ticks', '[' .. table.concat(ticks, ',') .. ']')
-table.insert(reply, 1, stamp)
+if #found > 0 then
+  redis.call('HSET', KEYS[7], unpack(found))
+end
+append(log, KEYS[4], KEYS[5], ARGV[7])
 redis.call('HSET', KEYS[6], ARGV[2], cjson.encode(reply))
 table.remove(reply, 1)
 return reply

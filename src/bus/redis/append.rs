@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::price::{Epoch, Update};
 
 /// Entries that the log keeps, about: a replica that was away for longer than they last has missed something.
-const STREAM_ENTRIES: u32 = 20_000;
+pub(super) const STREAM_ENTRIES: u32 = 20_000;
 
 /// Updates that one entry takes; more are split. Lua takes a few thousand values at a time.
 const UPDATES_PER_ENTRY: usize = 500;
@@ -43,7 +43,7 @@ impl RedisLog {
         &self.connections
     }
 
-    /// Appends for a source, under its lease. Tries until it is appended, or `lost`: an append whose answer was lost is
+    /// Appends for a source, under its lease: the `seq` of each update, or 0 where the symbol is another's. Tries until it is appended, or `lost`: an append whose answer was lost is
     /// known again by its batch and not repeated.
     pub(in crate::bus) async fn append(
         &self,
@@ -93,6 +93,7 @@ impl RedisLog {
             keys::LAST.to_owned(),
             keys::STREAM.to_owned(),
             keys::DONE.to_owned(),
+            keys::OWNER.to_owned(),
         ];
         let mut args = vec![
             token.to_owned(),

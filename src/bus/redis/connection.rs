@@ -98,6 +98,8 @@ pub(in crate::bus) struct Connections {
     pub(super) commands: Client,
     /// For reading the log: a blocked read holds up what comes after it.
     pub(super) reads: Client,
+    /// For reading what other services publish, in the same way.
+    pub(super) inputs: Client,
     pub(super) scripts: Arc<Scripts>,
 }
 
@@ -105,15 +107,20 @@ impl Connections {
     /// Begins to connect, and goes on trying for ever.
     pub(in crate::bus) fn open(settings: &RedisSettings) -> Result<Self, Error> {
         let builder = settings.builder();
-        let connections =
-            Self { commands: builder.build()?, reads: builder.build()?, scripts: Arc::new(Scripts::new()) };
+        let connections = Self {
+            commands: builder.build()?,
+            reads: builder.build()?,
+            inputs: builder.build()?,
+            scripts: Arc::new(Scripts::new()),
+        };
         // The tasks end with the clients.
         connections.commands.connect();
         connections.reads.connect();
+        connections.inputs.connect();
         Ok(connections)
     }
 
-    /// Waits until both stand.
+    /// Waits until those stand that the log needs.
     pub(in crate::bus) async fn wait(&self) -> Result<(), Error> {
         self.commands.wait_for_connect().await?;
         self.reads.wait_for_connect().await
@@ -127,6 +134,7 @@ impl Connections {
     pub(in crate::bus) async fn close(&self) {
         self.commands.quit().await.ok();
         self.reads.quit().await.ok();
+        self.inputs.quit().await.ok();
     }
 }
 

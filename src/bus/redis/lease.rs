@@ -22,10 +22,10 @@ const RENEWALS: u32 = 3;
 /// The right of this replica to publish for a source, until it is lost or given back.
 #[derive(Debug)]
 pub(in crate::bus) struct Lease {
-    log: RedisLog,
+    pub(super) log: RedisLog,
     source: &'static str,
     /// Nobody else has it: what an append shows to be let in.
-    token: String,
+    pub(super) token: String,
     ttl: Duration,
     batches: AtomicU64,
     lost: CancellationToken,
@@ -107,6 +107,35 @@ impl Lease {
 
     pub(in crate::bus) async fn append(&self, updates: &[Update]) -> Result<Vec<u64>, PublishError> {
         self.log.append(self.source, &self.token, &self.batches, updates, &self.lost).await
+    }
+
+    /// The key of the lease.
+    pub(super) fn key(&self) -> String {
+        keys::lease(self.source)
+    }
+
+    /// Makes the source the owner of these symbols, and of no others. Tries until that is so, and returns those that
+    /// are another source's.
+    pub(in crate::bus) async fn claim(&self, symbols: &[Symbol]) -> Result<Vec<Symbol>, PublishError> {
+        let scripts = &self.log.connections.scripts;
+        loop {
+            let mut args = vec![self.token.clone(), self.source.to_owned()];
+            args.extend(symbols.iter().map(Symbol::to_string));
+            let keys = vec![self.key(), keys::OWNER.to_owned()];
+            let claimed: Result<Vec<String>, Error> =
+                scripts.claim.evalsha_with_reload(&self.log.connections.commands, keys, args).await;
+            match claimed {
+                Ok(reply) if reply.first().is_some_and(|first| first == "claimed") => {
+                    return Ok(reply.iter().skip(1).filter_map(|symbol| symbol.parse().ok()).collect());
+                }
+                Ok(_) => return Err(PublishError::Fenced),
+                Err(error) => {
+                    self.log.metrics.redis_errors.inc();
+                    tracing::debug!(%error, source = self.source, "cannot claim the symbols, trying again");
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
+        }
     }
 
     /// The last price of each symbol that Redis knows: final, since nobody else can append now.

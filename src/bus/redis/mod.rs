@@ -1,13 +1,16 @@
 mod append;
 mod connection;
 mod follow;
+mod input;
 mod lease;
 mod nodes;
+mod offer;
 
 pub(super) use append::RedisLog;
 pub use connection::RedisSettings;
 pub(super) use connection::{Connections, VersionError, check_version};
 pub(super) use follow::Follower;
+pub(super) use input::InputStream;
 pub(super) use lease::Lease;
 pub(super) use nodes::Presence;
 
@@ -20,6 +23,7 @@ use fred::error::{Error, ErrorKind};
 use fred::interfaces::KeysInterface;
 use fred::types::Expiration;
 use fred::types::scripts::Script;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::price::{Epoch, Symbol, Update};
 
@@ -35,6 +39,14 @@ pub(super) mod keys {
     pub const LAST: &str = "tickcast:{bus}:last";
     /// The last batch of each source, to know it again.
     pub const DONE: &str = "tickcast:{bus}:done";
+    /// Which source makes a symbol; nobody's are for who publishes.
+    pub const OWNER: &str = "tickcast:{bus}:owner";
+    /// Where other services put updates. Theirs, so that its name is plain.
+    pub const INPUT: &str = "tickcast:in";
+    /// The id of the last entry of [`INPUT`] that was taken.
+    pub const INPUT_POSITION: &str = "tickcast:{bus}:in";
+    /// The last answer to the reader of [`INPUT`].
+    pub const ANSWER_TO_INPUT: &str = "tickcast:{bus}:in:answer";
     /// What each replica says of itself, and until when that holds.
     pub const NODES: &str = "tickcast:{bus}:nodes";
     /// See [`NODES`].
@@ -43,6 +55,11 @@ pub(super) mod keys {
     /// Who may publish for a source.
     pub fn lease(source: &str) -> String {
         format!("tickcast:{{bus}}:lease:{source}")
+    }
+
+    /// The answer to an offer of this name.
+    pub fn answer(name: &str) -> String {
+        format!("tickcast:{{bus}}:answer:{name}")
     }
 
     /// The latest price of a symbol, for other services.
@@ -55,6 +72,9 @@ pub(super) mod keys {
 #[derive(Debug)]
 pub(super) struct Scripts {
     append: Script,
+    offer: Script,
+    claim: Script,
+    price: Script,
     join: Script,
     renew: Script,
     release: Script,
@@ -64,7 +84,10 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            append: Script::from_lua(include_str!("append.lua")),
+            append: Script::from_lua(concat!(include_str!("log.lua"), include_str!("append.lua"))),
+            offer: Script::from_lua(concat!(include_str!("log.lua"), include_str!("offer.lua"))),
+            claim: Script::from_lua(include_str!("claim.lua")),
+            price: Script::from_lua(include_str!("price.lua")),
             join: Script::from_lua(include_str!("join.lua")),
             renew: Script::from_lua(include_str!("renew.lua")),
             release: Script::from_lua(include_str!("release.lua")),
@@ -113,6 +136,9 @@ pub(super) fn new_epoch() -> String {
 /// How often other services are told the latest prices.
 pub(super) const PRICES_EVERY: Duration = Duration::from_millis(250);
 
+/// How many scripts that tell a price may be on their way.
+const PRICES_AT_ONCE: usize = 64;
+
 /// How long a price holds for other services.
 const PRICE_HOLDS_MS: i64 = 3000;
 
@@ -133,6 +159,21 @@ pub(super) async fn tell_prices(connections: &Connections, prices: HashMap<Symbo
         let _: () = pipeline.set(keys::price(symbol.as_str()), json, holds, None, false).await?;
     }
     pipeline.all::<()>().await
+}
+
+/// Tells other services prices of symbols that several replicas may publish: never an older one over a newer.
+pub(super) async fn tell_offered(
+    connections: &Connections,
+    prices: HashMap<Symbol, (u64, String)>,
+) -> Result<(), Error> {
+    let told = prices.into_iter().map(|(symbol, (_, json))| {
+        let args = vec![json, PRICE_HOLDS_MS.to_string()];
+        let key = keys::price(symbol.as_str());
+        async move { connections.scripts.price.evalsha_with_reload::<i64, _, _>(&connections.commands, key, args).await }
+    });
+    // Some at a time: the connection takes only so many commands.
+    let told = futures_util::stream::iter(told).buffer_unordered(PRICES_AT_ONCE);
+    told.try_collect::<Vec<_>>().await.map(drop)
 }
 
 /// Who is there, for a command that is no replica itself.
