@@ -194,9 +194,11 @@ export class Cluster {
     const terms = [];
     const ids = [...this.replicas.keys()];
     for (const entry of entries) {
-      const by = ids.filter((id) => entry.ticks.some((tick) => tick.symbol === signature(id)));
-      assert.equal(by.length, 1, `an entry of one replica: ${JSON.stringify(entry)}`);
-      if (terms[terms.length - 1] !== by[0]) terms.push(by[0]);
+      if (!entry.restated) {
+        const by = ids.filter((id) => entry.ticks.some((tick) => tick.symbol === signature(id)));
+        assert.equal(by.length, 1, `an entry of one replica: ${JSON.stringify(entry)}`);
+        if (terms[terms.length - 1] !== by[0]) terms.push(by[0]);
+      }
       const floor = entry.epoch === epoch ? 0 : highest;
       epoch = entry.epoch;
       for (const tick of entry.ticks) {
@@ -209,6 +211,7 @@ export class Cluster {
         if (noted) assert.equal(tick.price, noted.price, `${tick.symbol} ${tick.seq} at ${[...noted.by]}`);
         ticks.push({ ...tick, epoch });
       }
+      if (entry.restated) continue;
       // That two steps of all walks at once come out the same does not happen.
       const content = JSON.stringify(entry.ticks.map(({ price, ts }) => [price, ts]));
       assert.ok(!contents.has(content), `appended twice: ${content}`);
@@ -256,7 +259,9 @@ export class Watch {
     this.answers = [];
     /** @type {any[]} */
     this.statuses = [];
-    /** Live ticks in the order in which they came, with their epoch and when that was. @type {any[]} */
+    /** When and why it lost its connection, and to which replica that was. @type {{ at: number, reason: string, id: string }[]} */
+    this.losses = [];
+    /** Live ticks in the order in which they came, with their epoch, when that was, and on which connection. @type {any[]} */
     this.ticks = [];
     /** How many of them are of each symbol. @type {Map<string, number>} */
     this.counts = new Map();
@@ -267,7 +272,13 @@ export class Watch {
     socket.on('tick', (/** @type {any} */ tick) => this.#arrived('tick', [tick]));
     socket.on('ticks', (/** @type {any} */ ticks) => this.#arrived('batch', ticks));
     socket.on('status', (/** @type {any} */ status) => this.statuses.push({ ...status, at: performance.now() }));
+    socket.on('disconnect', (/** @type {string} */ reason) => this.losses.push({ at: performance.now(), reason, id: this.id }));
     socket.on('connect', () => socket.emit('subscribe', { symbols: SYMBOLS, mode }, (/** @type {any} */ answer) => this.#answered(answer)));
+  }
+
+  /** The replica that answered last. */
+  get id() {
+    return this.answers[this.answers.length - 1]?.server.id ?? '';
   }
 
   /** Resolves with the first answer. */
@@ -351,7 +362,7 @@ export class Watch {
           if (!this.polls) assert.equal(tick.n ?? 1, 1);
         }
         this.#take(epoch, tick);
-        this.ticks.push({ ...tick, epoch, at });
+        this.ticks.push({ ...tick, epoch, at, connection: this.answers.length });
         this.counts.set(tick.symbol, (this.counts.get(tick.symbol) ?? 0) + 1);
       } catch (error) {
         this.violations.push(`${this.name}, ${JSON.stringify(tick)}: ${error}`);
