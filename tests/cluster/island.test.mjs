@@ -21,6 +21,9 @@ const ONE_TRUTH_MS = 5000;
 
 const STEPS = 25;
 
+/** How long Redis takes nothing, where it does not say so (ms): nobody can end that sooner. */
+const PAUSED_MS = 8000;
+
 /** The epochs that a client was in, in order. @param {import('../support/cluster.mjs').Watch} watch */
 const epochs = (watch) => [...new Set(watch.ticks.map(({ epoch }) => epoch))];
 
@@ -144,8 +147,8 @@ describe('islands', { concurrency: true }, () => {
     { title: 'is stopped', away: (/** @type {Redis} */ redis) => freeze(redis), back: (/** @type {Redis} */ redis) => redis.child?.kill('SIGCONT'), silence_ms: HUNG_MS },
     ...['WRITE', 'ALL'].map((what) => ({
       title: `takes nothing (CLIENT PAUSE ${what})`,
-      away: (/** @type {Redis} */ redis) => redis.ask('CLIENT', 'PAUSE', '60000', what),
-      back: (/** @type {Redis} */ redis) => redis.ask('CLIENT', 'UNPAUSE'),
+      away: (/** @type {Redis} */ redis) => redis.ask('CLIENT', 'PAUSE', `${PAUSED_MS}`, what),
+      back: (/** @type {Redis} */ redis) => until(() => redis.ask('SET', 'back', '1'), 'Redis to go on'),
       silence_ms: HUNG_MS,
     })),
   ]) {
@@ -188,6 +191,7 @@ describe('islands', { concurrency: true }, () => {
     const cluster = new Cluster(test, redis, ENV);
     test.after(() => cluster.stop());
     await Promise.all(['app1', 'app2'].map((id) => cluster.add(id)));
+    for (const server of cluster.replicas.values()) await until(async () => (await server.json('/health')).status === 'degraded', 'an island');
     const watches = await Promise.all(['app1', 'app2'].map((id) => cluster.watch(id)));
     for (const watch of watches) assert.equal(watch.answers[0].state, 'degraded');
     await Promise.all(watches.map((watch) => watch.more(STEPS)));
