@@ -162,7 +162,7 @@ export const FAULTS = [
     kind: 'every replica is cut off, for different times',
     weight: 2,
     lasts_ms: [500, 4000],
-    silence_ms: closed,
+    silence_ms: () => SILENCE_MS.takeover,
     run: ({ cable, ids, draw }, lasts_ms) => Promise.all(ids.map(async (id) => {
       const [late_ms, length_ms] = [draw.between(0, 1000), draw.between(50, lasts_ms)];
       await sleep(late_ms);

@@ -135,7 +135,7 @@ describe('islands', { concurrency: true }, () => {
     await Promise.all([mine.more(STEPS), theirs.more(STEPS)]);
     await cluster.level();
     for (const watch of [mine, theirs]) {
-      assert.deepEqual([epochs(watch).length, watch.statuses], [1, []]);
+      assert.deepEqual([epochs(watch).length, watch.statuses.filter(({ epoch }) => epoch)], [1, []]);
       walksOn(watch.ticks, cut);
     }
     for (const id of [publisher, other]) assert.equal((await cluster.replica(id).json('/stats')).islands, 0);

@@ -268,6 +268,8 @@ export class Watch {
     this.counts = new Map();
     /** The latest of each symbol. @type {Map<string, { epoch: string, seq: number }>} */
     this.last = new Map();
+    /** Symbols of which nothing has come on this connection: what they had before may not come again, and need not join up. */
+    this.joining = new Set(SYMBOLS);
     /** The highest `seq` of all. */
     this.highest = 0;
     socket.on('tick', (/** @type {any} */ tick) => this.#arrived('tick', [tick]));
@@ -329,6 +331,7 @@ export class Watch {
   /** @param {any} answer */
   #answered(answer) {
     this.answers.push(answer);
+    this.joining = new Set(SYMBOLS);
     try {
       if (answer.state === 'live') isSubscribed(answer, { symbols: SYMBOLS, mode: this.mode });
       for (const tick of answer.snapshot) {
@@ -355,6 +358,8 @@ export class Watch {
           assert.ok(this.statuses.some((status) => status.epoch === epoch), 'a status comes before a new epoch');
           // Of any symbol: that is where the new one begins.
           assert.ok(tick.seq > last.seq, `goes back behind ${last.seq}`);
+        } else if (last && this.joining.has(tick.symbol)) {
+          assert.ok(tick.seq > last.seq, `goes back behind ${last.seq}`);
         } else if (last) {
           assert.equal(tick.seq, last.seq + (tick.n ?? 1), `after ${last.seq}`);
         }
@@ -374,6 +379,7 @@ export class Watch {
   /** @param {string} epoch @param {any} tick */
   #take(epoch, tick) {
     this.ledger.note(epoch, tick, this.name);
+    this.joining.delete(tick.symbol);
     this.last.set(tick.symbol, { epoch, seq: tick.seq });
     this.highest = Math.max(this.highest, tick.seq);
   }

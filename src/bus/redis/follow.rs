@@ -299,21 +299,34 @@ impl Follower {
         let oldest_ms = self.log.clock.millis().saturating_sub(history_ms);
         let mut from = oldest_ms.to_string();
         let mut position = "0-0".to_owned();
+        // The latest of each is for the clients that are here already: the others would take them back behind what they
+        // had elsewhere.
+        let (mut past, mut latest) = (Vec::new(), HashMap::new());
         let reads = self.log.connections.reads.clone();
         loop {
             let entries: Vec<XReadValue<String, String, String>> =
                 reads.xrange_values(keys::STREAM, from.as_str(), "+", Some(ENTRIES_PER_READ)).await?;
             let full = entries.len() as u64 == ENTRIES_PER_READ;
             for (entry_id, fields) in entries {
-                if let Some(batch) = entry(&fields).filter(|batch| batch.epoch == *epoch) {
-                    self.pass(batch).await?;
+                for tick in
+                    entry(&fields).filter(|batch| batch.epoch == *epoch).into_iter().flat_map(|batch| batch.ticks)
+                {
+                    past.extend(latest.insert(tick.update.symbol.clone(), tick));
                 }
                 position = entry_id;
+            }
+            if !past.is_empty() {
+                let batch = Batch { epoch: epoch.clone(), ticks: std::mem::take(&mut past) };
+                self.events.send(BusEvent::Past(batch)).await.map_err(|_| Closed)?;
             }
             if !full {
                 break;
             }
             from = format!("({position}");
+        }
+        let latest: Vec<Tick> = latest.into_values().collect();
+        if !latest.is_empty() {
+            self.pass(Batch { epoch: epoch.clone(), ticks: latest }).await?;
         }
         // Quiet symbols have fallen out of the log.
         self.take_snapshot(epoch).await?;
