@@ -66,6 +66,8 @@ pub(in crate::bus) struct Follower {
     epoch: Option<Epoch>,
     /// The last update of each symbol: what an island goes on from.
     last: HashMap<Symbol, Update>,
+    /// True where what was handed on last does not join up with the log.
+    apart: bool,
     /// When the last entry came.
     heard: Instant,
     feed: Feed,
@@ -109,6 +111,7 @@ impl Follower {
             position: None,
             epoch: None,
             last: HashMap::new(),
+            apart: false,
             heard: Instant::now(),
             feed,
             errors,
@@ -233,26 +236,22 @@ impl Follower {
         let shown = island.bus.highest() + RESERVE;
         let (mut epoch, mut end) = self.ask_to_join(shown).await?;
         let ended = self.log.shore.rejoin(island);
+        self.apart = true;
         self.log.known.raise(ended.highest);
         self.last = ended.last.into_iter().map(|update| (update.symbol.clone(), update)).collect();
         if ended.highest > shown {
             (epoch, end) = self.ask_to_join(ended.highest).await?;
         }
         // What came into the log before is not for us: it would be below our own numbers.
-        if self.position.is_some() {
-            self.position = Some(end);
-        }
-        self.take_up(epoch).await
+        self.take_up(epoch, end).await
     }
 
     /// Shows what this replica has seen, learns the epoch, and takes up the log where it was left.
     async fn join(&mut self) -> Result<(), Failure> {
         let (epoch, end) = self.ask_to_join(self.log.known.highest()).await?;
-        // An older stream than ours: another Redis, or the same one with its clock set back.
-        if self.position.as_ref().is_some_and(|position| id(&end) < id(position)) {
-            self.position = Some("0-0".to_owned());
-        }
-        self.take_up(epoch).await
+        // An older stream than ours: another Redis, or the same one with its clock set back. What is in it came before.
+        self.apart |= self.position.as_ref().is_some_and(|position| id(&end) < id(position));
+        self.take_up(epoch, end).await
     }
 
     async fn ask_version(&self) -> Result<(), Failure> {
@@ -274,22 +273,26 @@ impl Follower {
         Ok((Epoch::new(&epoch), end))
     }
 
-    /// Hands on what there is in an epoch that is new here, and says that the bus is followed.
-    async fn take_up(&mut self, epoch: Epoch) -> Result<(), Failure> {
+    /// Says that the bus is followed: from where this replica was, or, where that does not join up with the log, from its
+    /// `end` on, with the latest ticks before it.
+    async fn take_up(&mut self, epoch: Epoch, end: String) -> Result<(), Failure> {
         self.log.known.set_epoch(epoch.clone());
         let followed = "the bus is followed".to_owned();
+        self.heard = Instant::now();
         if self.position.is_none() {
             self.load(&epoch).await?;
             self.tell(FeedState::Live, followed).await?;
         } else {
             self.tell(FeedState::Live, followed).await?;
-        }
-        if self.epoch.as_ref() != Some(&epoch) {
+            if !self.apart {
+                return Ok(());
+            }
+            self.position = Some(end);
             self.take_snapshot(&epoch).await?;
         }
         self.restore(&epoch).await?;
         self.epoch = Some(epoch);
-        self.heard = Instant::now();
+        self.apart = false;
         Ok(())
     }
 
