@@ -76,7 +76,7 @@ pub(super) fn redis_url(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|_| wrong())?;
     let scheme = url.scheme();
     let form = scheme.strip_prefix("rediss").or_else(|| scheme.strip_prefix("redis")).ok_or_else(wrong)?;
-    if !url.host_str().is_some_and(|host| !host.is_empty()) {
+    if url.host_str().is_none_or(str::is_empty) {
         return Err(wrong());
     }
     let database = url.path().trim_start_matches('/');
