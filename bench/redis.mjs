@@ -107,17 +107,18 @@ async function publisher(redis) {
 /** Reads all that comes, as a replica does. @param {Redis} redis */
 async function reader(redis) {
   const line = await Line.to(redis.port);
-  let last = '$';
-  let stopped = false;
+  const stop = new AbortController();
+  const seen = ['$'];
   const done = (async () => {
-    while (!stopped) {
-      const answer = await line.ask('XREAD', 'COUNT', 256, 'BLOCK', 500, 'STREAMS', LOG, last);
-      last = [...answer.matchAll(/\r\n(\d{13}-\d+)\r\n/g)].at(-1)?.[1] ?? last;
+    while (!stop.signal.aborted) {
+      const answer = await line.ask('XREAD', 'COUNT', 256, 'BLOCK', 500, 'STREAMS', LOG, seen[0]);
+      seen.unshift([...answer.matchAll(/\r\n(\d{13}-\d+)\r\n/g)].at(-1)?.[1] ?? seen[0]);
+      seen.length = 1;
     }
     line.socket.destroy();
   })();
   return () => {
-    stopped = true;
+    stop.abort();
     return done;
   };
 }

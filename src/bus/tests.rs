@@ -26,7 +26,7 @@ async fn local(clock: &Clock) -> (Bus, Reader) {
 async fn batch(reader: &mut Reader) -> Batch {
     match reader.next().await.unwrap() {
         BusEvent::Ticks(batch) => batch,
-        BusEvent::Feed(feed) => panic!("{feed:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -21,13 +21,11 @@ console.log(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds} CHAOS_SLACK_MS=${slack_
 /** @type {(() => unknown)[]} */
 const undo = [];
 const test = { after: (/** @type {() => unknown} */ each) => undo.push(each) };
-let stopped = false;
-process.once('SIGINT', () => {
-  stopped = true;
-});
+const stop = new AbortController();
+process.once('SIGINT', () => stop.abort());
 try {
   const storm = await Storm.begin(test, { seed, slack_ms, say: console.log });
-  for (const end = performance.now() + seconds * 1000; performance.now() < end && !stopped;) await storm.round(only);
+  for (const end = performance.now() + seconds * 1000; performance.now() < end && !stop.signal.aborted;) await storm.round(only);
   for (const line of storm.summary()) console.log(line);
   for (const violation of storm.violations) console.log(`VIOLATION ${violation}`);
   process.exitCode = storm.violations.length > 0 || storm.rounds === 0 ? 1 : 0;

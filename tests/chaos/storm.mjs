@@ -312,7 +312,7 @@ export class Storm {
     } catch {
       return deaf().map((watch) => `${watch.name} did not hear ${missed(watch)}`);
     } finally {
-      for (const texts of this.heard.values()) texts.clear();
+      for (const heard of this.heard.values()) heard.clear();
     }
   }
 
