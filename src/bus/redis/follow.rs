@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::append::{RedisLog, STREAM_ENTRIES, UPDATES_PER_ENTRY, encode};
 use super::connection::{VersionError, check_version};
 use super::entry::{entry, id, parse, parse_epoch};
+use super::failure::Failure;
 use super::pulse::Pulse;
 use super::{keys, new_epoch};
 use crate::bus::Closed;
@@ -74,28 +75,6 @@ pub(in crate::bus) struct Follower {
     /// What goes wrong with the connection itself: a command only knows that it got no answer.
     errors: broadcast::Receiver<(Error, Option<Server>)>,
     last_error: Option<String>,
-}
-
-enum Failure {
-    Closed,
-    Version(String),
-    Redis(Error),
-    /// It was to come back by now.
-    Late,
-    /// It can be read, and not written; noticed when.
-    Unwritable(Instant, String),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Redis(error)
-    }
-}
-
-impl From<Closed> for Failure {
-    fn from(_: Closed) -> Self {
-        Self::Closed
-    }
 }
 
 impl Follower {

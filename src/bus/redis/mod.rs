@@ -1,6 +1,7 @@
 mod append;
 mod connection;
 mod entry;
+mod failure;
 mod follow;
 mod input;
 mod lease;
