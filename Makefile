@@ -61,6 +61,12 @@ security: vendor node_modules/.all ## Attack the server at length (some minutes;
 	cargo build --quiet
 	SECURITY=long node --test --test-concurrency=1 --test-reporter=spec tests/security/*.test.mjs
 
+.PHONY: chaos
+chaos: vendor node_modules/.all ## Break a cluster at random for CHAOS_SECONDS (300), and say what clients saw (CHAOS_SEED draws the same again)
+	tests/setup.sh redis-server nginx
+	cargo build --quiet
+	node tests/chaos/run.mjs
+
 .PHONY: fuzz
 fuzz: ## Fuzz everything that parses clients' bytes, FUZZ_SECONDS (60) each (`make test` has a short form)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} cargo test --lib --quiet -- --nocapture --test-threads=2 fuzz
@@ -80,6 +86,11 @@ bench: vendor loadtest/peers/node/node_modules/.all ## Measure against Node.js, 
 	cargo build --release -p tickcast-loadtest -p tickcast-peer-floor -p tickcast-peer-rooms
 	node bench/run.mjs --json bench.json --markdown bench.md $(if $(BENCH),--$(BENCH)) \
 	  $(if $(ROWS),--rows $(ROWS)) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BASELINE),--baseline $(BASELINE))
+
+.PHONY: bench-redis
+bench-redis: ## Measure what one Redis carries: its CPU for a tick, and for a replica that reads it
+	tests/setup.sh redis-server
+	node bench/redis.mjs
 
 .PHONY: vendor
 vendor: $(addprefix $(VENDOR)/,$(LIBRARIES)) ## Fetch the client libraries that the server hosts

@@ -289,6 +289,7 @@ fn bus_settings(config: &Config, redis: Option<RedisSettings>) -> bus::Settings 
     bus::Settings {
         redis,
         lease_ttl: Duration::from_millis(config.lease_ttl_ms),
+        island_after: Duration::from_millis(config.island_after_ms),
         history: Duration::from_secs(config.history_seconds),
         node_id: config.app_id.clone(),
     }

@@ -82,6 +82,10 @@ pub struct Metrics {
     pub ticks_lost: Counter,
     /// Times that the epoch changed under this replica.
     pub epoch_changes: Counter,
+    /// Times that this replica went on without the shared log, under an epoch of its own.
+    pub islands: Counter,
+    /// 1 while it does.
+    pub alone: Gauge,
     /// Times that the log was trimmed beyond what was read here.
     pub bus_gaps: Counter,
     /// Entries of the log that could not be read.

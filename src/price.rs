@@ -176,6 +176,8 @@ pub struct Feed {
 pub enum BusEvent {
     /// Ticks.
     Ticks(Batch),
+    /// Ticks of the past, before all others: history, of which nobody is told.
+    Past(Batch),
     /// The feed is otherwise now.
     Feed(Feed),
 }

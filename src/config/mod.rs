@@ -92,8 +92,10 @@ pub struct Config {
           value_name = "S")]
     pub history_seconds: u64,
 
-    /// The Redis that joins replicas: `redis://[user[:password]@]host[:port][/database]`, `rediss://` for TLS. Without
-    /// it, and without `REDIS_HOST`, the server runs alone. Read from the `REDIS_URL` environment variable.
+    /// The Redis that joins replicas: `redis://[user[:password]@]host[:port][/database]`, a cluster
+    /// (`redis-cluster://host:port?node=host:port&node=...`), or sentinels
+    /// (`redis-sentinel://host:port?sentinelServiceName=name&node=...`); `rediss` instead of `redis` for TLS. Without it,
+    /// and without `REDIS_HOST`, the server runs alone. Read from the `REDIS_URL` environment variable.
     #[arg(long, env = "REDIS_URL", global = true, value_parser = parse::redis_url, hide_env_values = true)]
     redis_url: Option<String>,
 
@@ -123,6 +125,12 @@ pub struct Config {
     #[arg(long = "lease-ttl", env = "LEASE_TTL", global = true, default_value = "3000",
           value_parser = parse::range(300, 60_000), value_name = "MS")]
     pub lease_ttl_ms: u64,
+
+    /// How long after it noticed that Redis is out of reach a replica goes on by itself, in ms, 0 to 3600000: it makes its
+    /// own prices then, from the last ones, until Redis is back. Read from the `ISLAND_AFTER` environment variable.
+    #[arg(long = "island-after", env = "ISLAND_AFTER", global = true, default_value = "300",
+          value_parser = parse::range(0, 3_600_000), value_name = "MS")]
+    pub island_after_ms: u64,
 
     /// Names this replica in answers and in the log; 1 to 64 letters, digits, or . _ : -. Default: the host's name
     /// and a random part. Read from the `APP_ID` environment variable.

@@ -64,18 +64,41 @@ pub(super) fn bytes_or_none(least: usize, most: usize) -> impl Fn(&str) -> Resul
 }
 
 pub(super) fn redis_url(text: &str) -> Result<String, String> {
-    let fits = || {
-        let url = url::Url::parse(text).ok()?;
-        let database = url.path().trim_start_matches('/');
-        let known = ["redis", "rediss"].contains(&url.scheme());
-        let host = url.host_str().is_some_and(|host| !host.is_empty());
-        (known && host && database.bytes().all(|byte| byte.is_ascii_digit())).then_some(())
-    };
-    if text.is_empty() || fits().is_some() {
-        return Ok(text.to_owned());
+    if text.is_empty() {
+        return Ok(String::new());
     }
-    Err("is not an address of Redis: must be redis://[user[:password]@]host[:port][/database], or rediss:// for TLS"
-        .into())
+    let wrong = || {
+        "is not an address of Redis: must be redis://[user[:password]@]host[:port][/database]; \
+         redis-cluster://host:port?node=host:port&node=...; or redis-sentinel://host:port?sentinelServiceName=name&node=...; \
+         rediss instead of redis for TLS"
+            .to_owned()
+    };
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let scheme = url.scheme();
+    let form = scheme.strip_prefix("rediss").or_else(|| scheme.strip_prefix("redis")).ok_or_else(wrong)?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(wrong());
+    }
+    let database = url.path().trim_start_matches('/');
+    if !database.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    for (name, value) in url.query_pairs() {
+        let port = value.split_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if name == "node" && !matches!(port, Some(Ok(1..))) {
+            return Err("has a node that is none: each must be host:port".into());
+        }
+    }
+    match form {
+        "" => Ok(text.to_owned()),
+        "-cluster" if !matches!(database, "" | "0") => Err("names a database: a cluster has none but 0".into()),
+        "-cluster" => Ok(text.to_owned()),
+        "-sentinel" if !url.query_pairs().any(|(name, value)| name == "sentinelServiceName" && !value.is_empty()) => {
+            Err("names no service: must have sentinelServiceName=... among what follows the ?".into())
+        }
+        "-sentinel" => Ok(text.to_owned()),
+        _ => Err(wrong()),
+    }
 }
 
 pub(super) fn redis_host(text: &str) -> Result<String, String> {

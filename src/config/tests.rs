@@ -129,7 +129,19 @@ fn redis_is_where_the_settings_say() {
     assert_eq!(redis(&["--redis-enabled=false", "--redis-url=redis://h"]), None);
     let (_, both, _) = load(&["--redis-url=redis://h", "--redis-host=i"]).unwrap();
     assert!(both.redis() == url("redis://h") && both.remarks().len() == 1);
-    for bad in ["h:6379", "http://h", "redis://", "redis://h/x"] {
+    let forms = ["redis-cluster://h:1?node=i:2&node=j:3", "rediss-sentinel://h:1/2?sentinelServiceName=x&node=i:2"];
+    for good in forms {
+        assert_eq!(redis(&[&format!("--redis-url={good}")]), url(good));
+    }
+    for (bad, why) in [
+        ("redis-cluster://h:1/2", "names a database"),
+        ("redis-cluster://h:1?node=i", "has a node that is none"),
+        ("redis-sentinel://h:1", "names no service"),
+    ] {
+        let message = load(&[&format!("--redis-url={bad}")]).unwrap_err().message;
+        assert!(message.contains(why), "{message}");
+    }
+    for bad in ["h:6379", "http://h", "redis://", "redis://h/x", "redis-other://h"] {
         let message = load(&[&format!("--redis-url={bad}")]).unwrap_err().message;
         assert!(message.starts_with("REDIS_URL (--redis-url): \"********\" is not an address"), "{message}");
     }

@@ -49,6 +49,7 @@ impl Pump {
             loop {
                 match next {
                     Some(BusEvent::Ticks(batch)) => self.take(batch, &mut held).await,
+                    Some(BusEvent::Past(batch)) => self.market.recall(batch),
                     Some(BusEvent::Feed(feed)) => self.turn(feed, &mut held).await,
                     None => return self.release(&mut held).await,
                 }

@@ -196,6 +196,8 @@ struct Stats<'a> {
     bus: BusHealth,
     /// Times that the epoch changed under this replica.
     epoch_changes: u64,
+    /// Times that it went on without Redis, under an epoch of its own.
+    islands: u64,
     sources: Sources,
 }
 
@@ -347,6 +349,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         limited: Limited::of(metrics),
         bus: state.bus_health(state.market.feed()),
         epoch_changes: metrics.epoch_changes.get(),
+        islands: metrics.islands.get(),
         sources: Sources {
             roles: state.bus.roles(),
             restarts: metrics.source_restarts.get(),
@@ -373,8 +376,13 @@ mod tests {
     async fn state(silent_after: Duration) -> State {
         let market = Market::new([], Keep { age_ms: 1, ticks: 1 }, Arc::default());
         market.set_feed(Feed { state: FeedState::Live, reason: "test".into() });
-        let settings =
-            bus::Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
+        let settings = bus::Settings {
+            redis: None,
+            lease_ttl: Duration::ZERO,
+            island_after: Duration::ZERO,
+            history: Duration::ZERO,
+            node_id: "app1".into(),
+        };
         let (_, config, _) = Config::load(["tickcast".into()]).unwrap();
         let (bus, ..) = Bus::open(&settings, &Clock::from_fn(|| 0), &Arc::default()).await.unwrap();
         State {

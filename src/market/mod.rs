@@ -37,6 +37,10 @@ struct Entry {
     last: Option<Tick>,
     /// True while `last` is of an epoch that has ended.
     outdated: bool,
+    /// True while nobody has been told of a tick of this epoch.
+    untold: bool,
+    /// True while nobody has been told that there is such a symbol.
+    unseen: bool,
     history: History,
 }
 
@@ -99,7 +103,7 @@ impl Market {
         let mut lost = 0;
         for tick in batch.ticks {
             let known = state.ids.get(&tick.update.symbol).copied();
-            let unknown = known.is_none();
+            let mut unknown = known.is_none();
             let id = known.unwrap_or_else(|| state.add(tick.update.symbol.clone(), self.keep));
             let entry = &mut state.entries[id.index()];
             let known = entry.last.as_ref().filter(|_| !entry.outdated);
@@ -107,7 +111,8 @@ impl Market {
                 self.metrics.ticks_repeated.inc();
                 continue;
             }
-            let first = known.is_none();
+            let first = known.is_none() | std::mem::take(&mut entry.untold);
+            unknown |= std::mem::take(&mut entry.unseen);
             let missed = known.map_or(0, |last| tick.seq - last.seq - 1);
             lost += missed;
             entry.outdated = false;
@@ -123,6 +128,17 @@ impl Market {
         }
         self.metrics.ticks_in.add(fresh.len() as u64);
         Applied { fresh, turned }
+    }
+
+    /// Takes ticks of the past: what comes next of these symbols is the first that anybody hears of.
+    pub fn recall(&self, batch: Batch) {
+        let applied = self.apply(batch);
+        let mut state = self.write();
+        for Fresh { id, unknown, .. } in applied.fresh {
+            let entry = &mut state.entries[id.index()];
+            entry.untold = true;
+            entry.unseen |= unknown;
+        }
     }
 
     /// Takes what the bus says of the feed.
@@ -219,7 +235,14 @@ impl State {
         let next = SymbolId::new(self.entries.len());
         let id = *self.ids.entry(symbol.clone()).or_insert(next);
         if id == next {
-            self.entries.push(Entry { symbol, last: None, outdated: false, history: History::new(keep) });
+            self.entries.push(Entry {
+                symbol,
+                last: None,
+                outdated: false,
+                untold: false,
+                unseen: false,
+                history: History::new(keep),
+            });
         }
         id
     }

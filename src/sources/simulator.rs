@@ -257,8 +257,13 @@ mod tests {
 
     /// Runs a simulator for `length` of paused time, and returns when each tick of `symbol` was published.
     async fn run(interval_ms: u64, length: Duration, stall: Option<(Duration, Duration)>) -> (Vec<Tick>, Arc<Metrics>) {
-        let settings =
-            bus::Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
+        let settings = bus::Settings {
+            redis: None,
+            lease_ttl: Duration::ZERO,
+            island_after: Duration::ZERO,
+            history: Duration::ZERO,
+            node_id: "app1".into(),
+        };
         let clock = Clock::from_fn(|| 0);
         let (bus, mut reader, _) = Bus::open(&settings, &clock, &Arc::default()).await.unwrap();
         let mut simulator = simulator("BTC,ETH", interval_ms, 1);
