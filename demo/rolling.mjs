@@ -26,6 +26,7 @@ a tick, got one twice, met a new epoch, or stayed away.
                           and upgrade, 4.x that only poll, and 2.x
   SYMBOLS=BTC,ETH,SOL,ADA,XRP
   UPDATE_INTERVAL=500     ms between two ticks of a symbol
+  HOLD=5000               ms for which all clients get ticks before, between and after the restarts
   DRAIN_SPREAD            and all other settings of the demo (demo/run.mjs --help), such as REPLICAS, PROXY and BIN
 `;
 
@@ -42,8 +43,6 @@ const NETWORKS = 100;
 /** Clients that begin to connect at a time, and the pause between (ms). */
 const BATCH = 25;
 const BATCH_PAUSE_MS = 50;
-/** How long all clients get ticks before, between and after the restarts (ms). */
-const HOLD_MS = 5_000;
 /** How long clients may need to be back (ms). */
 const BACK_MS = 60_000;
 /** How often it is looked (ms). */
@@ -52,6 +51,8 @@ const LOOK_MS = 100;
 async function main() {
   const count = Number(process.env.CLIENTS || 1000);
   if (!Number.isInteger(count) || count < 1 || count > 5000) throw new Refusal(`CLIENTS: "${process.env.CLIENTS}" is not allowed: must be 1 to 5000`);
+  const hold = Number(process.env.HOLD || 5000);
+  if (!(hold >= 0 && hold <= 600_000)) throw new Refusal(`HOLD: "${process.env.HOLD}" is not allowed: must be 0 to 600000`);
   const symbols = (process.env.SYMBOLS || 'BTC,ETH,SOL,ADA,XRP').split(',');
   const folder = mkdtempSync(join(tmpdir(), 'tickcast-rolling-'));
   const readyFile = join(folder, 'ready.json');
@@ -66,9 +67,16 @@ async function main() {
   let said = '';
   demo.stdout.on('data', (text) => (said = (said + text).slice(-20_000)));
   const exited = once(demo, 'exit');
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.once(signal, () => {
+      process.exitCode = 1;
+      demo.kill('SIGTERM');
+      exited.then(() => process.exit());
+    });
+  }
   const agents = Array.from({ length: NETWORKS }, (_, i) => new http.Agent({ keepAlive: true, ...{ localAddress: `127.0.${i + 1}.1` } }));
   /** @type {{ kind: string, client: Resuming }[]} */
-  let clients = [];
+  const clients = [];
   try {
     await waitFor(() => existsSync(readyFile) || demo.exitCode !== null, 'the demo');
     if (demo.exitCode !== null) throw new Refusal(`the demo did not start:\n${said}`);
@@ -82,7 +90,7 @@ async function main() {
       if (i % BATCH === BATCH - 1) await sleep(BATCH_PAUSE_MS);
     }
     await waitFor(() => clients.every(({ client }) => client.ticks > 0), 'ticks for everybody', () => missing(clients));
-    await sleep(HOLD_MS);
+    await sleep(hold);
 
     for (const { id, url } of replicas) {
       const there = clients.filter(({ client }) => client.server === id);
@@ -100,10 +108,10 @@ async function main() {
       await waitFor(() => there.every(({ client }) => client.server), `the clients of ${id}`, () => missing(clients));
       const s = (/** @type {number} */ ms) => `${(ms / 1000).toFixed(1)} s`;
       say(`${id}: ${there.length} clients were there; ready again after ${s(ready - begun)}, all clients back after ${s(performance.now() - begun)}`);
-      await sleep(HOLD_MS);
+      await sleep(hold);
     }
     report(clients);
-    process.exitCode = verdict(clients) ? 0 : 1;
+    return verdict(clients);
   } finally {
     for (const { client } of clients) client.socket.close();
     for (const agent of agents) agent.destroy();
@@ -185,7 +193,8 @@ if (process.argv.includes('--help')) {
   process.stdout.write(usage);
 } else {
   try {
-    await main();
+    const good = await main();
+    if (!good) process.exitCode = 1;
   } catch (error) {
     process.stderr.write(`rolling: ${error instanceof Refusal ? error.message : error.stack}\n`);
     process.exitCode = 1;

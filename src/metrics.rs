@@ -101,12 +101,14 @@ macro_rules! metrics {
                 for (queue, depth, capacity) in self.queues.all() {
                     let labels = [("queue", queue)];
                     let (depth, capacity) = (depth as f64, capacity as f64);
-                    page.add(Kind::Gauge, "tickcast_queue_depth", "What waits in a queue, of several the fullest.", &labels, depth);
-                    page.add(Kind::Gauge, "tickcast_queue_capacity", "What may wait in a queue.", &labels, capacity);
+                    let (waits, may) = ("What waits in a queue, of several the fullest.", "What may wait in a queue.");
+                    page.add(Kind::Gauge, "tickcast_queue_depth", waits, &labels, depth);
+                    page.add(Kind::Gauge, "tickcast_queue_capacity", may, &labels, capacity);
                 }
                 // What the name promises: everything.
                 let errors = self.protocol_errors.get() + self.request_errors.get() + self.accept_errors.get();
-                page.number(Kind::Counter, "socket_errors_total", "What went wrong with clients, of every kind.", errors as f64);
+                let help = "What went wrong with clients, of every kind.";
+                page.number(Kind::Counter, "socket_errors_total", help, errors as f64);
             }
         }
     };

@@ -79,6 +79,9 @@ describe('haproxy', { concurrency: true }, () => {
     // The first has gone in its slot, the second is there for four seconds.
     const statuses = await Promise.all(urls.map((url) => post(url, '3', { cookie })));
     assert.ok(statuses.includes(200), `${statuses}`);
+    const other = cluster.replica(ids.find((each) => each !== id) ?? '');
+    await until(async () => (await other.json('/stats?scope=cluster')).nodes.find((/** @type {any} */ node) => node.id === id)?.status === 'draining',
+      'the others to know that it drains');
     assert.deepEqual(await server.exited, { code: 0, signal: null });
     assert.notEqual(await idOf({ cookie }), id, 'then the cookie is for the other one');
   });
