@@ -35,7 +35,6 @@ use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::price::Symbol;
 use crate::publish::Publisher;
-pub use api::Disconnect;
 pub use messages::Desk;
 
 /// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
@@ -91,8 +90,6 @@ pub struct Parts {
     pub publisher: Arc<Publisher>,
     /// How much everybody may.
     pub limits: Arc<Limits>,
-    /// What ends a user's connections.
-    pub disconnect: Disconnect,
     /// What messages of back ends are sent by.
     pub desk: Desk,
 }
@@ -137,6 +134,7 @@ fn public(config: &Config, state: Arc<State>, parts: Parts, whom: For, sockets: 
     let (auth, limits) = (state.auth.clone(), parts.limits.clone());
     // Who asks whether the server is well has to be told, whoever else asks from there.
     let free = [format!("{base}/health"), format!("{base}/ready")];
+    let operations = [format!("{base}/api/"), format!("{base}/back/")];
     let mut pages = api::router(config, &state, parts, whom).merge(status::router(base, state, whom));
     if has_sockets {
         pages = pages.merge(assets::router(config));
@@ -162,7 +160,8 @@ fn public(config: &Config, state: Arc<State>, parts: Parts, whom: For, sockets: 
         .merge(pages)
         .layer(axum::middleware::from_fn(move |request: axum::extract::Request, next| {
             let is_free = free.iter().any(|path| path == request.uri().path());
-            limited::count(if is_free { None } else { Some(limits.clone()) }, auth.clone(), request, next)
+            let is_api = operations.iter().any(|path| request.uri().path().starts_with(path));
+            limited::count(if is_free { None } else { Some(limits.clone()) }, is_api, auth.clone(), request, next)
         }))
         .layer(cors(&config.cors_origin));
     dress(served)
