@@ -10,6 +10,9 @@ ROWS ?=
 REPEATS ?=
 BASELINE ?=
 
+# What is in front of the demo's replicas: nginx or haproxy.
+PROXY ?= nginx
+
 # What a load test is aimed at, and the options of ours.
 TARGET ?= http://localhost:3000
 ARGS ?=
@@ -26,9 +29,14 @@ run: vendor ## Build and run the server with its dashboard on http://localhost:3
 	cargo run --release
 
 .PHONY: demo
-demo: build ## Redis, two replicas (:3000, :3001) and nginx on :8080, without Docker (REPLICAS=4 make demo)
-	tests/setup.sh redis-server nginx
-	node demo/run.mjs
+demo: build ## Redis, two replicas (:3000, :3001) and nginx on :8080, without Docker (REPLICAS=4, PROXY=haproxy)
+	tests/setup.sh redis-server $(PROXY)
+	PROXY=$(PROXY) node demo/run.mjs
+
+.PHONY: rolling
+rolling: build node_modules/.all ## Restart each replica of a demo in turn under CLIENTS=1000 clients, who count what they miss
+	tests/setup.sh redis-server $(PROXY)
+	PROXY=$(PROXY) node demo/rolling.mjs
 
 .PHONY: build
 build: vendor ## Build the release binary: target/release/tickcast
@@ -49,8 +57,8 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 	cargo test --workspace --quiet
 
 .PHONY: test-js
-test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, Artillery and the load tester against the real server
-	tests/setup.sh chromium redis-server nginx openssl
+test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, HAProxy, Prometheus, Artillery and the load tester against the real server
+	tests/setup.sh chromium redis-server nginx haproxy prometheus openssl
 	test -d tests/.python || tests/python.sh
 	cargo build --workspace --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs

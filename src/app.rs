@@ -29,6 +29,9 @@ const HISTORY_TICKS: usize = 10_000;
 /// About what one tick takes in an answer, in bytes: an answer that replays fits into what may wait for a client.
 const ENCODED_TICK_BYTES: usize = 160;
 
+/// Connections that those who look after the server have beyond `MAX_TCP_CONNECTIONS`, at a port of their own.
+const ADMIN_CONNECTIONS: u32 = 64;
+
 /// The feed counts as down when no tick has come for this long, or for this many intervals, whichever is longer.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 const SILENT_INTERVALS: u32 = 5;
@@ -37,6 +40,10 @@ const SILENT_INTERVALS: u32 = 5;
 /// tasks.
 const CLIENTS_SHARE: f64 = 0.7;
 const REQUESTS_SHARE: f64 = 0.1;
+
+/// How long a client may take to go after its transport was closed, and at most which share of the deadline.
+const GRACE: Duration = Duration::from_secs(1);
+const GRACE_SHARE: f64 = 0.1;
 
 /// The share that posts to the back end may use, after those.
 const BACKEND_SHARE: f64 = 0.1;
@@ -57,6 +64,8 @@ pub struct App {
     clock: Clock,
     auth: Arc<Auth>,
     listener: Listener,
+    /// For those who look after the server, where they have a port of their own.
+    admin: Option<Listener>,
 }
 
 impl App {
@@ -81,8 +90,17 @@ impl App {
             idle_timeout: Duration::from_millis(config.limits.http_idle_timeout_ms),
             body_timeout: Duration::from_millis(config.limits.http_body_timeout_ms),
         };
-        let listener = Listener::bind(&settings).with_context(|| format!("cannot listen on {address} (HOST, PORT)"))?;
-        Ok(Self { config, clock, auth, listener })
+        let bind = |settings: &net::Settings, names| {
+            Listener::bind(settings).with_context(|| format!("cannot listen on {} ({names})", settings.address))
+        };
+        let listener = bind(&settings, "HOST, PORT")?;
+        let admin = config.operations.admin_port.map(|port| {
+            // Also when every other connection is taken.
+            let max_connections = settings.max_connections.map(|most| most.saturating_add(ADMIN_CONNECTIONS));
+            let address = SocketAddr::new(config.host, port);
+            bind(&net::Settings { address, max_connections, ..settings.clone() }, "HOST, ADMIN_PORT")
+        });
+        Ok(Self { admin: admin.transpose()?, config, clock, auth, listener })
     }
 
     /// Where it listens, with the port that it got.
@@ -95,8 +113,8 @@ impl App {
     /// # Errors
     /// A part that should have run to the end ended by itself; the rest was shut down.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<Outcome> {
-        let Self { config, clock, auth, listener } = self;
-        let address = listener.address();
+        let Self { config, clock, auth, listener, admin } = self;
+        let (address, admin_address) = (listener.address(), admin.as_ref().map(Listener::address));
         let metrics = Arc::<Metrics>::default();
         let interval = Duration::from_millis(config.update_interval_ms);
 
@@ -104,7 +122,7 @@ impl App {
         let redis = config.redis().map(|address| RedisSettings::new(&address)).transpose()?;
         let (bus, events, background) = Bus::open(&bus_settings(&config, redis.clone()), &clock, &metrics).await?;
         let bus = Arc::new(bus);
-        let (handle, inboxes) = fanout::channel(config.workers.get());
+        let (handle, inboxes) = fanout::channel(config.workers.get(), &metrics.queues);
 
         // Parts, in the order of a tick's way.
         let keep = Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS };
@@ -131,7 +149,7 @@ impl App {
         );
         let limits = Arc::new(Limits::new(&config.limits, config.cors_origin.clone(), metrics.clone()));
         let settings = socket_settings(&config, redis.as_ref());
-        let (messages, inbox) = messages::channel();
+        let (messages, inbox) = messages::channel(&metrics.queues);
         let (backend, posts) = backend_settings(&config)
             .map(|settings| backend::open(settings, &metrics, &clock).context("cannot post to BACKEND_URL"))
             .transpose()?
@@ -147,14 +165,16 @@ impl App {
             bus: bus.clone(),
             metrics: metrics.clone(),
             auth: auth.clone(),
+            clock: clock.clone(),
             silent_after: (!config.symbols.0.is_empty()).then(|| SILENT_AFTER.max(interval * SILENT_INTERVALS)),
             role: config.publishing.role,
             simulated: config.symbols.0.iter().cloned().collect(),
             draining: false.into(),
+            asked_to_drain: CancellationToken::new(),
         });
         let desk = http::Desk { messages, server_id: config.app_id.clone(), clock: clock.clone() };
         let parts = http::Parts { publisher, limits: limits.clone(), desk };
-        let router = http::router(&config, state.clone(), parts, edge.router());
+        let routers = http::routers(&config, &state, &parts, edge.router());
 
         // Tasks. One that ends before its token is cancelled begins the shutdown.
         let accepting = net::Ends::default();
@@ -220,12 +240,21 @@ impl App {
             });
         }
         tasks.spawn({
-            let (accepting, connections) = (accepting.clone(), connections.clone());
+            let (accepting, connections, metrics) = (accepting.clone(), connections.clone(), metrics.clone());
             async move {
-                listener.serve(router, connections, metrics, accepting).await;
+                listener.serve(routers.public, connections, metrics, accepting).await;
                 ("listener", Ok(()))
             }
         });
+        // To the very end: how a shutdown goes can be seen there.
+        let watched = net::Ends::default();
+        if let Some((admin, router)) = admin.zip(routers.admin) {
+            let watched = watched.clone();
+            tasks.spawn(async move {
+                admin.serve(router, TaskTracker::new(), metrics, watched).await;
+                ("admin listener", Ok(()))
+            });
+        }
 
         // An address that stands for all of them is none that a browser can open.
         let host = if address.ip().is_unspecified() {
@@ -234,12 +263,14 @@ impl App {
             SocketAddr::new(address.ip(), 0).to_string().trim_end_matches(":0").to_owned()
         };
         let url = format!("http://{host}:{}{}", address.port(), config.base_path);
+        let admin_url = admin_address.map(|admin| format!("http://{host}:{}{}", admin.port(), config.base_path));
         for line in auth.in_words() {
             tracing::info!("{line}");
         }
-        tracing::info!(url, id = config.app_id, "listening");
+        tracing::info!(url, admin_url, id = config.app_id, "listening");
         let failure = tokio::select! {
             () = shutdown => None,
+            () = state.asked_to_drain.cancelled() => None,
             Some(ended) = tasks.join_next() => Some(match ended {
                 Ok((task, Ok(()))) => anyhow::anyhow!("the {task} ended by itself"),
                 Ok((task, Err(error))) => error.context(format!("the {task} failed")),
@@ -249,27 +280,36 @@ impl App {
         if let Some(error) = &failure {
             tracing::error!(error = format!("{error:#}"), "shutting down after a failure");
         } else {
-            tracing::info!(deadline_ms = config.drain_deadline_ms, "shutting down");
+            tracing::info!(deadline_ms = config.operations.drain_deadline_ms, "shutting down");
         }
 
         // Not ready and nobody new; sources go to other replicas, where there are any; then the clients; ticks go on
         // until they are gone.
-        let deadline = Duration::from_millis(config.drain_deadline_ms);
+        let deadline = Duration::from_millis(config.operations.drain_deadline_ms);
         let end = tokio::time::Instant::now() + deadline;
         state.drain();
         limits.drain();
-        accepting.stop.cancel();
         if bus.is_shared() {
             leading.cancel();
         }
         connections.close();
-        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), edge.close()).await.is_ok();
+        let spread = Duration::from_millis(config.operations.drain_spread_ms(!bus.is_shared()));
+        let leave = async {
+            edge.drain(spread, GRACE.min(deadline.mul_f64(GRACE_SHARE))).await;
+            // Who came to no namespace, and is nobody's client yet.
+            edge.close().await;
+        };
+        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), leave).await.is_ok();
+        // Until now it answered those who came, so that a proxy sends them elsewhere.
+        accepting.stop.cancel();
         tokio::time::timeout(deadline.mul_f64(REQUESTS_SHARE), connections.wait()).await.ok();
         accepting.cut.cancel();
         // A lease is given back through the bus, which has to be there for it.
         leading.cancel();
         tokio::time::timeout_at(end, led.cancelled()).await.ok();
         running.cancel();
+        watched.stop.cancel();
+        watched.cut.cancel();
         let join = async { while tasks.join_next().await.is_some() {} };
         let tasks_joined = tokio::time::timeout_at(end, join).await.is_ok();
         tasks.abort_all();
@@ -334,7 +374,7 @@ fn backend_settings(config: &Config) -> Option<backend::Settings> {
         timeout: Duration::from_millis(messaging.backend_timeout_ms),
         retries: u32::try_from(messaging.backend_retries).unwrap_or(u32::MAX),
         queue: usize::try_from(messaging.backend_queue).unwrap_or(usize::MAX),
-        drain: Duration::from_millis(config.drain_deadline_ms).mul_f64(BACKEND_SHARE),
+        drain: Duration::from_millis(config.operations.drain_deadline_ms).mul_f64(BACKEND_SHARE),
         server_id: config.app_id.clone(),
     })
 }

@@ -1,77 +1,130 @@
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+mod kinds;
+mod page;
+mod queues;
 
-/// A count that only rises.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub use kinds::{Counter, Gauge, Histogram, LabelledCounter, LabelledGauge, Tally};
+pub use page::{Kind, Page};
+pub use queues::Queues;
 
-impl Counter {
-    /// Counts one.
-    pub fn inc(&self) {
-        self.add(1);
-    }
+/// What is said of families that several counts are in.
+const FAMILIES: &[(&str, &str)] = &[
+    (
+        "tickcast_updates_conflated_total",
+        "Updates that were not sent on their own: a tick that was sent stands for them.",
+    ),
+    ("tickcast_messages_dropped_total", "Messages that did not reach all those whom they were for."),
+    ("tickcast_limits_hit_total", "What was refused, or ended, by a limit."),
+    ("tickcast_errors_total", "What went wrong with clients."),
+];
 
-    /// Counts `n`.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
-    }
+/// A number that can be put on a [`Page`].
+trait Shown {
+    /// What is behind its name where nothing else is said.
+    const SUFFIX: &'static str;
 
-    /// The count so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+    fn show(&self, page: &mut Page, name: &str, help: &str, labels: &[(&str, &str)], by: &str);
+}
+
+impl Shown for Counter {
+    const SUFFIX: &'static str = "_total";
+
+    fn show(&self, page: &mut Page, name: &str, help: &str, labels: &[(&str, &str)], _: &str) {
+        page.add(Kind::Counter, name, help, labels, self.get() as f64);
     }
 }
 
-/// A number that rises and falls.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicI64);
+impl Shown for Gauge {
+    const SUFFIX: &'static str = "";
 
-impl Gauge {
-    /// Adds `n`, which may be negative.
-    pub fn add(&self, n: i64) {
-        self.0.fetch_add(n, Relaxed);
-    }
-
-    /// The number now.
-    pub fn get(&self) -> i64 {
-        self.0.load(Relaxed)
+    fn show(&self, page: &mut Page, name: &str, help: &str, labels: &[(&str, &str)], _: &str) {
+        page.add(Kind::Gauge, name, help, labels, self.get() as f64);
     }
 }
 
-/// One [`Gauge`] per label. The caller bounds the set of labels.
-#[derive(Debug, Default)]
-pub struct LabelledGauge(Mutex<BTreeMap<String, Arc<Gauge>>>);
+impl Shown for LabelledGauge {
+    const SUFFIX: &'static str = "";
 
-impl LabelledGauge {
-    /// The number of one label, to be kept by who changes it often.
-    pub fn of(&self, label: &str) -> Arc<Gauge> {
-        self.lock().entry(label.to_owned()).or_default().clone()
-    }
-
-    /// Every label with its number.
-    pub fn all(&self) -> BTreeMap<String, i64> {
-        self.lock().iter().map(|(label, gauge)| (label.clone(), gauge.get())).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Gauge>>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn show(&self, page: &mut Page, name: &str, help: &str, _: &[(&str, &str)], by: &str) {
+        for (label, number) in self.all().into_iter().take(Page::MOST_OF_A_KIND) {
+            page.add(Kind::Gauge, name, help, &[(by, &label)], number as f64);
+        }
     }
 }
 
-/// What the process counts. One per server; shared by reference.
-#[derive(Debug, Default)]
-pub struct Metrics {
+impl Shown for LabelledCounter {
+    const SUFFIX: &'static str = "_total";
+
+    fn show(&self, page: &mut Page, name: &str, help: &str, _: &[(&str, &str)], by: &str) {
+        for (label, number) in self.all().into_iter().take(Page::MOST_OF_A_KIND) {
+            page.add(Kind::Counter, name, help, &[(by, &label)], number as f64);
+        }
+    }
+}
+
+impl Shown for Histogram {
+    const SUFFIX: &'static str = "_seconds";
+
+    fn show(&self, page: &mut Page, name: &str, help: &str, _: &[(&str, &str)], _: &str) {
+        page.histogram(name, help, self);
+    }
+}
+
+fn show<S: Shown>(shown: &S, page: &mut Page, field: &str, doc: &str, name: &str, labels: &[(&str, &str)], by: &str) {
+    let usual = format!("tickcast_{field}{}", S::SUFFIX);
+    let name = if name.is_empty() { &usual } else { name };
+    let help = FAMILIES.iter().find(|(family, _)| *family == name).map_or(doc.trim(), |(_, help)| help);
+    shown.show(page, name, help, labels, by);
+}
+
+/// The list of what is counted. The doc comment is the help text that Prometheus gets. The name there is `tickcast_`, the
+/// field's, and what is usual for its kind; or the one behind `=`, with a label that tells it from others of that name.
+/// `by` names the label of those that have one number for each.
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ pub $field:ident: $kind:ident
+       $(by $by:ident)? $(= $name:literal $({ $label:ident = $value:literal })?)?,)*) => {
+        /// What the process counts. One per server; shared by reference.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $($(#[doc = $doc])+ pub $field: $kind,)*
+            /// The channels between parts.
+            pub queues: Queues,
+        }
+
+        impl Metrics {
+            /// Puts all of it on a page.
+            pub fn show(&self, page: &mut Page) {
+                $({
+                    let labels: &[(&str, &str)] = &[$($((stringify!($label), $value))?)?];
+                    let (name, by) = (concat!($($name)?), concat!($(stringify!($by))?));
+                    show(&self.$field, page, stringify!($field), concat!($($doc),+), name, labels, by);
+                })*
+                for (queue, depth, capacity) in self.queues.all() {
+                    let labels = [("queue", queue)];
+                    let (depth, capacity) = (depth as f64, capacity as f64);
+                    let (waits, may) = ("What waits in a queue, of several the fullest.", "What may wait in a queue.");
+                    page.add(Kind::Gauge, "tickcast_queue_depth", waits, &labels, depth);
+                    page.add(Kind::Gauge, "tickcast_queue_capacity", may, &labels, capacity);
+                }
+                // What the name promises: everything.
+                let errors = self.protocol_errors.get() + self.request_errors.get() + self.accept_errors.get();
+                let help = "What went wrong with clients, of every kind.";
+                page.number(Kind::Counter, "socket_errors_total", help, errors as f64);
+            }
+        }
+    };
+}
+
+metrics! {
     /// Socket.IO connections to the default namespace, now.
-    pub connections_active: Gauge,
+    pub connections_active: Gauge = "socket_connections_active",
     /// Socket.IO connections to the default namespace, ever.
-    pub connections_total: Counter,
+    pub connections_total: Counter = "socket_connections_total",
     /// Connections to the default namespace that were refused for want of a token that is good.
     pub connections_refused: Counter,
     /// Connected clients that get a symbol's ticks, by symbol.
-    pub subscriptions: LabelledGauge,
+    pub subscriptions: LabelledGauge by symbol,
     /// Ticks that the market took from the bus.
-    pub ticks_in: Counter,
+    pub ticks_in: Counter = "tickcast_ticks_received_total",
     /// Ticks that the market had already: dropped.
     pub ticks_repeated: Counter,
     /// Ticks that a source could not produce in time (the process was stopped or starved): never made.
@@ -89,73 +142,83 @@ pub struct Metrics {
     /// Times that the log was trimmed beyond what was read here.
     pub bus_gaps: Counter,
     /// Entries of the log that could not be read.
-    pub bus_garbage: Counter,
+    pub bus_garbage: Counter = "tickcast_bus_unreadable_entries_total",
     /// Updates that were published through the API, by what became of them: `accepted`, or the code of an error.
-    pub published: LabelledGauge,
-    /// The same of those that came by the input stream.
-    pub input: LabelledGauge,
+    pub published: LabelledCounter by outcome,
+    /// Updates that came by the input stream, by what became of them.
+    pub input: LabelledCounter by outcome = "tickcast_input_updates_total",
     /// Times that the input stream was found trimmed beyond what was read.
     pub input_gaps: Counter,
     /// Commands to Redis that failed.
     pub redis_errors: Counter,
     /// Ticks that were sent to clients; a tick in a `ticks` array counts once for each client.
-    pub deliveries: Counter,
+    pub deliveries: Counter = "tickcast_ticks_delivered_total",
     /// Those of them that went past the engine's queue.
-    pub deliveries_by_lane: Counter,
-    /// Updates that were not sent on their own: a tick that was sent stands for them.
-    pub updates_conflated: Counter,
+    pub deliveries_by_lane: Counter = "tickcast_ticks_delivered_by_lane_total",
+    /// Updates that were not sent on their own because clients asked for fewer (`maxRate`): a tick stands for them.
+    pub conflated_paced: Counter = "tickcast_updates_conflated_total" { reason = "paced" },
+    /// Updates that were not sent on their own because the client was behind: a tick stands for them.
+    pub conflated_behind: Counter = "tickcast_updates_conflated_total" { reason = "behind" },
     /// Times that the fan-out was handed ticks.
     pub flushes: Counter,
+    /// How old ticks were when they were written to clients, by their source's time; each counts once for each client.
+    pub tick_age: Histogram = "tickcast_tick_age_seconds",
+    /// How long a shard of the fan-out took to write one flush to all of its clients.
+    pub flush_duration: Histogram = "tickcast_flush_duration_seconds",
+    /// Sets of clients that want the same, now: what goes to one is built once.
+    pub cohorts: Gauge,
     /// Clients for whom something has waited for a second or more, now.
-    pub clients_slow: Gauge,
+    pub clients_slow: Gauge = "tickcast_slow_clients",
     /// Clients that were disconnected because they took nothing for too long.
-    pub slow_disconnects: Counter,
+    pub slow_disconnects: Counter = "tickcast_slow_clients_disconnected_total",
     /// Answers and other messages that found no room with their client.
-    pub messages_dropped: Counter,
+    pub messages_dropped: Counter = "tickcast_messages_dropped_total" { reason = "client_full" },
     /// Messages between replicas that were lost.
-    pub messages_lost: Counter,
+    pub messages_lost: Counter = "tickcast_messages_dropped_total" { reason = "between_replicas" },
     /// What back ends said through Redis and could not be carried out.
-    pub emits_refused: Counter,
+    pub emits_refused: Counter = "tickcast_messages_dropped_total" { reason = "emitter_refused" },
     /// Posts that the back end took, or refused.
     pub backend_posted: Counter,
     /// Posts to the back end that were tried again.
     pub backend_retries: Counter,
     /// Posts that the back end never took, or answered with something that is no answer.
-    pub backend_given_up: Counter,
+    pub backend_given_up: Counter = "tickcast_messages_dropped_total" { reason = "backend_given_up" },
     /// Events received from clients.
-    pub messages_received: Counter,
+    pub messages_received: Counter = "socket_messages_received_total",
+    /// Events sent to clients: ticks, answers and messages.
+    pub messages_sent: Counter = "socket_messages_sent_total",
     /// Requests of clients that were answered with an error.
-    pub request_errors: Counter,
+    pub request_errors: Counter = "tickcast_errors_total" { kind = "request" },
     /// Connections ended because the client broke the protocol.
-    pub protocol_errors: Counter,
+    pub protocol_errors: Counter = "tickcast_errors_total" { kind = "protocol" },
     /// Connections refused or lost by the accept loop (out of descriptors, reset before they began).
-    pub accept_errors: Counter,
+    pub accept_errors: Counter = "tickcast_errors_total" { kind = "accept" },
     /// TCP connections, now.
     pub tcp_connections: Gauge,
     /// TCP connections that were answered with 503 because there were too many.
-    pub limited_tcp_connections: Counter,
+    pub limited_tcp_connections: Counter = "tickcast_limits_hit_total" { limit = "tcp_connections" },
     /// Handshakes refused because every connection was taken.
-    pub limited_connections: Counter,
+    pub limited_connections: Counter = "tickcast_limits_hit_total" { limit = "connections" },
     /// Handshakes refused because their address had too many connections.
-    pub limited_addresses: Counter,
+    pub limited_addresses: Counter = "tickcast_limits_hit_total" { limit = "connections_per_ip" },
     /// Handshakes refused because too many connected at once.
-    pub limited_connects: Counter,
+    pub limited_connects: Counter = "tickcast_limits_hit_total" { limit = "connects" },
     /// Handshakes refused because of their origin.
-    pub limited_origins: Counter,
+    pub limited_origins: Counter = "tickcast_limits_hit_total" { limit = "origins" },
     /// HTTP requests refused because their address sent too many.
-    pub limited_requests: Counter,
+    pub limited_requests: Counter = "tickcast_limits_hit_total" { limit = "http_requests" },
     /// Messages of clients refused because they were too many.
-    pub limited_messages: Counter,
+    pub limited_messages: Counter = "tickcast_limits_hit_total" { limit = "messages" },
     /// Those refused because they said too much to rooms.
-    pub limited_chats: Counter,
+    pub limited_chats: Counter = "tickcast_limits_hit_total" { limit = "chats" },
     /// Symbols, or requests for symbols, refused because the client had or named too many.
-    pub limited_subscriptions: Counter,
+    pub limited_subscriptions: Counter = "tickcast_limits_hit_total" { limit = "subscriptions" },
     /// Connections ended because their client went on after being refused.
-    pub limited_abuse: Counter,
+    pub limited_abuse: Counter = "tickcast_limits_hit_total" { limit = "abuse" },
     /// Connections ended because they were in no namespace for too long after they had been in one, or refused.
-    pub namespace_timeouts: Counter,
+    pub namespace_timeouts: Counter = "tickcast_limits_hit_total" { limit = "connect_timeout" },
     /// HTTP connections ended because the head of a request took too long.
-    pub header_timeouts: Counter,
+    pub header_timeouts: Counter = "tickcast_limits_hit_total" { limit = "http_header_timeout" },
     /// HTTP requests refused because their body took too long.
-    pub body_timeouts: Counter,
+    pub body_timeouts: Counter = "tickcast_limits_hit_total" { limit = "http_body_timeout" },
 }

@@ -140,6 +140,7 @@ impl Bus {
         metrics: &Arc<Metrics>,
     ) -> Result<(Self, Reader, Background), OpenError> {
         let (sender, events) = mpsc::channel(EVENTS_IN_FLIGHT);
+        metrics.queues.watch("bus", &sender);
         let shared = Arc::<Shared>::default();
         let reader = Reader { events };
         let lease_ttl = settings.lease_ttl;

@@ -3,6 +3,7 @@ mod command;
 mod limits;
 mod logging;
 mod messaging;
+mod operations;
 mod origins;
 mod parse;
 mod publishing;
@@ -24,6 +25,7 @@ pub use command::{KeyArgs, TokenArgs};
 pub use limits::Limits;
 pub use logging::{LogFormat, Logging};
 pub use messaging::Messaging;
+pub use operations::Operations;
 pub use origins::Origins;
 pub use publishing::{Publishing, Role};
 pub use redis::RedisAddress;
@@ -208,10 +210,9 @@ pub struct Config {
           action = clap::ArgAction::Set)]
     pub lanes: bool,
 
-    /// How long a shutdown may take, in ms, 100 to 600000. Read from the `DRAIN_DEADLINE` environment variable.
-    #[arg(long = "drain-deadline", env = "DRAIN_DEADLINE", global = true, default_value = "10000",
-          value_parser = parse::range(100, 600_000), value_name = "MS")]
-    pub drain_deadline_ms: u64,
+    /// How it is looked after.
+    #[command(flatten)]
+    pub operations: Operations,
 
     /// What others publish, and which part of the work this replica has.
     #[command(flatten)]
@@ -286,6 +287,7 @@ impl Config {
             ));
         }
         self.publishing.validate(&self.symbols, self.redis().is_some())?;
+        self.operations.validate()?;
         self.access.validate()?;
         self.messaging.validate()
     }

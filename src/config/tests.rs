@@ -215,3 +215,15 @@ fn reads_sizes_and_networks() {
     assert!(parse::networks("").unwrap().0.is_empty());
     assert!(parse::networks("10.0.0.0/8,").is_err());
 }
+
+#[test]
+fn a_drain_has_room_in_its_deadline() {
+    let spread = |args: &[&str], is_alone| load(args).unwrap().1.operations.drain_spread_ms(is_alone);
+    assert_eq!((spread(&[], false), spread(&[], true)), (5_000, 0));
+    assert_eq!(spread(&["--drain-deadline=3000", "--drain-spread=1500"], true), 1_500);
+    let message = load(&["--drain-deadline=3000", "--drain-spread=1501"]).unwrap_err().message;
+    assert_eq!(
+        message,
+        "DRAIN_SPREAD (--drain-spread): \"1501\" is not allowed: must be at most 1500, half of DRAIN_DEADLINE"
+    );
+}

@@ -173,7 +173,6 @@ impl Cohorts {
     }
 
     /// How many there are.
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_id.len()
     }

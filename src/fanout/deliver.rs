@@ -1,14 +1,15 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::cohort::{Cohort, CohortId, want_for};
 use super::flush::Item;
-use super::parcel::Parcel;
+use super::parcel::{Load, Parcel};
 use super::session::Session;
 use super::shard::Shard;
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
 use crate::net::Injected;
 use crate::wire::{ErrorCode, Failure, to_client};
 
@@ -31,22 +32,26 @@ struct Delivered {
 /// What was delivered, to be counted at once.
 #[derive(Default)]
 struct Counts {
+    events: usize,
     ticks: usize,
     by_lane: usize,
     left_out: u64,
 }
 
 impl Counts {
-    fn add(&mut self, ticks: usize, left_out: u64, by_lane: bool) {
+    fn add(&mut self, events: usize, ticks: usize, left_out: u64, by_lane: bool) {
+        self.events += events;
         self.ticks += ticks;
         self.by_lane += if by_lane { ticks } else { 0 };
         self.left_out += left_out;
     }
 
-    fn tell(&self, metrics: &Metrics) {
+    /// Counts it; what was left out for this reason.
+    fn tell(&self, metrics: &Metrics, conflated: &Counter) {
+        metrics.messages_sent.add(self.events as u64);
         metrics.deliveries.add(self.ticks as u64);
         metrics.deliveries_by_lane.add(self.by_lane as u64);
-        metrics.updates_conflated.add(self.left_out);
+        conflated.add(self.left_out);
     }
 }
 
@@ -54,10 +59,15 @@ impl Shard {
     /// Hands ticks to whom they concern.
     pub(super) async fn flush(&mut self, items: &[Arc<Item>], now: Instant) {
         let ids: Vec<CohortId> = self.cohorts.who_want(items).collect();
+        if ids.is_empty() {
+            return;
+        }
         let mut row = 0;
         for id in ids {
             self.serve(id, items, now, &mut row).await;
         }
+        self.metrics.tick_age.take(&mut self.ages);
+        self.metrics.flush_duration.observe(now.elapsed());
     }
 
     /// Sends what has waited for its time.
@@ -72,6 +82,7 @@ impl Shard {
             }
             self.serve(id, &[], now, &mut row).await;
         }
+        self.metrics.tick_age.take(&mut self.ages);
     }
 
     /// Sends to a cohort what goes out now, of these updates and of what has waited. What goes to those who have had
@@ -85,6 +96,8 @@ impl Shard {
 
         let mut counts = Counts::default();
         let left_out = parcel.left_out(parcel.ends.len());
+        // Those who took all of it since the age of what is in it was noted.
+        let mut whole = 0;
         // Nobody comes or goes meanwhile: that is this task's own business.
         for place in 0.. {
             if place % CLIENTS_AHEAD == 0 {
@@ -113,10 +126,13 @@ impl Shard {
                 if gone {
                     // Nothing of it came, and nothing of it waits.
                 } else if frames == parcel.ends.len() {
-                    counts.add(parcel.loads.len(), left_out, by_lane);
+                    counts.add(frames, parcel.loads.len(), left_out, by_lane);
+                    whole += 1;
                 } else {
                     let left = parcel.loads_from(frames);
-                    counts.add(parcel.loads.len() - left.len(), parcel.left_out(frames), by_lane);
+                    let ticks = parcel.loads.len() - left.len();
+                    counts.add(frames, ticks, parcel.left_out(frames), by_lane);
+                    self.note_age(&parcel.loads[..ticks], 1);
                     // From now on it has its own of everything, also of what waits for its time with the others.
                     let mut pending = self.cohorts.get(id).map(Cohort::waiting).unwrap_or_default();
                     for load in left {
@@ -132,10 +148,25 @@ impl Shard {
             *row += 1;
             if *row >= CLIENTS_IN_A_ROW {
                 *row = 0;
+                self.note_age(&parcel.loads, std::mem::take(&mut whole));
                 tokio::task::yield_now().await;
             }
         }
-        counts.tell(&self.metrics);
+        self.note_age(&parcel.loads, whole);
+        counts.tell(&self.metrics, &self.metrics.conflated_paced);
+    }
+
+    /// Notes how old these are, which so many clients have just been sent. Once for many of them: what has one source's
+    /// time is one, and nobody else is told before the end of the flush.
+    fn note_age(&mut self, loads: &[Load], clients: u64) {
+        if clients == 0 || loads.is_empty() {
+            return;
+        }
+        let now_ms = self.clock.millis();
+        for same in loads.chunk_by(|one, next| one.ts_ms() == next.ts_ms()) {
+            let age = Duration::from_millis(now_ms.saturating_sub(same[0].ts_ms()));
+            self.ages.add(age, same.len() as u64 * clients);
+        }
     }
 
     /// Looks at the connections of the next members of a cohort. Between two flushes they have left the caches, and that
@@ -174,9 +205,11 @@ impl Shard {
             }
             let mut counts = Counts::default();
             let ticks = parcel.loads.len() - left.len();
-            counts.add(ticks, parcel.left_out(delivered.frames), session.lane.is_some());
-            counts.tell(&self.metrics);
-            if let Some(pending) = &mut session.pending {
+            counts.add(delivered.frames, ticks, parcel.left_out(delivered.frames), session.lane.is_some());
+            counts.tell(&self.metrics, &self.metrics.conflated_behind);
+            self.note_age(&parcel.loads[..ticks], 1);
+            self.metrics.tick_age.take(&mut self.ages);
+            if let Some(pending) = &mut self.sessions[slot].pending {
                 for load in left {
                     let (key, conflated) = load.undelivered(now);
                     pending.put_back(key, conflated);

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::metrics::Queues;
 use crate::net::Lane;
 use crate::pattern::Patterns;
 use crate::wire::{Failure, Subscribe, Unsubscribe};
@@ -70,6 +71,8 @@ pub enum Request {
 pub(super) enum Command {
     Join(ClientId, Arc<dyn Link>, Patterns),
     Request(ClientId, Request, Box<dyn Reply>),
+    /// With whoever waits for it to be done.
+    Retire(ClientId, oneshot::Sender<()>),
     Leave(ClientId),
 }
 
@@ -141,7 +144,7 @@ impl Handle {
         self.shard(client).commands.try_send(Command::Request(client, request, reply)).map_err(|error| {
             match error.into_inner() {
                 Command::Request(_, _, reply) => reply,
-                Command::Join(..) | Command::Leave(_) => {
+                Command::Join(..) | Command::Retire(..) | Command::Leave(_) => {
                     unreachable!("it was a request that was sent")
                 }
             }
@@ -159,6 +162,16 @@ impl Handle {
         self.shard(client).calls.call(client, Some(done));
         async {
             // An error says the same: who is done lets go of the other end.
+            told.await.ok();
+        }
+    }
+
+    /// A client is about to be closed: it gets what waits for it and is due, and then nothing any more. Ends when that is
+    /// done.
+    pub async fn retire(&self, client: ClientId) {
+        let (done, told) = oneshot::channel();
+        // An error means that the fan-out has ended.
+        if self.shard(client).commands.send(Command::Retire(client, done)).await.is_ok() {
             told.await.ok();
         }
     }
@@ -183,11 +196,12 @@ pub(super) struct Inbox {
     pub(super) calls: Arc<Calls>,
 }
 
-/// The channels between the edge and so many shards of the fan-out, at least one.
-pub fn channel(shards: usize) -> (Handle, Inboxes) {
+/// The channels between the edge and so many shards of the fan-out, at least one; `queues` looks at them.
+pub fn channel(shards: usize, queues: &Queues) -> (Handle, Inboxes) {
     let (handles, inboxes): (Vec<_>, Vec<_>) = (0..shards.max(1))
         .map(|_| {
             let (sender, commands) = mpsc::channel(COMMANDS_IN_FLIGHT);
+            queues.watch("requests", &sender);
             let calls = Arc::<Calls>::default();
             (ShardHandle { commands: sender, calls: calls.clone() }, Inbox { commands, calls })
         })

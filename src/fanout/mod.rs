@@ -67,6 +67,7 @@ impl Fanout {
             .into_iter()
             .map(|inbox| {
                 let (sender, news) = mpsc::channel(FLUSHES_IN_FLIGHT);
+                metrics.queues.watch("flushes", &sender);
                 let shard = Shard::new(settings.clone(), market.clone(), metrics.clone(), clock.clone(), news, inbox);
                 (sender, shard)
             })

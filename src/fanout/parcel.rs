@@ -36,6 +36,14 @@ impl Load {
         }
     }
 
+    /// The source's time of the latest update in it, in ms since the Unix epoch.
+    pub fn ts_ms(&self) -> u64 {
+        match self {
+            Self::Update(_, item) => item.tick.update.ts_ms,
+            Self::Conflated(_, conflated) => conflated.ts_ms(),
+        }
+    }
+
     /// How many updates it leaves out.
     fn left_out(&self) -> u64 {
         match self {

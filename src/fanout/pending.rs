@@ -61,6 +61,11 @@ impl Conflated {
         self.n
     }
 
+    /// The source's time of the latest update, in ms since the Unix epoch.
+    pub fn ts_ms(&self) -> u64 {
+        self.latest.tick.update.ts_ms
+    }
+
     /// The update itself, where it stands for one alone: that is encoded already.
     pub fn alone(&self) -> Option<&Arc<Item>> {
         (self.n == self.latest.n).then_some(&self.latest)

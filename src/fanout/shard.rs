@@ -19,7 +19,7 @@ use super::handle::{ClientId, Command, Inbox, Request, Sent};
 use super::session::Session;
 use crate::clock::Clock;
 use crate::market::Market;
-use crate::metrics::{Gauge, Metrics};
+use crate::metrics::{Gauge, Metrics, Tally};
 use crate::price::{Epoch, Symbol};
 use crate::wire::to_client;
 
@@ -60,6 +60,10 @@ pub struct Shard {
     pub(super) waiting: BTreeSet<usize>,
     /// When a cohort's symbols that have a pace may go out.
     pub(super) timers: BinaryHeap<Reverse<(Instant, CohortId)>>,
+    /// How old what was sent in this flush was.
+    pub(super) ages: Tally,
+    /// How many cohorts have been told to those who count them.
+    counted_cohorts: usize,
     clearing: FuturesUnordered<Pin<Box<dyn Future<Output = ClientId> + Send>>>,
 }
 
@@ -88,6 +92,8 @@ impl Shard {
             latest: Vec::new(),
             waiting: BTreeSet::new(),
             timers: BinaryHeap::new(),
+            ages: Tally::default(),
+            counted_cohorts: 0,
             clearing: FuturesUnordered::new(),
         };
         shard.learn();
@@ -273,6 +279,13 @@ impl Shard {
                     self.after(slot, sent);
                 }
             }
+            Command::Retire(client, done) => {
+                if let Some(&slot) = self.slots.get(&client) {
+                    self.attend(slot, now);
+                    self.dismiss(slot);
+                }
+                drop(done);
+            }
             Command::Leave(client) => self.leave(client),
         }
     }
@@ -318,6 +331,9 @@ impl Shard {
     /// Looks at those for whom something waits: they are slow if it has waited for a while, and lost if it has for too
     /// long.
     pub(super) fn look(&mut self, now: Instant) {
+        let cohorts = self.cohorts.len();
+        let before = std::mem::replace(&mut self.counted_cohorts, cohorts);
+        self.metrics.cohorts.add(cohorts as i64 - before as i64);
         for slot in self.waiting.clone() {
             if self.sessions[slot].lane.is_none() {
                 self.attend(slot, now);

@@ -127,7 +127,7 @@ impl Bench {
             slow_timeout: SLOW_TIMEOUT,
             replay_ticks: 8,
         };
-        let (handle, inboxes) = channel(1);
+        let (handle, inboxes) = channel(1, &metrics.queues);
         let fanout = Fanout::new(settings, &market, &metrics, &Clock::from_fn(|| 5_000_000), inboxes);
         let (pump, shards) = fanout.split();
         let shard = shards.into_iter().next().unwrap();

@@ -1,18 +1,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Extension, State as Extract};
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Response as Documented, Server};
-use utoipa::{IntoResponses, OpenApi};
+use utoipa::{IntoResponses, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,8 +21,8 @@ use super::error::{self, ApiError, documented, documented_wait};
 use super::guard::guarded;
 use super::pace::Pace;
 use super::prices::{self, Outlet};
-use super::{Parts, State, messages, overview};
-use crate::auth::Scope;
+use super::{For, Parts, State, messages, overview};
+use crate::auth::{Caller, Scope};
 use crate::config::Config;
 use crate::wire::{ErrorCode, from_object};
 
@@ -40,7 +41,7 @@ struct Described;
 ///
 /// A group for each scope. What is in `routes!` is served and described at once, so the document cannot name what is not
 /// there; a handler has what it takes and answers in its `#[utoipa::path]`.
-pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts) -> Router {
+pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: For) -> Router {
     let Parts { publisher, desk, .. } = parts;
     let pace = Arc::new(Pace::new(config.publishing.publish_rate));
     let read = OpenApiRouter::new()
@@ -63,11 +64,30 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts) -> Route
         .layer(body)
         .with_state(desk.clone());
     let end = OpenApiRouter::new().routes(routes!(messages::end_user)).layer(body).with_state(desk);
+    let drained = OpenApiRouter::new().routes(routes!(drain)).with_state(state.clone());
 
-    let mut groups: Vec<(Option<Scope>, OpenApiRouter)> = vec![(None, read), (Some(Scope::Message), look)];
-    if config.publishing.role.has_changes() {
-        let changes = [(Scope::Publish, publish), (Scope::Message, tell), (Scope::Admin, end)];
-        groups.extend(changes.map(|(scope, group)| (Some(scope), group)));
+    let role = config.publishing.role;
+    let all = [
+        (None, read, false),
+        (Some(Scope::Message), look, false),
+        (Some(Scope::Publish), publish, true),
+        (Some(Scope::Message), tell, true),
+        (Some(Scope::Admin), end.merge(drained), true),
+    ];
+    let here = |scope: Option<Scope>, changes: bool| {
+        let is_admin = scope == Some(Scope::Admin);
+        let whose = match whom {
+            For::All => true,
+            For::Public => !is_admin,
+            For::Admin => is_admin,
+        };
+        whose && (role.has_changes() || !changes)
+    };
+    let mut groups: Vec<(Option<Scope>, OpenApiRouter)> = Vec::new();
+    for (scope, group, changes) in all {
+        if here(scope, changes) {
+            groups.push((scope, group));
+        }
     }
     let mut document = Described::openapi();
     let mut api = Router::new();
@@ -77,7 +97,6 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts) -> Route
         api = api.merge(guarded(routes, state.auth.clone(), scope));
     }
     let document = complete(document, &config.base_path);
-    let role = config.publishing.role;
     let nowhere = axum::routing::any(async move || nothing_here(role.has_changes()));
     let api = api
         .route("/api/openapi.json", get(async move || Json(document.clone())))
@@ -142,6 +161,30 @@ impl IntoResponses for Refusals {
 
 /// A body that should be a JSON object.
 pub(super) type Body = Result<Json<Box<RawValue>>, JsonRejection>;
+
+#[derive(Serialize, ToSchema)]
+struct Draining {
+    /// Always true.
+    ok: bool,
+    /// Its id: behind a proxy it may be any.
+    id: String,
+    /// How many clients are connected, which are closed now, one after the other.
+    connections: i64,
+}
+
+/// Ends this replica as SIGTERM does: it lets nobody new in, gives its leases back, closes its clients' transports, each in
+/// its slot, and exits.
+#[utoipa::path(post, path = "/api/drain", tag = "server",
+    responses((status = 202, description = "It drains", body = Draining), Refusals))]
+async fn drain(
+    Extract(state): Extract<Arc<State>>,
+    Extension(Caller(caller)): Extension<Caller>,
+) -> (StatusCode, Json<Draining>) {
+    tracing::info!(caller, "asked to drain");
+    state.asked_to_drain.cancel();
+    let connections = state.metrics.connections_active.get();
+    (StatusCode::ACCEPTED, Json(Draining { ok: true, id: state.id.clone(), connections }))
+}
 
 /// Reads the fields of a body; `form` is what it must be.
 ///

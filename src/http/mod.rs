@@ -7,6 +7,7 @@ mod messages;
 mod overview;
 mod pace;
 mod prices;
+mod scrape;
 mod status;
 
 use std::collections::HashSet;
@@ -18,6 +19,7 @@ use axum::Router;
 use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
@@ -26,6 +28,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::auth::Auth;
 use crate::bus::Bus;
+use crate::clock::Clock;
 use crate::config::{Config, Origins, Role};
 use crate::limits::Limits;
 use crate::market::Market;
@@ -59,6 +62,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Who may do what.
     pub auth: Arc<Auth>,
+    /// What time it is.
+    pub clock: Clock,
     /// Without a tick for this long, the feed counts as down; none where nothing makes ticks at a pace of its own.
     pub silent_after: Option<Duration>,
     /// Which part of the work this replica has.
@@ -67,6 +72,8 @@ pub struct State {
     pub simulated: HashSet<Symbol>,
     /// Set when a shutdown begins.
     pub draining: AtomicBool,
+    /// Cancelled when somebody asks for one here.
+    pub asked_to_drain: CancellationToken,
 }
 
 impl State {
@@ -87,16 +94,48 @@ pub struct Parts {
     pub desk: Desk,
 }
 
+/// For whom endpoints are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    /// Everybody, at one port.
+    All,
+    /// Those who do not look after the server, where those who do have a port of their own.
+    Public,
+    /// Those who do.
+    Admin,
+}
+
+/// What is served.
+pub struct Routers {
+    /// At `PORT`.
+    pub public: Router,
+    /// At `ADMIN_PORT`, where there is one.
+    pub admin: Option<Router>,
+}
+
 /// Everything that is served: the pages, the endpoints, and `sockets`, which has the routes of the Socket.IO endpoint
 /// below the base path already. A replica without sockets has no page either.
-pub fn router(config: &Config, state: Arc<State>, parts: Parts, sockets: Router) -> Router {
+pub fn routers(config: &Config, state: &Arc<State>, parts: &Parts, sockets: Router) -> Routers {
+    let has_admin = config.operations.admin_port.is_some();
+    let whom = if has_admin { For::Public } else { For::All };
+    Routers {
+        public: public(config, state.clone(), parts.clone(), whom, sockets),
+        admin: has_admin.then(|| {
+            let api = api::router(config, state, parts.clone(), For::Admin);
+            let pages = status::router(&config.base_path, state.clone(), For::Admin).merge(api).fallback(not_found);
+            dress(pages.layer(CompressionLayer::new()))
+        }),
+    }
+}
+
+fn public(config: &Config, state: Arc<State>, parts: Parts, whom: For, sockets: Router) -> Router {
     let base = config.base_path.as_str();
     let has_sockets = state.role.has_sockets();
     let (auth, limits) = (state.auth.clone(), parts.limits.clone());
     // Who asks whether the server is well has to be told, whoever else asks from there.
     let free = [format!("{base}/health"), format!("{base}/ready")];
     let operations = [format!("{base}/api/"), format!("{base}/back/")];
-    let mut pages = api::router(config, &state, parts).merge(status::router(base, state));
+    let mut pages = api::router(config, &state, parts, whom).merge(status::router(base, state, whom));
     if has_sockets {
         pages = pages.merge(assets::router(config));
     }
@@ -115,9 +154,8 @@ pub fn router(config: &Config, state: Arc<State>, parts: Parts, sockets: Router)
         (Router::new(), api::no_sockets(&socket_path))
     };
 
-    let id = HeaderName::from_static(REQUEST_ID);
     // Read from the bottom: the last layer is the outermost.
-    libraries
+    let served = libraries
         .merge(sockets)
         .merge(pages)
         .layer(axum::middleware::from_fn(move |request: axum::extract::Request, next| {
@@ -125,7 +163,14 @@ pub fn router(config: &Config, state: Arc<State>, parts: Parts, sockets: Router)
             let is_api = operations.iter().any(|path| request.uri().path().starts_with(path));
             limited::count(if is_free { None } else { Some(limits.clone()) }, is_api, auth.clone(), request, next)
         }))
-        .layer(cors(&config.cors_origin))
+        .layer(cors(&config.cors_origin));
+    dress(served)
+}
+
+/// What every answer has.
+fn dress(router: Router) -> Router {
+    let id = HeaderName::from_static(REQUEST_ID);
+    router
         .layer(SetResponseHeaderLayer::if_not_present(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY)))
         .layer(SetResponseHeaderLayer::if_not_present(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(SetResponseHeaderLayer::if_not_present(

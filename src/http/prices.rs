@@ -269,9 +269,9 @@ pub(super) async fn publish(
 #[derive(Debug, Serialize)]
 pub(super) struct Published {
     /// Through `POST /api/prices`.
-    http: BTreeMap<String, i64>,
+    http: BTreeMap<String, u64>,
     /// By the input stream, while this replica read it.
-    input: BTreeMap<String, i64>,
+    input: BTreeMap<String, u64>,
     /// Times that the input stream was found trimmed beyond what was read.
     input_gaps: u64,
 }

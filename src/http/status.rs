@@ -12,16 +12,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::State;
 use super::limited::Limited;
 use super::prices::Published;
+use super::{For, State, scrape};
 use crate::config::Role;
 use crate::price::{Epoch, Feed, FeedState};
 use crate::wire::short;
 
-/// `/health`, `/ready` and `/stats`, below the base path.
-pub(super) fn router(base: &str, state: Arc<State>) -> Router {
-    Router::new()
+/// `/health`, `/ready`, `/stats` and `/metrics`, below the base path.
+pub(super) fn router(base: &str, state: Arc<State>, whom: For) -> Router {
+    let metrics = format!("{base}/metrics");
+    let counted = if whom == For::Public { Router::new() } else { Router::new().route(&metrics, get(scrape::metrics)) };
+    counted
         .route(&format!("{base}/health"), get(health))
         .route(&format!("{base}/ready"), get(ready))
         .route(&format!("{base}/stats"), get(stats))
@@ -87,7 +89,7 @@ impl State {
     /// How this replica is in a word, and why it is not `ok`.
     pub(super) fn standing(&self) -> (&'static str, Option<String>) {
         let feed = self.market.feed();
-        let draining = self.draining.load(Ordering::Relaxed);
+        let draining = self.is_draining();
         match (feed.state, draining, self.failure()) {
             (_, true, _) => ("draining", Some("a shutdown has begun".to_owned())),
             (FeedState::Starting, ..) => ("starting", Some(feed.reason.clone())),
@@ -100,6 +102,16 @@ impl State {
             }
             (FeedState::Live, _, None) => ("ok", None),
         }
+    }
+
+    /// True where new clients should come here.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.standing().0, "ok" | "degraded")
+    }
+
+    /// True once a shutdown has begun.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Clients of this replica that get a symbol's ticks, by symbol.
@@ -163,10 +175,8 @@ async fn health(Extract(state): Extract<Arc<State>>) -> Response {
 
 /// Whether new clients should come here.
 async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
-    let health = state.health();
-    let code =
-        if matches!(health.status, "ok" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(health)).into_response()
+    let code = if state.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(state.health())).into_response()
 }
 
 /// What the replica did so far.
@@ -324,7 +334,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         },
         deliveries: metrics.deliveries.get(),
         deliveries_by_lane: metrics.deliveries_by_lane.get(),
-        conflated: metrics.updates_conflated.get(),
+        conflated: metrics.conflated_paced.get() + metrics.conflated_behind.get(),
         slow: Slow { clients: metrics.clients_slow.get(), disconnected: metrics.slow_disconnects.get() },
         drops: Drops { messages: metrics.messages_dropped.get() },
         published: Published::of(metrics),
@@ -363,6 +373,8 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
 mod tests {
     use std::time::{Duration, Instant};
 
+    use tokio_util::sync::CancellationToken;
+
     use std::collections::HashSet;
 
     use super::*;
@@ -392,8 +404,10 @@ mod tests {
             bus: Arc::new(bus),
             metrics: Arc::default(),
             auth: Arc::new(Auth::open(&config.access, Clock::system()).unwrap()),
+            clock: Clock::from_fn(|| 0),
             silent_after: Some(silent_after),
             draining: false.into(),
+            asked_to_drain: CancellationToken::new(),
             role: Role::All,
             simulated: HashSet::new(),
         }

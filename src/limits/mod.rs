@@ -71,6 +71,16 @@ impl Limits {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// True once nobody new is let in.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// What those are told who come then.
+    pub fn draining() -> Refused {
+        Refused::unavailable("the server is about to stop: connect to another one", WHEN_FULL)
+    }
+
     /// Lets a new session in, from a client's address and a page of this origin (none for what is no browser). It has
     /// its place for as long as what is returned lives.
     ///
@@ -78,8 +88,8 @@ impl Limits {
     /// There is no place for it, or it may not; why, and when it may come again.
     pub fn admit(self: &Arc<Self>, address: IpAddr, origin: Option<&[u8]>) -> Result<Arc<Session>, Refused> {
         self.origin(origin)?;
-        if self.draining.load(Ordering::Acquire) {
-            return Err(Refused::unavailable("the server is about to stop: connect to another one", WHEN_FULL));
+        if self.is_draining() {
+            return Err(Self::draining());
         }
         let now = self.now();
         // Each place is given back where a later one is not there.

@@ -211,6 +211,14 @@ impl Market {
         Some((state.epoch.clone()?, entry.last.clone()?))
     }
 
+    /// The source's time of each symbol's latest tick, of whatever epoch, in ms since the Unix epoch; of the first `most`
+    /// symbols.
+    pub fn last_times_ms(&self, most: usize) -> Vec<(Symbol, u64)> {
+        let state = self.read();
+        let last = |entry: &Entry| entry.last.as_ref().map(|tick| (entry.symbol.clone(), tick.update.ts_ms));
+        state.entries.iter().take(most).filter_map(last).collect()
+    }
+
     /// How long ago the last batch came.
     pub fn silence(&self) -> Duration {
         self.read().heard.elapsed()

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use crate::metrics::Queues;
 use crate::wire::{ErrorCode, Failure};
 pub use asks::{Asks, Gathered, Waiting};
 pub use presence::Presence;
@@ -110,8 +111,9 @@ pub struct Inbox {
 }
 
 /// The channel between those who send messages and the edge that carries them.
-pub fn channel() -> (Messages, Inbox) {
+pub fn channel(queues: &Queues) -> (Messages, Inbox) {
     let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
+    queues.watch("messages", &sender);
     let asks = Arc::<Asks>::default();
     (Messages { errands: sender, asks: asks.clone() }, Inbox { errands, asks })
 }

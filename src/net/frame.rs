@@ -27,6 +27,12 @@ pub fn push_text_frame(frames: &mut Vec<u8>, payload: &str) {
     frames.extend(payload.as_bytes());
 }
 
+/// A close frame with this status (RFC 6455, 7.4).
+pub(super) fn close_frame(status: u16) -> Bytes {
+    let [high, low] = status.to_be_bytes();
+    Bytes::copy_from_slice(&[FINAL | CLOSE, 2, high, low])
+}
+
 const FINAL: u8 = 0x80;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;

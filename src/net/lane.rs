@@ -10,6 +10,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::frame::close_frame;
 use super::outgoing::{Injected, Opening, Outgoing, Progress, Refused};
 
 /// An accepted socket, and what is on its way out of it. The engine's half owns it; a [`Lane`] is the other half.
@@ -131,6 +132,16 @@ impl Lane {
     pub fn send(&self, frame: Bytes) -> Result<bool, Refused> {
         let pipe = self.pipe.upgrade().ok_or(Refused::Gone)?;
         pipe.lock().send(self.turn, frame, pipe.buffer_bytes, |bytes| pipe.stream.try_write(bytes))
+    }
+
+    /// Ends the WebSocket in order: a close frame with this status goes out behind all that waits, and nothing after it. True
+    /// if it waits: then somebody has to wait for [`Lane::cleared`].
+    ///
+    /// # Errors
+    /// There is nobody who could take it.
+    pub fn part(&self, status: u16) -> Result<bool, Refused> {
+        let pipe = self.pipe.upgrade().ok_or(Refused::Gone)?;
+        pipe.lock().part(self.turn, close_frame(status), |bytes| pipe.stream.try_write(bytes))
     }
 
     /// Sends what waits as soon as it can be sent. Ends when nothing waits any more and there is room for frames, or
@@ -282,6 +293,30 @@ mod tests {
         assert!(all.len() < sent * message(sent).len());
         assert_eq!(lane.send(message(1)), Err(Refused::Gone));
         lane.cleared().await;
+    }
+
+    #[tokio::test]
+    async fn a_farewell_goes_behind_all_that_waits_and_nothing_comes_after_it() {
+        let Pair { mut connection, lane, mut peer, .. } = Pair::open().await;
+        let sent = fill(&lane);
+        assert!(lane.part(1012).unwrap(), "behind the others");
+        assert_eq!(lane.send(message(1)), Err(Refused::Gone));
+        assert_eq!(lane.inject(&message(1), &[message(1).len()]), Injected::Gone);
+        let reader = async {
+            read(&mut peer, sent).await;
+            let mut frame = [0; 4];
+            peer.read_exact(&mut frame).await.unwrap();
+            frame
+        };
+        let ((), frame) = tokio::join!(lane.clone().cleared(), reader);
+        assert_eq!(frame, [0x88, 2, 0x03, 0xf4]);
+        assert_eq!(lane.part(1012), Err(Refused::Gone));
+        connection.write_all(&text_frame("2")).await.unwrap();
+        connection.flush().await.unwrap();
+        drop(connection);
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty(), "not even of the engine's");
     }
 
     #[tokio::test]

@@ -78,6 +78,10 @@ pub(super) struct Outgoing {
     /// Whole frames that wait, and since when.
     queue: VecDeque<(Instant, Bytes)>,
     queued_bytes: usize,
+    /// Our close frame, which goes out behind all that waits.
+    farewell: Option<Bytes>,
+    /// True once it has: the engine's frames are let go of from then on.
+    parted: bool,
     /// When the kernel last took some of what waited.
     moved: Option<Instant>,
     /// Wakes the engine's writer, which waits: then it is its turn before ours, or its pings would starve.
@@ -93,6 +97,8 @@ impl Outgoing {
             partial_since: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            farewell: None,
+            parted: false,
             moved: None,
             engine: None,
         }
@@ -123,7 +129,7 @@ impl Outgoing {
         ends: &[usize],
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Injected {
-        if !self.is_turn_of(turn) {
+        if !self.is_turn_of(turn) || self.farewell.is_some() {
             return Injected::Gone;
         }
         let idle = self.gate == Gate::Open && self.partial.is_empty() && self.queue.is_empty() && self.engine.is_none();
@@ -155,7 +161,7 @@ impl Outgoing {
         limit: usize,
         write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Result<bool, Refused> {
-        if !self.is_turn_of(turn) {
+        if !self.is_turn_of(turn) || self.farewell.is_some() {
             return Err(Refused::Gone);
         }
         // A single one may be of any size: who could never be given an answer would come back for it for ever.
@@ -169,6 +175,24 @@ impl Outgoing {
             Progress::Clear => Ok(false),
             Progress::Full | Progress::Waits => Ok(true),
             Progress::Gone => Err(Refused::Gone),
+        }
+    }
+
+    /// Sends a close frame behind all that waits; nothing may come after it, not even of the engine's. True if it waits.
+    pub(super) fn part(
+        &mut self,
+        turn: u32,
+        frame: Bytes,
+        write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> Result<bool, Refused> {
+        if !self.is_turn_of(turn) || self.farewell.is_some() {
+            return Err(Refused::Gone);
+        }
+        self.farewell = Some(frame);
+        match self.advance(turn, write) {
+            Progress::Full | Progress::Waits => Ok(true),
+            Progress::Clear | Progress::Gone if self.parted => Ok(false),
+            Progress::Clear | Progress::Gone => Err(Refused::Gone),
         }
     }
 
@@ -213,7 +237,23 @@ impl Outgoing {
         }
         // Most clients never wait again.
         self.queue = VecDeque::new();
-        Progress::Clear
+        let Some(frame) = self.farewell.take() else { return Progress::Clear };
+        match write(&frame) {
+            Ok(written) => {
+                self.keep(&frame[written..]);
+                self.parted = true;
+                self.shut(Gate::Ended);
+                Progress::Gone
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.farewell = Some(frame);
+                Progress::Full
+            }
+            Err(_) => {
+                self.end();
+                Progress::Gone
+            }
+        }
     }
 
     /// Takes a write of the engine's, whole, or not at all where the kernel takes nothing.
@@ -223,6 +263,9 @@ impl Outgoing {
         waker: &Waker,
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Poll<io::Result<()>> {
+        if self.parted {
+            return self.flush_engine(waker, write);
+        }
         let heard = self.listen(bytes)?;
         let finished = self.finish(&mut write)?;
         let written = match heard.bytes.as_deref().unwrap_or(bytes) {
@@ -285,6 +328,7 @@ impl Outgoing {
         self.gate = gate;
         self.queue = VecDeque::new();
         self.queued_bytes = 0;
+        self.farewell = None;
     }
 
     fn is_turn_of(&self, turn: u32) -> bool {

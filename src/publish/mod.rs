@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::{Answered, Bus, Offer, OfferError, OfferKey, Verdict};
 use crate::clock::Clock;
 use crate::market::Market;
-use crate::metrics::{LabelledGauge, Metrics};
+use crate::metrics::{LabelledCounter, Metrics};
 use crate::price::{Epoch, Symbol};
 use crate::wire::ErrorCode;
 pub use candidate::{Candidate, PriceUpdate};
@@ -112,12 +112,12 @@ impl Publisher {
     }
 
     /// What became of an offer, counted.
-    pub fn published(&self, symbols: Vec<String>, answered: Answered, counts: &LabelledGauge) -> Published {
+    pub fn published(&self, symbols: Vec<String>, answered: Answered, counts: &LabelledCounter) -> Published {
         let Answered { epoch, verdicts, again } = answered;
         let outcome = |(symbol, verdict): (String, Verdict)| {
             let result = judge(&symbol, verdict);
             if !again {
-                counts.of(result.as_ref().map_or_else(|why| label(&why.code), |_| ACCEPTED)).add(1);
+                counts.of(result.as_ref().map_or_else(|why| label(&why.code), |_| ACCEPTED)).inc();
             }
             Outcome { symbol, result }
         };

@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -5,6 +6,7 @@ use serde_json::value::RawValue;
 use socketioxide::adapter::Adapter;
 use socketioxide::extract::SocketRef;
 use socketioxide::socket::DisconnectReason;
+use tokio::sync::Notify;
 
 use super::Shared;
 use super::event::{Answerer, Body, Event, Responder};
@@ -45,6 +47,7 @@ pub(super) struct Client<A: Adapter> {
     phase: Mutex<Phase<A>>,
     /// Set with [`Phase::Gone`], for those who must not wait for `phase`: it is held while `session` is asked.
     gone: AtomicBool,
+    left: Notify,
     /// What carries its WebSocket, as soon as that is known.
     connection: OnceLock<Closer>,
     /// Where frames may be sent to one that connects over a WebSocket.
@@ -77,8 +80,8 @@ impl<A: Adapter> Client<A> {
         let phase = Mutex::new(Phase::Connecting { early: Vec::new(), upgraded: false });
         let (who, lane) = (Who::new(identity), Mutex::new(None));
         let (since_ms, rooms, connection) = (shared.clock.millis(), Rooms::default(), OnceLock::new());
-        let gone = false.into();
-        let client = Self { id, shared, session, who, rooms, since_ms, expiries, phase, gone, connection, lane };
+        let (gone, left) = (false.into(), Notify::new());
+        let client = Self { id, shared, session, who, rooms, since_ms, expiries, phase, gone, left, connection, lane };
         client.note_connection(socket);
         if client.shared.lanes {
             *client.lock_lane() = client.connection.get().and_then(|connection| connection.lane(AFTER_CONNECT));
@@ -151,6 +154,7 @@ impl<A: Adapter> Client<A> {
                         event.socket.emit(to::ERROR, &*failure.encode_event(&name)).is_ok()
                     }
                 };
+                self.shared.metrics.messages_sent.add(u64::from(told));
                 self.shared.note_sent(if told { Sent::Done } else { Sent::Dropped }, &event.socket);
             }
             (Phase::Open(line), None) => return self.carry_out(line, event),
@@ -215,6 +219,16 @@ impl<A: Adapter> Client<A> {
         self.gone.load(Ordering::Acquire)
     }
 
+    /// Ends once it has left the namespace.
+    pub(super) async fn until_gone(&self) {
+        let mut left = pin!(self.left.notified());
+        // From here on nothing is missed.
+        left.as_mut().enable();
+        if !self.has_gone() {
+            left.await;
+        }
+    }
+
     /// Notes what carries the client's WebSocket, if it has one by now.
     fn note_connection(&self, socket: &SocketRef<A>) {
         if self.connection.get().is_none()
@@ -242,6 +256,7 @@ impl<A: Adapter> Client<A> {
     pub(super) fn gone(&self) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
         self.gone.store(true, Ordering::Release);
+        self.left.notify_waiters();
         self.expiries.forget(self.id);
         self.forget_rooms();
         matches!(was, Phase::Open(_))

@@ -21,6 +21,12 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// While this replica drains, a request of a session that it does not have (any more) is for another one: a proxy
+    /// that is told so asks there.
+    pub(super) fn turn_away(&self, knows: impl FnOnce() -> bool) -> Option<Response> {
+        (self.limits.is_draining() && !knows()).then(|| Limits::draining().into_response())
+    }
+
     /// Lets a request through, or answers it. One that begins a session gets it.
     pub(super) fn admit(&self, request: &Request, begins: bool) -> Result<Option<Arc<Session>>, Box<Response>> {
         // Always there: the listener puts it into every request. The server's own, inside, have none.

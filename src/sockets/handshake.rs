@@ -10,8 +10,10 @@ use axum::http::{Extensions, HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
+use socketioxide::SocketIo;
 
 use super::gate::Gate;
+use super::{Rooming, client_of};
 use crate::net::{Closer, Upgrades};
 
 /// The headers of a handshake that are of use after it: to the engine, and to those who ask who the client is.
@@ -43,7 +45,17 @@ impl<'a> WebSocketRequest<'a> {
 
 /// Notes which connection is to carry the WebSocket of a session that began with polling: the session itself only
 /// knows the connection of its handshake. And takes from handshakes what nobody needs, after the gate has let them in.
-pub(super) async fn note_handshake(gate: Gate, upgrades: Upgrades, request: Request, next: Next) -> Response {
+pub(super) async fn note_handshake(
+    io: SocketIo<Rooming>,
+    gate: Gate,
+    upgrades: Upgrades,
+    request: Request,
+    next: Next,
+) -> Response {
+    let named = pairs(request.uri()).find(|(name, _)| *name == "sid").map(|(_, session)| session);
+    if let Some(away) = named.and_then(|session| gate.turn_away(|| client_of(&io, session).is_some())) {
+        return away;
+    }
     let websocket = WebSocketRequest::of(request.uri());
     let session = websocket.as_ref().and_then(|request| request.session);
     if let (Some(closer), Some(session)) = (request.extensions().get::<Closer>(), session) {

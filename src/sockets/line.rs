@@ -38,6 +38,8 @@ pub(super) struct Line<A: Adapter> {
     polled: AtomicBool,
     /// What waits in the queue of a client that polls.
     queued_bytes: AtomicUsize,
+    /// True once the next poll is its last.
+    retiring: AtomicBool,
     /// How many messages it was not sent, and the event of the last, until it is told.
     dropped: Mutex<Option<(u32, String)>>,
 }
@@ -63,7 +65,8 @@ enum Path {
 impl<A: Adapter> Line<A> {
     pub(super) fn new(client: ClientId, socket: SocketRef<A>, lane: Option<Lane>, shared: Arc<Shared>) -> Self {
         let path = Mutex::new(lane.map_or(Path::Queue, Path::Lane));
-        Self { client, socket, shared, path, polled: false.into(), queued_bytes: 0.into(), dropped: Mutex::new(None) }
+        let (polled, retiring) = (false.into(), false.into());
+        Self { client, socket, shared, path, polled, queued_bytes: 0.into(), retiring, dropped: Mutex::new(None) }
     }
 
     /// A poll has come that waits for something to answer with. Ends when all ticks that have waited for it are queued,
@@ -79,6 +82,42 @@ impl<A: Adapter> Line<A> {
         self.polled.store(false, Ordering::Release);
         let less = |queued: usize| Some(queued.saturating_sub(bytes));
         self.queued_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
+    }
+
+    /// Ends its transport in order, behind all that waits for it: a WebSocket with a close frame of this status. Where
+    /// something waits, ends when that has gone out. False where there is no such way.
+    pub(super) async fn part(&self, status: u16) -> bool {
+        let Some(lane) = self.lane() else { return false };
+        match lane.part(status) {
+            Ok(waits) => {
+                if waits {
+                    lane.cleared().await;
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Ends the session of a client that polls with its next answer, which may be that to the poll that waits now.
+    pub(super) async fn retire(&self) {
+        self.retiring.store(true, Ordering::Release);
+        // What waits for it is the answer; where nothing does, the end is.
+        let attended = self.shared.fanout.attended(self.client);
+        tokio::time::timeout(ATTENDED_WITHIN, attended).await.ok();
+        if self.polled.load(Ordering::Acquire) {
+            self.shared.close(&self.socket);
+        }
+    }
+
+    /// True where the answer to a poll is the last.
+    pub(super) fn is_retiring(&self) -> bool {
+        self.retiring.load(Ordering::Acquire)
+    }
+
+    /// Ends its connection, or its session.
+    pub(super) fn end(&self) {
+        self.shared.close(&self.socket);
     }
 
     /// The client that polled so far has a WebSocket now: everything goes over that, after what is queued.
@@ -134,17 +173,19 @@ impl<A: Adapter> Line<A> {
 
     /// Sends a message by whichever path there is.
     fn pass(&self, packet: impl FnOnce() -> String, bytes: usize, queue: impl FnOnce() -> bool) -> Sent {
-        match &*self.lock() {
+        let sent = match &*self.lock() {
             Path::Lane(lane) => match lane.send(text_frame(&packet())) {
                 Ok(false) => Sent::Done,
                 Ok(true) => Sent::Waits,
-                Err(Refused::Full) => Sent::Dropped,
+                Err(Refused::Full) => return Sent::Dropped,
                 // It is about to leave: there is nobody to miss it.
-                Err(Refused::Gone) => Sent::Done,
+                Err(Refused::Gone) => return Sent::Done,
             },
             Path::Queue if self.queue(bytes, queue) => Sent::Done,
-            Path::Queue => Sent::Dropped,
-        }
+            Path::Queue => return Sent::Dropped,
+        };
+        self.shared.metrics.messages_sent.inc();
+        sent
     }
 
     /// Queues something, and counts it for a client that polls; false if that is too much.
@@ -160,7 +201,7 @@ impl<A: Adapter> Line<A> {
         done
     }
 
-    fn has_websocket(&self) -> bool {
+    pub(super) fn has_websocket(&self) -> bool {
         self.socket.transport_type() == TransportType::Websocket
     }
 

@@ -1,6 +1,7 @@
 mod absent;
 mod across;
 mod client;
+mod drain;
 mod event;
 mod expiry;
 mod gate;
@@ -116,6 +117,7 @@ pub struct Settings {
 pub struct Edge {
     io: SocketIo<Rooming>,
     router: Router,
+    shared: Arc<Shared>,
 }
 
 /// Where what is said goes, and where it comes from.
@@ -205,6 +207,7 @@ impl Edge {
             .build_svc();
         let upgrades = Upgrades::default();
         let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
+        metrics.queues.watch("errands", &sender);
         let absent = Arc::new(Absent::new(settings.connect_timeout));
         let shared = Arc::new(Shared {
             fanout,
@@ -245,14 +248,15 @@ impl Edge {
                 let io = io.clone();
                 move |request, next| note_poll(io.clone(), request, next)
             }))
-            .layer(middleware::from_fn(move |request, next| {
-                note_handshake(gate.clone(), upgrades.clone(), request, next)
+            .layer(middleware::from_fn({
+                let io = io.clone();
+                move |request, next| note_handshake(io.clone(), gate.clone(), upgrades.clone(), request, next)
             }));
         let inside = TowerToHyperService::new(router.clone());
         let (channels, asks) = (settings.channels.clone(), inbox.asks.clone());
-        let teller = Teller { io: io.clone(), across, channels, asks, shared };
+        let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone() };
         let carrier = Carrier { teller, errands, inbox, router: inside, path: path.clone(), expiries, absent };
-        Ok((Self { io, router }, carrier))
+        Ok((Self { io, router, shared }, carrier))
     }
 
     /// The routes of the endpoint.

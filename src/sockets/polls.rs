@@ -1,9 +1,13 @@
+use std::pin::pin;
+use std::task::Poll;
+
 use axum::body::HttpBody;
 use axum::extract::Request;
-use axum::http::{Method, Uri};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::Response;
-use socketioxide::SocketIo;
+use axum::response::{IntoResponse, Response};
+use socketioxide::{ProtocolVersion, SocketIo};
 
 use super::{Rooming, client_of};
 
@@ -15,12 +19,47 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
     if let Some(line) = &line {
         line.begin_poll().await;
     }
-    let response = next.run(request).await;
-    if let Some(line) = line {
-        let bytes = response.body().size_hint().exact().unwrap_or(0);
-        line.end_poll(usize::try_from(bytes).unwrap_or(usize::MAX));
+    let retiring = line.as_ref().filter(|line| line.is_retiring());
+    let response = match retiring {
+        Some(line) => {
+            let mut answer = pin!(next.run(request));
+            match futures_util::poll!(&mut answer) {
+                Poll::Ready(response) => response,
+                // There is nothing that it could be answered with but the end.
+                Poll::Pending => {
+                    line.end();
+                    answer.await
+                }
+            }
+        }
+        None => next.run(request).await,
+    };
+    let Some(line) = line else { return response };
+    let bytes = response.body().size_hint().exact().unwrap_or(0);
+    line.end_poll(usize::try_from(bytes).unwrap_or(usize::MAX));
+    if line.is_retiring() && response.status() == StatusCode::OK {
+        line.end();
+        return with_close(response, line.socket.protocol()).await;
     }
     response
+}
+
+/// An answer to a poll, and behind what it carries the packet that ends the session, so that the client need not find
+/// out.
+async fn with_close(response: Response, protocol: ProtocolVersion) -> Response {
+    let (mut parts, body) = response.into_parts();
+    // What was queued for one client: it is bounded.
+    let Ok(packets) = axum::body::to_bytes(body, usize::MAX).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let close: &[u8] = match protocol {
+        ProtocolVersion::V4 => b"1:1",
+        ProtocolVersion::V5 if packets.is_empty() => b"1",
+        ProtocolVersion::V5 => b"\x1e1",
+    };
+    let packets = [&packets, close].concat();
+    parts.headers.insert(CONTENT_LENGTH, packets.len().into());
+    Response::from_parts(parts, packets.into())
 }
 
 /// The session that a request for this address polls.

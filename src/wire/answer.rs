@@ -163,6 +163,21 @@ impl Failure {
     }
 }
 
+/// The body of a `drain` event.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// When the connection will be closed, in ms from now.
+    pub reconnect_in_ms: u64,
+}
+
+impl Drain {
+    /// As JSON text.
+    pub fn encode(&self) -> Box<RawValue> {
+        encode(self)
+    }
+}
+
 pub(super) fn encode(value: &impl Serialize) -> Box<RawValue> {
     // Maps with text keys, numbers and texts only: serialising them cannot fail.
     serde_json::value::to_raw_value(value).unwrap_or_default()

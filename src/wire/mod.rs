@@ -7,7 +7,7 @@ mod token;
 mod packet;
 pub use packet::{ack_packet, args_packet, event_packet};
 
-pub use answer::{Answer, Done, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
+pub use answer::{Answer, Done, Drain, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
 pub use people::{
     Chat, ChatMessage, DEFAULT_ROOM, Delivered, DirectMessage, KEPT_BY_CLIENTS, MAX_ROOM_BYTES, MAX_USER_BYTES, Room,
     RoomUsers, SendMessage, check_event, check_name, check_text,
@@ -65,6 +65,8 @@ pub mod to_client {
     pub const ROOM_USERS: &str = "room-users";
     /// Says that the token's end is near.
     pub const TOKEN_EXPIRING: &str = "token-expiring";
+    /// Says that the connection will be closed, and when.
+    pub const DRAIN: &str = "drain";
     /// Says what failed where there is no callback.
     pub const ERROR: &str = "error";
 }

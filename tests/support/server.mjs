@@ -30,6 +30,8 @@ export async function startServer(env = {}) {
       // Tests ask in bursts; those of the limits set their own.
       MAX_MESSAGES_PER_SECOND: '0',
       MAX_CHATS_PER_SECOND: '0',
+      // All at once; those of the drain set their own.
+      DRAIN_SPREAD: '0',
       ...env,
     },
     stdio: ['ignore', 'inherit', 'pipe'],

@@ -20,7 +20,7 @@ fn what_a_client_did_not_take_comes_as_one() {
     bench.flush("ETH");
     bench.take_on(1, None);
     assert_eq!(bench.came(1), ["tick ETH103x2", "tick BTC103", "ticks BTC103x2 ETH103x2"]);
-    assert_eq!(bench.metrics().updates_conflated.get(), 3);
+    assert_eq!(bench.metrics().conflated_behind.get(), 3);
     assert_eq!(bench.metrics().deliveries.get(), 4 + 1 + 4);
     assert!(bench.shard.waiting.is_empty() && bench.shard.sessions[0].pending.is_none());
     bench.flush("BTC");

@@ -37,7 +37,7 @@ async fn deliveries_of_a_symbol_keep_their_distance_and_the_last_one_is_not_kept
     came.extend(pass(&mut bench, 1, 10_000, begun).await);
     let expected = [(0, "tick BTC101"), (250, "tick BTC103x2"), (500, "tick BTC105x2"), (750, "tick BTC107x2")];
     assert_eq!(at(&came), expected, "the market has fallen silent, and the last one came all the same");
-    assert_eq!(bench.metrics().updates_conflated.get(), 3);
+    assert_eq!(bench.metrics().conflated_paced.get(), 3);
     assert!(bench.shard.timers.is_empty());
     let begun = Instant::now();
     bench.flush("BTC");

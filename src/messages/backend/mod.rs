@@ -125,6 +125,7 @@ pub fn open(settings: Settings, metrics: &Arc<Metrics>, clock: &Clock) -> Result
     let settings = Arc::new(settings);
     let poster = Poster::new(&settings, metrics.clone(), clock.clone())?;
     let (sender, jobs) = mpsc::channel(settings.queue);
+    metrics.queues.watch("backend", &sender);
     let backend = Backend {
         jobs: sender,
         places: Arc::new(Semaphore::new(settings.queue)),

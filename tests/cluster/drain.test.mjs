@@ -1,0 +1,147 @@
+// A replica that is told to go: the others take over, its clients are told, go one after the other, and miss nothing.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { describe, it } from 'node:test';
+import { Resuming } from '../../demo/resuming.mjs';
+import { connected, open, transports, until, versions } from '../support/clients.mjs';
+import { BUSY_MS, Cluster, SYMBOLS } from '../support/cluster.mjs';
+import { Proxy } from '../support/proxy.mjs';
+import { RawPolling, RawWebSocket, fetchRaw } from '../support/raw.mjs';
+
+const IDS = ['app1', 'app2'];
+
+/** How clients of this test come back: quickly. */
+const COMES_BACK = { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 500 };
+
+const SPREAD_MS = 2000;
+
+/** So long that nobody takes over because it has ended. */
+const DRAINS = { DRAIN_SPREAD: `${SPREAD_MS}`, DRAIN_DEADLINE: '8000', LEASE_TTL: '30000', API_OPEN: 'true' };
+
+/** How long clients may need to be back (ms). */
+const BACK_MS = 30_000;
+
+/** Asks a replica to go, in each of the ways there are. @type {Record<string, (server: import('../support/server.mjs').Server) => Promise<void>>} */
+const ways = {
+  SIGTERM: async (server) => {
+    server.child.kill('SIGTERM');
+  },
+  'POST /api/drain': async (server) => {
+    assert.equal((await fetch(`${server.url}/api/drain`, { method: 'POST' })).status, 202);
+  },
+};
+
+describe('drain', { concurrency: true }, () => {
+  for (const [way, ask] of Object.entries(ways)) {
+    it(`${way}: every kind of client comes back through nginx at the other replica, and misses nothing`, async (test) => {
+      const cluster = await Cluster.start(test, { ids: IDS, env: DRAINS });
+      const proxy = await Proxy.start(IDS.map((id) => cluster.replica(id)));
+      cluster.undo.push(() => proxy.stop());
+      const { publisher: gone, others: [other] } = await cluster.roles();
+      const agent = (await proxy.agentsTo([gone])).get(gone);
+      const clients = await Promise.all(versions.flatMap((version) => Object.entries(transports).map(async ([name, list]) => {
+        const client = new Resuming(open(proxy.url, { version, transports: list, agent, ...COMES_BACK }), SYMBOLS);
+        cluster.undo.push(() => client.socket.close());
+        await connected(client.socket);
+        return { kind: `${version} ${name}`, polls: list === transports.polling, client };
+      })));
+      await until(() => clients.every(({ client }) => client.server === gone && client.ticks >= 30), `ticks from ${gone}`);
+      // Nothing is left to come but ticks: those who upgrade have.
+      await until(() => clients.every(({ client, polls }) => polls || client.socket.io.engine.transport.name === 'websocket'), 'WebSockets');
+
+      const server = cluster.replica(gone);
+      const begun = performance.now();
+      await ask(server);
+      await until(() => clients.every(({ client }) => client.drains.length === 1), 'everybody to be told');
+      const ready = await fetch(`${server.url}/ready`);
+      assert.deepEqual([ready.status, (await ready.json()).status], [503, 'draining']);
+      await cluster.roles([other]);
+      assert.ok(performance.now() - begun < 10_000, 'the lease was handed over, and did not run out');
+
+      // The slots lie evenly over the time.
+      const slots = clients.map(({ client }) => client.drains[0].reconnectInMs).sort((a, b) => a - b);
+      for (const [index, slot] of slots.entries()) {
+        assert.ok(Math.abs(slot - (index * SPREAD_MS) / clients.length) <= 1, `slot ${index} of ${slots}`);
+      }
+
+      await until(() => clients.every(({ client }) => client.server === other),
+        () => `all to be at ${other}: ${JSON.stringify(clients.map(({ kind, client }) => [kind, client.servers, client.cuts]))}`, BACK_MS);
+      assert.deepEqual(await server.exited, { code: 0, signal: null }, server.tail());
+      assert.ok(performance.now() - begun < 8000 + BUSY_MS * 4);
+      const seen = clients.map(({ client }) => client.ticks);
+      await until(() => clients.every(({ client }, index) => client.ticks > seen[index] + 20), 'more ticks');
+      for (const { kind, polls, client } of clients) {
+        const { missed, repeated, epochChanges, refusals, drains: [told], cuts: [cut] } = client;
+        assert.deepEqual({ kind, missed, repeated, epochChanges, refusals }, { kind, missed: 0, repeated: 0, epochChanges: 0, refusals: [] });
+        assert.match(cut.reason, /^transport (close|error)$/, kind);
+        // Nginx takes those who poll away from a replica that has answered 503 to others.
+        if (!polls) assert.ok(cut.at - told.at > told.reconnectInMs - BUSY_MS, `${kind} was cut off before its slot`);
+      }
+      const late = clients.filter(({ polls, client }) => !polls && client.drains[0].reconnectInMs > SPREAD_MS / 2);
+      assert.ok(late.length > 0);
+    });
+  }
+
+  it('ticks go on until the slot, a WebSocket ends with 1012, and a session that polls with its close packet', async (test) => {
+    const cluster = await Cluster.start(test, { ids: IDS, env: DRAINS });
+    const { publisher: gone } = await cluster.roles();
+    const server = cluster.replica(gone);
+    const sockets = await Promise.all(Array.from({ length: 4 }, () => RawWebSocket.open(server.url)));
+    const polls = await Promise.all([RawPolling.open(server.url), RawPolling.open(server.url)]);
+    const closed = sockets.map(async ({ ws }) => (await once(ws, 'close'))[0]);
+    for (const client of [...sockets, ...polls]) {
+      await client.join();
+      await client.request('subscribe', '"*"');
+    }
+    /** Whatever came from when the drain began. @type {Map<any, string[]>} */
+    const got = new Map(sockets.map((client) => [client, []]));
+    for (const client of sockets) client.ws.on('message', (/** @type {any} */ data) => got.get(client)?.push(String(data)));
+    server.child.kill('SIGTERM');
+    await server.logged((line) => line.fields?.message === 'draining');
+
+    // Nobody new, and nobody whom it does not know: each with what a proxy asks elsewhere for.
+    const endpoint = `${server.url}/socket.io/?EIO=4&transport=`;
+    const upgrade = { connection: 'upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
+    for (const [query, options] of /** @type {[string, any][]} */ ([
+      ['polling', {}],
+      ['polling&sid=AAAAAAAAAAAAAAAA', {}],
+      ['polling&sid=AAAAAAAAAAAAAAAA', { method: 'POST', body: '40' }],
+      ['polling&sid=no-session-at-all', {}],
+      ['websocket', { headers: upgrade }],
+      ['websocket&sid=AAAAAAAAAAAAAAAA', { headers: upgrade }],
+    ])) {
+      const { status, text } = await fetchRaw(endpoint + query, options);
+      assert.deepEqual([status, JSON.parse(text).code], [503, 'unavailable'], `${options.method ?? 'GET'} ${query}`);
+    }
+
+    assert.deepEqual(await Promise.all(closed), [1012, 1012, 1012, 1012]);
+    for (const packets of got.values()) {
+      const drain = packets.findIndex((packet) => packet.startsWith('42["drain",'));
+      const { reconnectInMs } = JSON.parse(packets[drain].slice(2))[1];
+      const ticks = packets.slice(drain + 1).filter((packet) => packet.startsWith('42["tick",')).length;
+      // Half of what is made meanwhile is enough: the machine is busy.
+      assert.ok(ticks >= (reconnectInMs / 50) * SYMBOLS.length / 2, `${ticks} ticks in ${reconnectInMs} ms`);
+    }
+    for (const client of polls) {
+      await client.closed;
+      assert.ok(client.received.includes('1'), 'its last answer has the close packet');
+    }
+    assert.deepEqual(await server.exited, { code: 0, signal: null }, server.tail());
+  });
+
+  it('who takes nothing is cut in its slot, and holds nobody up', async (test) => {
+    const cluster = await Cluster.start(test, { ids: IDS, env: { ...DRAINS, UPDATE_INTERVAL: '1' } });
+    const { publisher: gone } = await cluster.roles();
+    const server = cluster.replica(gone);
+    const stuck = await RawWebSocket.open(server.url);
+    cluster.undo.push(() => stuck.close());
+    await stuck.join();
+    await stuck.request('subscribe', '{"symbols":"*","mode":"both"}');
+    stuck.ws.pause();
+    await until(async () => (await server.json('/stats')).slow.clients === 1, 'it to be slow');
+    const begun = performance.now();
+    server.child.kill('SIGTERM');
+    assert.deepEqual(await server.exited, { code: 0, signal: null }, server.tail());
+    assert.ok(performance.now() - begun < 8000);
+  });
+});
