@@ -59,7 +59,7 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 .PHONY: test-js
 test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, HAProxy, Prometheus, Artillery and the load tester against the real server
 	tests/setup.sh chromium redis-server nginx haproxy prometheus openssl
-	test -d tests/.python || tests/python.sh
+	[ tests/.python -nt tests/python.sh ] || tests/python.sh
 	cargo build --workspace --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs
 

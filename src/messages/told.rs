@@ -46,6 +46,17 @@ pub enum What {
     WhoIsHere,
 }
 
+impl What {
+    /// The number of the question, where an answer is wanted.
+    pub fn ask(&self) -> Option<u64> {
+        match self {
+            Self::Say { ask, .. } => *ask,
+            Self::Look { ask, .. } | Self::End { ask, .. } => Some(*ask),
+            Self::Here(_) | Self::WhoIsHere => None,
+        }
+    }
+}
+
 /// What one replica answers another that asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reply {

@@ -80,15 +80,14 @@ impl Teller {
             }
         };
         if let Some(ask) = ask {
-            self.asks.answer(ask, found);
+            self.asks.answer_here(ask, found);
         }
         let told = self.tell_all(what).await;
         if let (Some(ask), Some(processes)) = (ask, told) {
-            // Of the processes that Redis counts one is this. Where there is none, nobody else can hear us yet, or we
-            // are alone.
-            match processes {
-                0 if !self.across.is_nowhere() => {}
-                processes => self.asks.expect(ask, processes.max(1)),
+            // As Redis counts, which may be without this one, where it does not hear yet. Where it counts nobody, nobody
+            // can hear us yet.
+            if processes > 0 || self.across.is_nowhere() {
+                self.asks.expect(ask, processes);
             }
         }
     }
@@ -107,7 +106,11 @@ impl Teller {
         while let Some((_, json)) = heard.next().await {
             match serde_json::from_slice::<Told>(&json) {
                 // What was said here was done here.
-                Ok(told) if told.from == self.shared.process => {}
+                Ok(told) if told.from == self.shared.process => {
+                    if let Some(ask) = told.what.ask() {
+                        self.asks.heard_here(ask);
+                    }
+                }
                 Ok(Told { from, what }) => self.take(&from, what).await,
                 Err(error) => {
                     self.shared.metrics.messages_lost.inc();
