@@ -33,6 +33,11 @@ impl Gauge {
         self.0.fetch_add(n, Relaxed);
     }
 
+    /// Makes it `n`.
+    pub fn set(&self, n: i64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// The number now.
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
@@ -74,12 +79,29 @@ pub struct Metrics {
     pub ticks_in: Counter,
     /// Ticks that the market had already: dropped.
     pub ticks_repeated: Counter,
-    /// Ticks that a source could not produce in time (the process was stopped or starved): never made.
+    /// Ticks that a source could not produce in time (the process was stopped or starved), or that the log did not take in
+    /// time: never published.
     pub ticks_skipped: Counter,
     /// Times that a source failed and was started again.
     pub source_restarts: Counter,
+    /// Connections to an exchange that are up, by source.
+    pub source_connections: LabelledGauge,
+    /// Connections to exchanges that did not come about, or ended by themselves.
+    pub source_reconnects: Counter,
+    /// Messages of exchanges that could not be read.
+    pub source_garbage: Counter,
+    /// Times that an exchange refused a symbol, by both: `FOO-USD@coinbase`.
+    pub symbols_refused: LabelledGauge,
+    /// Times that the recording began again.
+    pub replay_passes: Counter,
+    /// Ticks of a source that go back in time, or are far ahead of it: dropped.
+    pub ticks_misdated: Counter,
+    /// Ticks whose price jumped and was not confirmed by the next one: dropped.
+    pub ticks_jumped: Counter,
     /// Ticks that never came from the bus: a hole in its numbers.
     pub ticks_lost: Counter,
+    /// Symbols that have had no tick for too long, now.
+    pub symbols_stale: Gauge,
     /// Times that the epoch changed under this replica.
     pub epoch_changes: Counter,
     /// Times that the log was trimmed beyond what was read here.

@@ -68,7 +68,10 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts) -> Route
 
     let mut groups: Vec<(Option<Scope>, OpenApiRouter)> = vec![(None, read)];
     if config.publishing.role.has_changes() {
-        groups.extend([(Some(Scope::Publish), publish), (Some(Scope::Admin), admin)]);
+        if config.plan().http {
+            groups.push((Some(Scope::Publish), publish));
+        }
+        groups.push((Some(Scope::Admin), admin));
     }
     let mut document = Described::openapi();
     let mut api = Router::new();

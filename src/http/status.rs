@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::State;
+use super::feeds::Sources;
 use super::limited::Limited;
 use crate::config::Role;
-use crate::price::{Epoch, Feed, FeedState};
+use crate::price::{Epoch, Feed, FeedState, Symbol};
 use crate::wire::short;
 
 /// `/health`, `/ready` and `/stats`, below the base path.
@@ -219,6 +220,8 @@ struct Ticks {
     lost: u64,
     /// Held as history.
     history: usize,
+    /// Symbols that have had none for `STALE_AFTER`.
+    stale: Vec<Symbol>,
 }
 
 #[derive(Debug, Serialize)]
@@ -281,16 +284,6 @@ struct Errors {
     bus_gaps: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct Sources {
-    /// What this replica is to each: `publisher` or `standby`.
-    #[serde(flatten)]
-    roles: BTreeMap<&'static str, &'static str>,
-    restarts: u64,
-    /// Ticks that could not be made in time.
-    skipped: u64,
-}
-
 #[derive(Debug, Deserialize)]
 struct StatsQuery {
     scope: Option<String>,
@@ -329,6 +322,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
             repeated: metrics.ticks_repeated.get(),
             lost: metrics.ticks_lost.get(),
             history: state.market.history_ticks(),
+            stale: state.market.stale(),
         },
         deliveries: metrics.deliveries.get(),
         deliveries_by_lane: metrics.deliveries_by_lane.get(),
@@ -361,11 +355,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         limited: Limited::of(metrics),
         bus: state.bus_health(state.market.feed()),
         epoch_changes: metrics.epoch_changes.get(),
-        sources: Sources {
-            roles: state.bus.roles(),
-            restarts: metrics.source_restarts.get(),
-            skipped: metrics.ticks_skipped.get(),
-        },
+        sources: Sources::of(&state),
     })
     .into_response()
 }
@@ -374,7 +364,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
 mod tests {
     use std::time::{Duration, Instant};
 
-    use std::collections::HashSet;
+    use std::collections::HashMap;
 
     use super::*;
     use crate::auth::Auth;
@@ -401,7 +391,7 @@ mod tests {
             silent_after: Some(silent_after),
             draining: false.into(),
             role: Role::All,
-            simulated: HashSet::new(),
+            made: HashMap::new(),
         }
     }
 
