@@ -76,7 +76,7 @@ impl<R: Read> Decoder<R> {
     ///
     /// # Errors
     /// The file cannot be read any more.
-    pub fn next(&mut self) -> io::Result<Result<Update, Ended>> {
+    pub fn next_update(&mut self) -> io::Result<Result<Update, Ended>> {
         self.fill()?;
         let rest = &self.buffer[self.at..];
         let record = rest.first().map(|&length| 1 + usize::from(length) + 2).and_then(|length| rest.get(..length));

@@ -16,7 +16,7 @@ fn decoded(bytes: &[u8]) -> (Vec<Update>, Ended) {
     let mut decoder = Decoder::new(bytes).unwrap();
     let mut updates = Vec::new();
     loop {
-        match decoder.next().unwrap() {
+        match decoder.next_update().unwrap() {
             Ok(update) => updates.push(update),
             Err(ended) => return (updates, ended),
         }

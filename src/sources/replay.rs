@@ -183,7 +183,7 @@ async fn publish(term: &Term<'_>, batch: &mut Vec<Update>) -> Result<(), Error> 
 fn read(decoder: &mut Decoder<File>) -> Result<Vec<Update>, NotARecording> {
     let mut updates = Vec::with_capacity(UPDATES_AT_ONCE);
     while updates.len() < UPDATES_AT_ONCE
-        && let Ok(update) = decoder.next()?
+        && let Ok(update) = decoder.next_update()?
     {
         updates.push(update);
     }
@@ -195,7 +195,7 @@ fn scan(file: &Path) -> Result<(Vec<Symbol>, Ended), NotARecording> {
     let mut decoder = Decoder::new(File::open(file)?)?;
     let (mut symbols, mut seen) = (Vec::new(), HashSet::new());
     loop {
-        match decoder.next()? {
+        match decoder.next_update()? {
             Ok(update) => {
                 if seen.insert(update.symbol.clone()) {
                     symbols.push(update.symbol);

@@ -60,7 +60,7 @@ async fn each_loop_is_of_now_and_a_file_that_was_cut_off_is_played_as_far_as_it_
     record(&looped, Some(35), &[&source, "--replay-loop=true"]).await.unwrap();
     let mut decoder = tickcast::recording::Decoder::new(std::fs::File::open(&looped).unwrap()).unwrap();
     let mut times = Vec::new();
-    while let Ok(update) = decoder.next().unwrap() {
+    while let Ok(update) = decoder.next_update().unwrap() {
         times.push(update.ts_ms);
     }
     // Three passes of 10 s and half of one, less the tick that was cut off in each.

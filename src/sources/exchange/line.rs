@@ -33,23 +33,26 @@ pub(super) struct Line {
 }
 
 /// The last price of a symbol.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Last {
     order: Option<u64>,
     said: (Price, Option<Price>, Option<Price>, Option<Price>),
+    /// True until something is heard on a connection that is not the one of this price.
+    before_a_hole: bool,
 }
 
 impl Last {
     fn of(quote: &Quote) -> Self {
-        Self { order: quote.order, said: (quote.price, quote.bid, quote.ask, quote.size) }
+        Self { order: quote.order, said: (quote.price, quote.bid, quote.ask, quote.size), before_a_hole: false }
     }
 
     fn is(&self, quote: &Quote) -> bool {
-        *self == Self::of(quote)
+        let Self { order, said, .. } = Self::of(quote);
+        (self.order, self.said) == (order, said)
     }
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Box<Connection>, Failure>> + Send>>;
 
 /// What is to take a connection's place.
 enum Next {
@@ -65,7 +68,7 @@ enum Next {
 
 /// What happened to it.
 enum Happened {
-    Opened(Result<Connection, Failure>),
+    Opened(Result<Box<Connection>, Failure>),
     Again,
     Heard(Result<Said, Failure>),
     Time,
@@ -103,8 +106,9 @@ impl Line {
         tracing::info!(source = self.settings.name(), symbols = self.listed.len(), "connected to the exchange");
         let mut backoff = Backoff::new();
         let mut next = Next::None;
-        // After a hole: numbers may have begun anew. What is older than what was published is kept out by its time.
-        self.last.clear();
+        for last in self.last.values_mut() {
+            last.before_a_hole = true;
+        }
         let mut renew_at = self.renew_at();
         let mut quotes = Vec::new();
         loop {
@@ -126,7 +130,6 @@ impl Line {
                 },
                 happened = next.happens() => match happened {
                     Happened::Opened(Ok(connection)) => {
-                        let connection = Box::new(connection);
                         next = Next::Beside { connection, waiting: Vec::new(), since: Instant::now() };
                     }
                     Happened::Opened(Err(failure)) | Happened::Heard(Err(failure)) => {
@@ -152,7 +155,7 @@ impl Line {
 
     fn open(&self) -> Opening {
         let (settings, listed) = (self.settings.clone(), self.listed.clone());
-        Box::pin(async move { Connection::open(settings, &listed).await })
+        Box::pin(async move { Connection::open(settings, &listed).await.map(Box::new) })
     }
 
     /// When the connection that begins now is replaced: up to a tenth sooner, so that many are not at once.
@@ -166,6 +169,9 @@ impl Line {
         if since.elapsed() >= BESIDE_AT_MOST || waiting.len() > MAX_WAITING {
             return connection.settled().is_some();
         }
+        if connection.settled().is_none_or(|settled| settled < BESIDE_AT_LEAST) {
+            return false;
+        }
         let mut first: HashMap<&str, &Quote> = HashMap::new();
         for quote in waiting {
             first.entry(&quote.listed).or_insert(quote);
@@ -175,14 +181,14 @@ impl Line {
             Some(last) => waiting.iter().any(|other| last.is(other)),
             None => false,
         };
-        connection.settled().is_some_and(|settled| settled >= BESIDE_AT_LEAST) && first.into_values().all(is_reached)
+        first.into_values().all(is_reached)
     }
 
     /// Goes on with what was to take the place; none where there is nothing yet.
     async fn take_over(&mut self, next: Next) -> Option<Connection> {
         match next {
             Next::None | Next::Failed(_) => None,
-            Next::Opening(opening) => opening.await.ok(),
+            Next::Opening(opening) => opening.await.ok().map(|connection| *connection),
             Next::Beside { connection, mut waiting, .. } => {
                 self.leave_out_known(&mut waiting);
                 self.tell(&mut waiting, true).await;
@@ -224,6 +230,12 @@ impl Line {
     fn is_news(&mut self, quote: &Quote, another: bool) -> bool {
         let now = Last::of(quote);
         match self.last.get_mut(&quote.listed) {
+            // Numbers may have begun anew. What is older than what was published is kept out by its time.
+            Some(last) if last.before_a_hole => {
+                let is_known = last.is(quote);
+                *last = now;
+                !is_known
+            }
             Some(last) if quote.order < last.order && quote.order.is_some() => {
                 // What another connection began with may be old.
                 if !another {
@@ -231,7 +243,7 @@ impl Line {
                 }
                 false
             }
-            Some(last) if *last == now && (another || quote.order.is_some()) => false,
+            Some(last) if last.is(quote) && (another || quote.order.is_some()) => false,
             Some(last) => {
                 *last = now;
                 true
