@@ -204,6 +204,16 @@ impl BinanceChannel {
     }
 }
 
+impl Listing {
+    /// As it was written.
+    fn shown(&self) -> String {
+        let Self { name, listed, source } = self;
+        let alias = if name.as_str() == listed { String::new() } else { format!("{name}=") };
+        let source = source.as_ref().map(|source| format!("@{}", source.as_str()));
+        format!("{alias}{listed}{}", source.unwrap_or_default())
+    }
+}
+
 impl Jumps {
     /// The bound of one symbol, as a fraction of its price; none where it may jump as it likes.
     pub fn of(&self, symbol: &Symbol) -> Option<f64> {
@@ -245,13 +255,15 @@ impl Feeds {
         }
         // With several sources the default is the simulator's.
         let default_source = makers.iter().find(|source| is_default && matches!(source, SourceName::Simulator));
-        for Listing { name, listed, source } in &self.symbols.0 {
+        for listing in &self.symbols.0 {
+            let Listing { name, listed, source } = listing;
+            let shown = &listing.shown();
             let source = match (source, default_source, &makers[..]) {
                 (Some(source), ..) if makers.contains(&source) => source,
                 (Some(source), ..) => {
                     let source = source.as_str();
                     return Err(wrong(
-                        listed,
+                        shown,
                         format!("is of {source}: {source} must be in SOURCES, or the symbol another's"),
                     ));
                 }
@@ -259,14 +271,14 @@ impl Feeds {
                 (None, None, [source]) => source,
                 (None, None, []) => {
                     return Err(wrong(
-                        listed,
+                        shown,
                         "is nobody's: SOURCES must name the simulator or an exchange, or SYMBOLS be empty".to_owned(),
                     ));
                 }
                 (None, None, several) => {
                     let names: Vec<_> = several.iter().map(|source| format!("@{}", source.as_str())).collect();
                     return Err(wrong(
-                        listed,
+                        shown,
                         format!("may be of several sources: must end in one of {}", names.join(", ")),
                     ));
                 }
@@ -278,7 +290,7 @@ impl Feeds {
                     plan.add_listed(*exchange, Listed { symbol: name.clone(), listed });
                 }
                 _ if name.as_str() != listed => {
-                    return Err(wrong(listed, format!("is called {name}: only symbols of an exchange have two names")));
+                    return Err(wrong(shown, format!("is called {name}: only symbols of an exchange have two names")));
                 }
                 _ => plan.simulated.push(name.clone()),
             }

@@ -247,14 +247,14 @@ fn sources_and_symbols_say_together_who_makes_what() {
         (
             "coinbase",
             "BTC/USD@kraken",
-            symbols("BTC/USD", "is of kraken: kraken must be in SOURCES, or the symbol another's"),
+            symbols("BTC/USD@kraken", "is of kraken: kraken must be in SOURCES, or the symbol another's"),
         ),
         (
             "http",
             "BTC",
             symbols("BTC", "is nobody's: SOURCES must name the simulator or an exchange, or SYMBOLS be empty"),
         ),
-        ("simulator", "A=B", symbols("B", "is called A: only symbols of an exchange have two names")),
+        ("simulator", "A=B", symbols("A=B", "is called A: only symbols of an exchange have two names")),
         (
             "coinbase",
             "BTC@bitfinex",

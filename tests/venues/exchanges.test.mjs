@@ -135,7 +135,7 @@ for (const exchange of EXCHANGES) {
       await watched.more('BTC', 3);
       venue.stall();
       await until(() => venue.attempts.length === 2, 'another attempt', SILENCE_MS);
-      venue.stalled = false;
+      venue.speak();
       await watched.more('BTC', 3, SILENCE_MS);
     });
   });

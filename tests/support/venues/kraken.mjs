@@ -84,8 +84,7 @@ export class Kraken extends Venue {
   encode({ symbol, n, price, ts }, order, type = 'update') {
     const micros = String(order % 1000).padStart(3, '0');
     const timestamp = new Date(ts).toISOString().replace('Z', `${micros}Z`);
-    const { timestamp: _, ...ticker } = TICKER;
-    const data = { ...ticker, symbol, last: price, bid: price - 0.5, ask: price + 0.5, volume: n };
-    return { channel: 'ticker', type, data: [this.timestamps ? { ...data, timestamp } : data] };
+    const data = { ...TICKER, timestamp: this.timestamps ? timestamp : undefined, symbol, last: price, bid: price - 0.5, ask: price + 0.5, volume: n };
+    return { channel: 'ticker', type, data: [data] };
   }
 }

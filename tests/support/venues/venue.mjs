@@ -111,9 +111,14 @@ export class Venue {
     for (const { socket } of this.sessions) socket.terminate();
   }
 
-  /** Says nothing more, on whatever connection, but keeps them. Until `stalled` is false again. */
+  /** Says nothing more, on whatever connection, but keeps them. */
   stall() {
     this.stalled = true;
+  }
+
+  /** Speaks again. */
+  speak() {
+    this.stalled = false;
   }
 
   /** Says things that nobody can read. */
@@ -229,24 +234,32 @@ export class Venue {
     return { count: 300, withinMs: 300_000 };
   }
 
-  /** Looks at a request to connect. @param {any} _request */
-  admit(_request) {}
+  /** Looks at a request to connect. @param {...any} request */
+  admit(...request) {
+    void request;
+  }
 
-  /** @param {Session} _session */
-  greet(_session) {}
+  /** Says what it says first, to a session. @param {...any} session */
+  greet(...session) {
+    void session;
+  }
 
-  /** @param {Session} _session @param {any} _message */
-  receive(_session, _message) {}
+  /** Takes a message of a session. @param {...any} message */
+  receive(...message) {
+    void message;
+  }
 
-  /** @param {Session} _session */
-  ponged(_session) {}
+  /** A session has answered a ping. @param {...any} session */
+  ponged(...session) {
+    void session;
+  }
 
   /** Looks at the time: heartbeats, pings, and who took too long. */
   look() {}
 
-  /** A price as this exchange says it. @param {Sent} _tick @param {number} _order @returns {unknown} */
-  encode(_tick, _order) {
-    return {};
+  /** A price as this exchange says it, with its place in the order. @param {...any} tick @returns {unknown} */
+  encode(...tick) {
+    return tick;
   }
 }
 
