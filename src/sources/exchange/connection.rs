@@ -179,7 +179,11 @@ impl Connection {
             }
             // Also what came before the end.
             let said = self.attend(quotes)?;
-            taken?;
+            // What it said of maintenance may have come with the end.
+            taken.map_err(|failure| match failure {
+                Failure::Closed(_) if self.in_maintenance => Failure::Maintenance,
+                other => other,
+            })?;
             if said == Said::Leaving || !quotes.is_empty() || self.settled_at.is_some() {
                 return Ok(said);
             }
@@ -241,11 +245,7 @@ impl Connection {
     }
 
     fn take(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<(), Failure> {
-        let ended = |why| if self.in_maintenance { Failure::Maintenance } else { Failure::Closed(why) };
-        let message = message.ok_or_else(|| ended(String::new()))?.map_err(|error| match Failure::from(error) {
-            Failure::Closed(why) => ended(why),
-            other => other,
-        })?;
+        let message = message.ok_or_else(|| Failure::Closed(String::new()))??;
         // Of whatever kind it is: pings are signs of life.
         self.heard_at = Instant::now();
         let wrong = match &message {
@@ -255,7 +255,7 @@ impl Connection {
             Message::Binary(bytes) => Some(("it is binary".to_owned(), format!("{} bytes", bytes.len()))),
             Message::Close(frame) => {
                 let why = frame.as_ref().map(|frame| format!(": {} {}", frame.code, short(&frame.reason)));
-                return Err(ended(why.unwrap_or_default()));
+                return Err(Failure::Closed(why.unwrap_or_default()));
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => None,
         };
