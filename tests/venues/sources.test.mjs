@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { connect, request, serve, until } from '../support/clients.mjs';
+import { startDemo } from '../support/demo.mjs';
 import { Redis } from '../support/redis.mjs';
 import { binary, startServer } from '../support/server.mjs';
 import { EXCHANGES, settingsFor, Watched } from '../support/venues/feed.mjs';
@@ -155,5 +156,13 @@ describe('sources', { concurrency: true }, () => {
     assert.deepEqual(readFileSync(again), readFileSync(file));
     await assert.rejects(run(binary, ['record', again], { env: replay }), /it must be a file that does not exist yet/);
     assert.deepEqual((await server.json('/health')).sources.simulator, 'publisher');
+  });
+});
+
+describe('demo', () => {
+  it('runs stand-ins for the exchanges that SOURCES names', async (test) => {
+    const { proxy } = await startDemo(test, { SOURCES: 'coinbase', SYMBOLS: 'BTC=BTC-USD@coinbase' });
+    const prices = async () => (await (await fetch(`${proxy.url}api/prices`)).json()).prices;
+    await until(async () => (await prices())[0]?.bid > 0, 'a price of the stand-in');
   });
 });
