@@ -157,15 +157,8 @@ impl App {
             made,
             draining: false.into(),
         });
-        let disconnect: http::Disconnect = Arc::new({
-            let people = edge.people();
-            move |user| {
-                let people = people.clone();
-                Box::pin(async move { people.disconnect(&user).await })
-            }
-        });
         let desk = http::Desk { messages, server_id: config.app_id.clone(), clock: clock.clone() };
-        let parts = http::Parts { publisher, limits: limits.clone(), disconnect, desk };
+        let parts = http::Parts { publisher, limits: limits.clone(), desk };
         let router = http::router(&config, state.clone(), parts, edge.router());
 
         // Tasks. One that ends before its token is cancelled begins the shutdown.

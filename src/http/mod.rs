@@ -33,7 +33,6 @@ use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::price::Symbol;
 use crate::publish::Publisher;
-pub use api::Disconnect;
 pub use messages::Desk;
 
 /// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
@@ -85,8 +84,6 @@ pub struct Parts {
     pub publisher: Arc<Publisher>,
     /// How much everybody may.
     pub limits: Arc<Limits>,
-    /// What ends a user's connections.
-    pub disconnect: Disconnect,
     /// What messages of back ends are sent by.
     pub desk: Desk,
 }
@@ -99,6 +96,7 @@ pub fn router(config: &Config, state: Arc<State>, parts: Parts, sockets: Router)
     let (auth, limits) = (state.auth.clone(), parts.limits.clone());
     // Who asks whether the server is well has to be told, whoever else asks from there.
     let free = [format!("{base}/health"), format!("{base}/ready")];
+    let operations = [format!("{base}/api/"), format!("{base}/back/")];
     let mut pages = api::router(config, &state, parts).merge(status::router(base, state));
     if has_sockets {
         pages = pages.merge(assets::router(config));
@@ -125,7 +123,8 @@ pub fn router(config: &Config, state: Arc<State>, parts: Parts, sockets: Router)
         .merge(pages)
         .layer(axum::middleware::from_fn(move |request: axum::extract::Request, next| {
             let is_free = free.iter().any(|path| path == request.uri().path());
-            limited::count(if is_free { None } else { Some(limits.clone()) }, auth.clone(), request, next)
+            let is_api = operations.iter().any(|path| request.uri().path().starts_with(path));
+            limited::count(if is_free { None } else { Some(limits.clone()) }, is_api, auth.clone(), request, next)
         }))
         .layer(cors(&config.cors_origin))
         .layer(SetResponseHeaderLayer::if_not_present(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY)))

@@ -15,6 +15,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use super::State;
 use super::feeds::Sources;
 use super::limited::Limited;
+use super::prices::Published;
 use crate::config::Role;
 use crate::price::{Epoch, Feed, FeedState, Symbol};
 use crate::wire::short;
@@ -238,17 +239,6 @@ struct Drops {
     messages: u64,
 }
 
-/// What back ends published here, by what became of it: `accepted`, or the code of an error.
-#[derive(Debug, Serialize)]
-struct Published {
-    /// Through `POST /api/prices`.
-    http: BTreeMap<String, i64>,
-    /// By the input stream, while this replica read it.
-    input: BTreeMap<String, i64>,
-    /// Times that the input stream was found trimmed beyond what was read.
-    input_gaps: u64,
-}
-
 #[derive(Debug, Serialize)]
 struct Messages {
     received: u64,
@@ -329,11 +319,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         conflated: metrics.updates_conflated.get(),
         slow: Slow { clients: metrics.clients_slow.get(), disconnected: metrics.slow_disconnects.get() },
         drops: Drops { messages: metrics.messages_dropped.get() },
-        published: Published {
-            http: metrics.published.all(),
-            input: metrics.input.all(),
-            input_gaps: metrics.input_gaps.get(),
-        },
+        published: Published::of(metrics),
         messages: Messages {
             received: metrics.messages_received.get(),
             lost: metrics.messages_lost.get(),

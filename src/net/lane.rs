@@ -109,6 +109,11 @@ impl Lane {
         Some(Self { pipe: pipe.clone(), turn })
     }
 
+    /// False once the engine has let go of the connection.
+    pub fn is_there(&self) -> bool {
+        self.pipe.strong_count() > 0
+    }
+
     /// Sends frames at once, as many as can be, and lets go of those that cannot. `ends` says where each ends in
     /// `frames`.
     pub fn inject(&self, frames: &[u8], ends: &[usize]) -> Injected {

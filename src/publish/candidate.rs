@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder, Schema, Type}
 use super::Rejection;
 use crate::bus::Offered;
 use crate::price::{Price, Symbol, Update, exact};
-use crate::wire::{ErrorCode, short};
+use crate::wire::{ErrorCode, from_object, short};
 
 /// The latest time that JavaScript keeps whole, in ms.
 const MAX_TS_MS: u64 = (1 << 53) - 1;
@@ -87,7 +87,7 @@ fn decimal_text() -> Object {
 impl Candidate {
     /// From JSON: `{"symbol", "price", "ts"?, "bid"?, "ask"?, "size"?}`. A price is a number, or a text with one in it.
     pub fn from_json<'a>(json: &'a RawValue) -> Self {
-        let fields: PriceUpdate<'_> = match serde_json::from_str(json.get()) {
+        let fields: PriceUpdate<'_> = match from_object(json.get()) {
             Ok(fields) => fields,
             Err(_) => {
                 let shown = short(json.get());
@@ -219,6 +219,7 @@ mod tests {
             (r#"{"symbol":"A","price":1e99}"#, "price is \"1e99\""),
             (r#"{"symbol":"A","price":0.12345678901234567890123456789}"#, "at most 28 digits"),
             (r#"{"symbol":"A","price":1,"bid":[]}"#, "bid is \"[]\""),
+            (r#"["A",1]"#, "must be {\"symbol\""),
             (r#"{"symbol":"A","price":1,"size":-1}"#, "size is -1"),
             (r#"{"symbol":"A","price":1,"ts":1.5}"#, "ts is \"1.5\""),
             (r#"{"symbol":"A","price":1,"ts":-1}"#, "ts is \"-1\""),

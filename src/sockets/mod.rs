@@ -7,7 +7,6 @@ mod gate;
 mod handshake;
 mod line;
 mod onward;
-mod people;
 mod polls;
 mod reach;
 mod rooms;
@@ -117,7 +116,6 @@ pub struct Settings {
 pub struct Edge {
     io: SocketIo<Rooming>,
     router: Router,
-    shared: Arc<Shared>,
 }
 
 /// Where what is said goes, and where it comes from.
@@ -252,9 +250,9 @@ impl Edge {
             }));
         let inside = TowerToHyperService::new(router.clone());
         let (channels, asks) = (settings.channels.clone(), inbox.asks.clone());
-        let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone() };
+        let teller = Teller { io: io.clone(), across, channels, asks, shared };
         let carrier = Carrier { teller, errands, inbox, router: inside, path: path.clone(), expiries, absent };
-        Ok((Self { io, router, shared }, carrier))
+        Ok((Self { io, router }, carrier))
     }
 
     /// The routes of the endpoint.

@@ -74,6 +74,10 @@ impl Teller {
                 (ask, found, What::Say { message, ask })
             }
             Wish::Look { place, ask } => (Some(ask), self.look(&place), What::Look { place, ask }),
+            Wish::End { place, ask } => {
+                let found = Found::count(self.end(&place.clone().into(), false));
+                (Some(ask), found, What::End { place, ask })
+            }
         };
         if let Some(ask) = ask {
             self.asks.answer(ask, found);
@@ -118,6 +122,7 @@ impl Teller {
         let (ask, found) = match what {
             What::Say { message, ask } => (ask, Found::count(self.deliver(&message))),
             What::Look { place, ask } => (Some(ask), self.look(&place)),
+            What::End { place, ask } => (Some(ask), Found::count(self.end(&place.into(), false))),
             What::Here(rooms) => {
                 if !self.shared.presence.heard(from, rooms) && self.shared.presence.is_on() {
                     self.shared.metrics.messages_lost.inc();
@@ -186,14 +191,21 @@ impl Teller {
                 }
             }
             Order::End { who, close } => {
-                for Reached { socket, .. } in reach(&self.io, &who) {
-                    // On a full queue it closes nothing.
-                    if close || socket.clone().disconnect().is_err() {
-                        self.shared.close(&socket);
-                    }
-                }
+                self.end(&who, close);
             }
         }
+    }
+
+    /// Ends connections of this replica, with a Socket.IO disconnect or (`close`) their transport, and says how many.
+    fn end(&self, who: &To, close: bool) -> usize {
+        let ended = reach(&self.io, who);
+        for Reached { socket, .. } in &ended {
+            // On a full queue it closes nothing.
+            if close || socket.clone().disconnect().is_err() {
+                self.shared.close(socket);
+            }
+        }
+        ended.len()
     }
 
     /// Sends an event to clients of this replica, and says to how many. One at a time, and not by the engine's broadcast:

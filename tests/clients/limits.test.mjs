@@ -306,7 +306,10 @@ describe('connections', { concurrency: true }, () => {
     assert.equal((await get(`${HANDSHAKE}&sid=x`)).status, 429);
     assert.equal((await get('/health')).status, 200);
     assert.equal((await get('/', '192.0.2.2')).status, 200, 'another address');
-    assert.equal((await limited(server)).http_requests, refused.length + 1);
+    const problem = await get('/api/status');
+    assert.deepEqual([problem.status, problem.headers['content-type'], problem.headers['retry-after']], [429, 'application/problem+json', '1']);
+    assert.equal(JSON.parse(problem.text).code, 'rate_limited');
+    assert.equal((await limited(server)).http_requests, refused.length + 2);
   });
 });
 

@@ -32,7 +32,8 @@ for (const [name, env, headers] of /** @type {[string, Record<string, string>, R
       const has = Object.entries(document.paths).flatMap(([path, item]) => Object.keys(item).map((method) => `${method} ${path}`));
       for (const operation of [
         'get /api/status', 'get /api/stats/connections', 'get /api/symbols', 'get /api/prices', 'get /api/prices/{symbol}',
-        'post /api/prices', 'post /api/disconnect',
+        'get /api/users/{id}', 'get /api/rooms/{room}/users', 'post /api/prices', 'post /api/message',
+        'post /api/rooms/{room}/message', 'post /back/message', 'post /api/disconnect',
       ]) assert.ok(has.includes(operation), operation);
       assert.equal(document.servers?.[0].url ?? '', env.BASE_PATH ?? '');
     });
@@ -52,7 +53,8 @@ for (const [name, env, headers] of /** @type {[string, Record<string, string>, R
       }
       test.diagnostic([...seen].map(([key, count]) => `${key}: ${count}`).join(', '));
       for (const key of ['POST /api/prices 200', 'POST /api/prices 400', 'POST /api/prices 413', 'POST /api/prices 415',
-        'POST /api/disconnect 200', 'POST /api/disconnect 400', 'GET /api/prices 200', 'GET /api/prices/{symbol} 404']) {
+        ...['/api/disconnect', '/api/message', '/api/rooms/{room}/message', '/back/message'].flatMap((path) => [200, 400, 413, 415].map((status) => `POST ${path} ${status}`)),
+        'GET /api/users/{id} 200', 'GET /api/users/{id} 400', 'GET /api/rooms/{room}/users 200', 'GET /api/rooms/{room}/users 400', 'GET /api/prices 200', 'GET /api/prices/{symbol} 404']) {
         assert.ok(seen.has(key), `${key} in ${[...seen.keys()]}`);
       }
       assert.equal(new Set([...seen.keys()].map((key) => key.replace(/ \d+$/, ''))).size,

@@ -106,7 +106,7 @@ describe('publish', { concurrency: true }, () => {
   });
 
   it('what cannot be a batch is refused as a whole', async () => {
-    for (const body of ['', 'x', '[]', '{}', '{"prices":5}', '{"prices":[]}', JSON.stringify({ prices: Array(1001).fill(1) })]) {
+    for (const body of ['', 'x', '[]', '{}', '{"prices":5}', '{"prices":[]}', '[[{"symbol":"P3","price":1}]]', JSON.stringify({ prices: Array(1001).fill(1) })]) {
       isProblem(await publish(server, body), 400, 'invalid_payload');
     }
     isProblem(await publish(server, ' '.repeat(600_000)), 413, 'invalid_payload');

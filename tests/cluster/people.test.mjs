@@ -29,7 +29,7 @@ it('a user is disconnected everywhere', async (test) => {
     headers: { 'content-type': 'application/json' },
     body: '{"userId":"zoe"}',
   });
-  assert.deepEqual(JSON.parse(text), { ok: true, disconnected: 1 });
+  assert.deepEqual(JSON.parse(text), { ok: true, disconnected: 2, complete: true });
   assert.deepEqual(await ended, ['io server disconnect', 'io server disconnect']);
   for (const socket of others) assert.equal((await request(socket, 'ping')).ok, true);
 });
