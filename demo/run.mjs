@@ -7,6 +7,7 @@ import { join, relative } from 'node:path';
 
 import { askReady, askRedis, Parts, until } from './parts.mjs';
 import { choosePorts, programs, Refusal, root, settings, usage } from './settings.mjs';
+import { startStandIns } from './venues.mjs';
 
 /** How long the proxy and Redis may take to end (ms). */
 const END_MS = 5_000;
@@ -20,7 +21,7 @@ async function main() {
   const found = programs(config);
   const ports = await choosePorts(config);
   const folder = mkdtempSync(join(tmpdir(), 'tickcast-demo-'));
-  const parts = new Parts(folder, Math.max(...['redis', ...config.replicas].map((name) => name.length)));
+  const parts = new Parts(folder, Math.max(...['redis', ...config.exchanges, ...config.replicas].map((name) => name.length)));
 
   // What ends the demo: a signal, a part that ended by itself, or that nobody reads our output any more.
   const over = new AbortController();
@@ -71,7 +72,7 @@ async function main() {
   // Clients and leases first, while everything is there that they need.
   await parts.stop(config.replicas, config.drainMs + GRACE_MS);
   await parts.stop([config.proxy], END_MS);
-  await parts.stop(['redis'], END_MS);
+  await parts.stop(['redis', ...config.exchanges], END_MS);
   rmSync(folder, { recursive: true, force: true });
   if (ready && config.readyFile) rmSync(config.readyFile, { force: true });
   parts.guard.kill('SIGKILL');
@@ -80,7 +81,7 @@ async function main() {
 
 /** Starts the parts, each when those that it needs are ready; says where to look, and returns where they are. */
 async function startAll(config, { redisServer, proxyServer }, ports, folder, parts, signal) {
-  const { replicas, host, base } = config;
+  const { replicas, exchanges, host, base } = config;
   const redisPort = String(ports.get('redis'));
   const redisUrl = `redis://127.0.0.1:${redisPort}`;
   const redisFolder = join(folder, 'redis');
@@ -93,6 +94,7 @@ async function startAll(config, { redisServer, proxyServer }, ports, folder, par
 
   // So that a chat can be tried from the console; what the caller sets wins.
   const env = { CHAT_AUTO_JOIN: 'true', API_OPEN: 'true', ...process.env, REDIS_URL: redisUrl };
+  Object.assign(env, startStandIns(exchanges, ports, parts));
   for (const name of ['HOST', 'PORT', 'USERNAME', 'PASSWORD', 'ENABLED']) delete env[`REDIS_${name}`];
   // Colours are for terminals.
   if (!process.stdout.isTTY) env.NO_COLOR ??= '1';

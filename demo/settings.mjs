@@ -4,6 +4,8 @@ import { createServer } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { standIns } from './venues.mjs';
+
 /** The repository. */
 export const root = fileURLToPath(new URL('../', import.meta.url));
 
@@ -23,6 +25,8 @@ ends by itself. Once everything is ready it prints a line "ready", after it wrot
   KEEP_GOING=false        true: when a replica ends by itself, go on with the others (kill one, and watch); restart: start
                           it again, as Docker does
   BIN=target/release/tickcast
+  SOURCES=                binance, coinbase or kraken (with commas between): a stand-in makes its prices on this machine,
+                          unless BINANCE_URL, COINBASE_URL or KRAKEN_URL names the exchange itself
 
 All else of the environment (UPDATE_INTERVAL, SYMBOLS, LOG_LEVEL and so on) goes to the replicas as it is.
 `;
@@ -51,6 +55,7 @@ export function settings() {
   const count = number('REPLICAS', 2, 1, PROXIES[proxy].most);
   return {
     readyFile,
+    exchanges: standIns(process.env),
     replicas: Array.from({ length: count }, (_, i) => `app${i + 1}`),
     portBase: number('PORT_BASE', 3000, 0, 65_536 - count),
     proxyPort: number('PROXY_PORT', 8080, 0, 65_535),
@@ -104,10 +109,11 @@ function runs(path) {
 }
 
 /** A port for each part, by name: free ones where 0 was asked for. Refuses if another is taken. */
-export async function choosePorts({ replicas, portBase, proxy, proxyPort, redisPort }) {
+export async function choosePorts({ replicas, exchanges, portBase, proxy, proxyPort, redisPort }) {
   const wanted = [
     ['redis', redisPort, 'REDIS_PORT'],
     [proxy, proxyPort, 'PROXY_PORT'],
+    ...exchanges.map((name) => [name, 0, '']),
     ...replicas.map((name, i) => [name, portBase && portBase + i, 'PORT_BASE']),
   ];
   /** @type {Map<string, number>} */

@@ -127,12 +127,29 @@ metrics! {
     pub ticks_in: Counter = "tickcast_ticks_received_total",
     /// Ticks that the market had already: dropped.
     pub ticks_repeated: Counter,
-    /// Ticks that a source could not produce in time (the process was stopped or starved): never made.
+    /// Ticks that a source could not produce in time (the process was stopped or starved), or that the log did not take in
+    /// time: never published.
     pub ticks_skipped: Counter,
     /// Times that a source failed and was started again.
     pub source_restarts: Counter,
+    /// Connections to an exchange that are up, by source.
+    pub source_connections: LabelledGauge by source,
+    /// Connections to exchanges that did not come about, or ended by themselves.
+    pub source_reconnects: Counter,
+    /// Messages of exchanges that could not be read.
+    pub source_garbage: Counter,
+    /// Times that an exchange refused a symbol, by both: `FOO-USD@coinbase`.
+    pub symbols_refused: LabelledCounter by symbol,
+    /// Times that the recording began again.
+    pub replay_passes: Counter,
+    /// Ticks of a source that go back in time, or are far ahead of it: dropped.
+    pub ticks_misdated: Counter,
+    /// Ticks whose price jumped and was not confirmed by the next one: dropped.
+    pub ticks_jumped: Counter,
     /// Ticks that never came from the bus: a hole in its numbers.
     pub ticks_lost: Counter,
+    /// Symbols that have had no tick for too long, now.
+    pub symbols_stale: Gauge,
     /// Times that the epoch changed under this replica.
     pub epoch_changes: Counter,
     /// Times that this replica went on without the shared log, under an epoch of its own.

@@ -46,6 +46,23 @@ pub(super) fn count(least: u32, most: u32) -> impl Fn(&str) -> Result<u32, Strin
     move |text| range(text).map(|number| u32::try_from(number).unwrap_or(most))
 }
 
+pub(super) fn range_or_none(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    let range = range(least, most);
+    move |text| match text {
+        "0" => Ok(0),
+        text => range(text).map_err(|error| format!("{error}, or 0")),
+    }
+}
+
+pub(super) fn websocket_url(text: &str) -> Result<String, String> {
+    let fits = url::Url::parse(text)
+        .is_ok_and(|url| ["ws", "wss"].contains(&url.scheme()) && url.has_host() && url.query().is_none());
+    if !fits {
+        return Err("is not an address: must be ws://host[:port][/path], or wss:// for TLS".into());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
 pub(super) fn bytes(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
         text.parse()
@@ -252,7 +269,7 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 /// Texts between commas, without the space around them; none in an empty one.
-fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(move |_| !text.trim().is_empty())
 }
 

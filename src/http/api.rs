@@ -85,7 +85,7 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
     };
     let mut groups: Vec<(Option<Scope>, OpenApiRouter)> = Vec::new();
     for (scope, group, changes) in all {
-        if here(scope, changes) {
+        if here(scope, changes) && (scope != Some(Scope::Publish) || config.plan().http) {
             groups.push((scope, group));
         }
     }

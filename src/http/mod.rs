@@ -1,6 +1,7 @@
 mod api;
 mod assets;
 mod error;
+mod feeds;
 mod guard;
 mod limited;
 mod messages;
@@ -10,7 +11,7 @@ mod prices;
 mod scrape;
 mod status;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -68,8 +69,8 @@ pub struct State {
     pub silent_after: Option<Duration>,
     /// Which part of the work this replica has.
     pub role: Role,
-    /// What the simulator makes.
-    pub simulated: HashSet<Symbol>,
+    /// What sources make, and which.
+    pub made: HashMap<Symbol, &'static str>,
     /// Set when a shutdown begins.
     pub draining: AtomicBool,
     /// Cancelled when somebody asks for one here.

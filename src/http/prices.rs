@@ -26,7 +26,7 @@ use crate::bus::{OfferError, OfferKey};
 use crate::metrics::Metrics;
 use crate::price::Symbol;
 use crate::publish::{Candidate, MAX_UPDATES, PriceUpdate, Publisher};
-use crate::wire::{ErrorCode, encode_tick, from_object, short};
+use crate::wire::{ErrorCode, encode_snapshot, from_object, short};
 
 /// The largest body with prices, in bytes: a full batch of long ones.
 const MAX_BODY_BYTES: usize = 512 * 1024;
@@ -72,7 +72,8 @@ impl PartialSchema for ApiTick {
             .property("bid", number("The best bid, where the source has it."))
             .property("ask", number("The best ask, where the source has it."))
             .property("size", number("The size of the last trade, where the source has it."))
-            .property("epoch", of(Type::String, "The numbering that `seq` belongs to."));
+            .property("epoch", of(Type::String, "The numbering that `seq` belongs to."))
+            .property("stale", of(Type::Boolean, "True where there has been no tick for `STALE_AFTER`."));
         ["symbol", "price", "ts", "seq", "epoch"].into_iter().fold(tick, |tick, name| tick.required(name)).into()
     }
 }
@@ -92,7 +93,7 @@ pub(super) struct Symbols {
 struct KnownSymbol {
     #[schema(value_type = String)]
     symbol: Symbol,
-    /// Who makes its prices: `simulator`, or `published` (back ends).
+    /// Who makes its prices: a source, such as `simulator` or `coinbase`, or `published` (back ends).
     source: &'static str,
     /// Whether there is a price.
     #[serde(rename = "hasPrice")]
@@ -105,7 +106,7 @@ pub(super) async fn symbols(Extract(state): Extract<Arc<State>>) -> Json<Symbols
     let (_, ticks) = state.market.latest();
     let priced: HashSet<Symbol> = ticks.into_iter().map(|tick| tick.update.symbol).collect();
     let symbols = state.market.symbols().into_iter().map(|symbol| KnownSymbol {
-        source: if state.simulated.contains(&symbol) { "simulator" } else { "published" },
+        source: state.made.get(&symbol).copied().unwrap_or("published"),
         has_price: priced.contains(&symbol),
         symbol,
     });
@@ -147,10 +148,11 @@ pub(super) async fn prices(
         }
     }
     let (epoch, ticks) = state.market.latest();
+    let stale: HashSet<Symbol> = state.market.stale().into_iter().collect();
     let prices = ticks
         .iter()
         .filter(|tick| wanted.as_ref().is_none_or(|wanted| wanted.contains(tick.update.symbol.as_str())))
-        .map(|tick| ApiTick(encode_tick(tick, 1, epoch.as_ref(), None)))
+        .map(|tick| ApiTick(encode_snapshot(tick, epoch.as_ref(), stale.contains(&tick.update.symbol))))
         .collect();
     Ok(Json(Prices { epoch: epoch.map(|epoch| epoch.as_str().to_owned()), prices }))
 }
@@ -173,7 +175,8 @@ pub(super) async fn price(
         .market
         .latest_of(&name)
         .ok_or_else(|| missing(ErrorCode::Unavailable, format!("there is no price of {name} yet")))?;
-    Ok(Json(ApiTick(encode_tick(&tick, 1, Some(&epoch), None))))
+    let stale = state.market.stale().contains(&tick.update.symbol);
+    Ok(Json(ApiTick(encode_snapshot(&tick, Some(&epoch), stale))))
 }
 
 /// A batch of prices.

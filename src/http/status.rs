@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use super::feeds::Sources;
 use super::limited::Limited;
 use super::prices::Published;
 use super::{For, State, scrape};
 use crate::config::Role;
-use crate::price::{Epoch, Feed, FeedState};
+use crate::price::{Epoch, Feed, FeedState, Symbol};
 use crate::wire::short;
 
 /// `/health`, `/ready`, `/stats` and `/metrics`, below the base path.
@@ -232,6 +233,8 @@ struct Ticks {
     lost: u64,
     /// Held as history.
     history: usize,
+    /// Symbols that have had none for `STALE_AFTER`.
+    stale: Vec<Symbol>,
 }
 
 #[derive(Debug, Serialize)]
@@ -283,16 +286,6 @@ struct Errors {
     bus_gaps: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct Sources {
-    /// What this replica is to each: `publisher` or `standby`.
-    #[serde(flatten)]
-    roles: BTreeMap<&'static str, &'static str>,
-    restarts: u64,
-    /// Ticks that could not be made in time.
-    skipped: u64,
-}
-
 #[derive(Debug, Deserialize)]
 struct StatsQuery {
     scope: Option<String>,
@@ -331,6 +324,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
             repeated: metrics.ticks_repeated.get(),
             lost: metrics.ticks_lost.get(),
             history: state.market.history_ticks(),
+            stale: state.market.stale(),
         },
         deliveries: metrics.deliveries.get(),
         deliveries_by_lane: metrics.deliveries_by_lane.get(),
@@ -360,11 +354,7 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
         bus: state.bus_health(state.market.feed()),
         epoch_changes: metrics.epoch_changes.get(),
         islands: metrics.islands.get(),
-        sources: Sources {
-            roles: state.bus.roles(),
-            restarts: metrics.source_restarts.get(),
-            skipped: metrics.ticks_skipped.get(),
-        },
+        sources: Sources::of(&state),
     })
     .into_response()
 }
@@ -373,9 +363,9 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
 mod tests {
     use std::time::{Duration, Instant};
 
-    use tokio_util::sync::CancellationToken;
+    use std::collections::HashMap;
 
-    use std::collections::HashSet;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::auth::Auth;
@@ -409,7 +399,7 @@ mod tests {
             draining: false.into(),
             asked_to_drain: CancellationToken::new(),
             role: Role::All,
-            simulated: HashSet::new(),
+            made: HashMap::new(),
         }
     }
 

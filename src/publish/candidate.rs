@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder, Schema, Type}
 
 use super::Rejection;
 use crate::bus::Offered;
-use crate::price::{Price, Symbol, Update};
+use crate::price::{Price, Symbol, Update, exact};
 use crate::wire::{ErrorCode, from_object, short};
 
 /// The latest time that JavaScript keeps whole, in ms.
@@ -163,23 +163,6 @@ fn parts<'a>(symbol: Symbol, field: impl Fn(&str) -> Option<Cow<'a, str>>) -> Re
         .transpose()?;
     let has_ts = ts_ms.is_some();
     Ok(Parts { update: Update { symbol, price, ts_ms: ts_ms.unwrap_or(0), bid, ask, size }, has_ts })
-}
-
-/// A number with exactly the digits that were given, or none where they cannot all be kept.
-fn exact(text: &str) -> Option<Price> {
-    // The parser lets in more than JSON does, such as `1_000` and `+1`.
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
-    match text.split_once(['e', 'E']) {
-        None if plain(text) && !text.ends_with('.') && !text.contains("-.") && !text.starts_with('.') => {
-            Price::from_str_exact(text).ok()
-        }
-        // What JavaScript writes for 0.0000001 is 1e-7.
-        Some((digits, exponent)) if plain(digits) && exponent.len() <= 3 => {
-            Price::from_str_exact(digits).ok()?;
-            Price::from_scientific(&format!("{digits}e{exponent}")).ok()
-        }
-        _ => None,
-    }
 }
 
 fn no_number(name: &str, text: &str) -> Rejection {

@@ -13,7 +13,7 @@ pub use people::{
     RoomUsers, SendMessage, check_event, check_name, check_text,
 };
 pub use request::{MAX_SYMBOLS_PER_REQUEST, MaxRate, Pace, Subscribe, Symbols, Unsubscribe, cut, from_object, short};
-pub use tick::{encode_tick, encode_ticks};
+pub use tick::{encode_snapshot, encode_tick, encode_ticks};
 pub use token::{Refresh, Refreshed, TokenExpiring};
 
 use std::str::FromStr;
