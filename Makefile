@@ -10,6 +10,9 @@ ROWS ?=
 REPEATS ?=
 BASELINE ?=
 
+# What is in front of the demo's replicas: nginx or haproxy.
+PROXY ?= nginx
+
 # What a load test is aimed at, and the options of ours.
 TARGET ?= http://localhost:3000
 ARGS ?=
@@ -26,9 +29,14 @@ run: vendor ## Build and run the server with its dashboard on http://localhost:3
 	cargo run --release
 
 .PHONY: demo
-demo: build ## Redis, two replicas (:3000, :3001) and nginx on :8080, without Docker (REPLICAS=4 make demo)
-	tests/setup.sh redis-server nginx
-	node demo/run.mjs
+demo: build ## Redis, two replicas (:3000, :3001) and nginx on :8080, without Docker (REPLICAS=4, PROXY=haproxy)
+	tests/setup.sh redis-server $(PROXY)
+	PROXY=$(PROXY) node demo/run.mjs
+
+.PHONY: rolling
+rolling: build node_modules/.all ## Restart each replica of a demo in turn under CLIENTS=1000 clients, who count what they miss
+	tests/setup.sh redis-server $(PROXY)
+	PROXY=$(PROXY) node demo/rolling.mjs
 
 .PHONY: build
 build: vendor ## Build the release binary: target/release/tickcast
@@ -49,9 +57,9 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 	cargo test --workspace --quiet
 
 .PHONY: test-js
-test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, Artillery and the load tester against the real server
-	tests/setup.sh chromium redis-server nginx openssl
-	test -d tests/.python || tests/python.sh
+test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, HAProxy, Prometheus, Artillery and the load tester against the real server
+	tests/setup.sh chromium redis-server nginx haproxy prometheus openssl
+	[ tests/.python -nt tests/python.sh ] || tests/python.sh
 	cargo build --workspace --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs
 
@@ -60,6 +68,12 @@ security: vendor node_modules/.all ## Attack the server at length (some minutes;
 	tests/setup.sh openssl
 	cargo build --quiet
 	SECURITY=long node --test --test-concurrency=1 --test-reporter=spec tests/security/*.test.mjs
+
+.PHONY: chaos
+chaos: vendor node_modules/.all ## Break a cluster at random for CHAOS_SECONDS (300), and say what clients saw (CHAOS_SEED draws the same again)
+	tests/setup.sh redis-server nginx
+	cargo build --quiet
+	node tests/chaos/run.mjs
 
 .PHONY: fuzz
 fuzz: ## Fuzz everything that parses clients' bytes, FUZZ_SECONDS (60) each (`make test` has a short form)
@@ -81,6 +95,11 @@ bench: vendor node_modules/.all loadtest/peers/node/node_modules/.all ## Measure
 	node bench/run.mjs --json bench.json --markdown bench.md $(if $(BENCH),--$(BENCH)) \
 	  $(if $(ROWS),--rows $(ROWS)) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BASELINE),--baseline $(BASELINE))
 	$(if $(ROWS),,tests/setup.sh chromium && node bench/page.mjs --markdown bench.md)
+
+.PHONY: bench-redis
+bench-redis: ## Measure what one Redis carries: its CPU for a tick, and for a replica that reads it
+	tests/setup.sh redis-server
+	node bench/redis.mjs
 
 .PHONY: vendor
 vendor: $(addprefix $(VENDOR)/,$(LIBRARIES) lightweight-charts.js) ## Fetch the client libraries that the server hosts, and the dashboard's chart library

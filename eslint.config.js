@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import globals from 'globals';
 
 export default [
-  { ignores: ['static/vendor/', 'target/', '**/node_modules/'] },
+  { ignores: ['static/vendor/', 'target/', '**/node_modules/', 'tests/.python/'] },
   js.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },

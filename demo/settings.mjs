@@ -4,28 +4,35 @@ import { createServer } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { standIns } from './venues.mjs';
+
 /** The repository. */
 export const root = fileURLToPath(new URL('../', import.meta.url));
 
 export const usage = `usage: demo/run.mjs [--ready-file FILE]
 
-Starts Redis, the replicas and nginx, shows what they log, and stops them all on Ctrl-C or SIGTERM, or when one of them
+Starts Redis, the replicas and a proxy, shows what they log, and stops them all on Ctrl-C or SIGTERM, or when one of them
 ends by itself. Once everything is ready it prints a line "ready", after it wrote FILE: where everything is, as JSON.
 
   REPLICAS=2              how many, 1 to 64
   PORT_BASE=3000          the first replica's port; the others have those that follow. 0: any free ones
-  PROXY_PORT=8080         nginx's port. 0: any free one
+  PROXY=nginx             the proxy in front of them: or haproxy (up to 8 replicas)
+  PROXY_PORT=8080         its port. 0: any free one
   REDIS_PORT=6390         the port of a Redis of our own, which keeps nothing. 0: any free one
   BALANCE=ip_hash         how nginx chooses a replica: also 'hash $remote_addr consistent', 'least_conn' (for clients
-                          that are WebSocket-only) and what else stands in nginx/nginx.conf.template
-  KEEP_GOING=false        true: when a replica ends by itself, go on with the others (kill one, and watch)
+                          that are WebSocket-only) and what else stands in nginx/nginx.conf.template; for HAProxy
+                          'source', 'leastconn' and what else stands in haproxy/haproxy.cfg
+  KEEP_GOING=false        true: when a replica ends by itself, go on with the others (kill one, and watch); restart: start
+                          it again, as Docker does
   BIN=target/release/tickcast
+  SOURCES=                binance, coinbase or kraken (with commas between): a stand-in makes its prices on this machine,
+                          unless BINANCE_URL, COINBASE_URL or KRAKEN_URL names the exchange itself
 
 All else of the environment (UPDATE_INTERVAL, SYMBOLS, LOG_LEVEL and so on) goes to the replicas as it is.
 `;
 
-/** The most replicas. */
-const MAX_REPLICAS = 64;
+/** The proxies that there are: the most replicas behind each, and how it chooses one if nothing else is said. */
+const PROXIES = { nginx: { most: 64, balance: 'ip_hash' }, haproxy: { most: 8, balance: 'source' } };
 
 /** What went wrong, in words for who started us. */
 export class Refusal extends Error {}
@@ -38,20 +45,25 @@ export function settings() {
     throw new Refusal(`unknown arguments: ${args.join(' ')}\n\n${usage}`);
   }
   const { BALANCE, BASE_PATH, BIN, HOST = '', KEEP_GOING = '', SOCKET_PATH } = process.env;
-  const balance = BALANCE || 'ip_hash';
+  const proxy = process.env.PROXY || 'nginx';
+  if (!(proxy in PROXIES)) throw new Refusal(`PROXY: "${proxy}" is not allowed: must be ${Object.keys(PROXIES).join(' or ')}`);
+  const balance = BALANCE || PROXIES[proxy].balance;
   if (/[;{}\n]/.test(balance)) throw new Refusal(`BALANCE: "${balance}" is not allowed: must be one nginx directive`);
   const everywhere = ['', '0.0.0.0', '::'].includes(HOST);
   const host = everywhere || HOST === 'localhost' ? '127.0.0.1' : HOST.includes(':') ? `[${HOST}]` : HOST;
   const base = `/${BASE_PATH ?? ''}/`.replace(/\/+/g, '/');
-  const count = number('REPLICAS', 2, 1, MAX_REPLICAS);
+  const count = number('REPLICAS', 2, 1, PROXIES[proxy].most);
   return {
     readyFile,
+    exchanges: standIns(process.env),
     replicas: Array.from({ length: count }, (_, i) => `app${i + 1}`),
     portBase: number('PORT_BASE', 3000, 0, 65_536 - count),
     proxyPort: number('PROXY_PORT', 8080, 0, 65_535),
     redisPort: number('REDIS_PORT', 6390, 0, 65_535),
+    proxy,
     balance,
-    keepGoing: ['1', 'true', 'yes'].includes(KEEP_GOING.toLowerCase()),
+    keepGoing: ['1', 'true', 'yes', 'restart'].includes(KEEP_GOING.toLowerCase()),
+    startAgain: KEEP_GOING.toLowerCase() === 'restart',
     binary: BIN ? resolve(BIN) : join(root, 'target/release/tickcast'),
     /** Where the replicas and nginx can be reached, and where nginx listens: as far as the replicas do. */
     host,
@@ -73,12 +85,12 @@ function number(name, otherwise, least, most) {
 }
 
 /** Where the programs are that we start. */
-export function programs({ binary }) {
-  const [redisServer, nginx] = ['redis-server', 'nginx'].map(locate);
-  const missing = [!redisServer && 'redis-server', !nginx && 'nginx'].filter(Boolean).join(' ');
+export function programs({ binary, proxy }) {
+  const [redisServer, proxyServer] = ['redis-server', proxy].map(locate);
+  const missing = [!redisServer && 'redis-server', !proxyServer && proxy].filter(Boolean).join(' ');
   if (missing) throw new Refusal(`not installed: ${missing}. On Debian and its kin: tests/setup.sh ${missing}`);
   if (!runs(binary)) throw new Refusal(`there is no program ${binary}: run \`make build\` first, or set BIN`);
-  return { redisServer, nginx };
+  return { redisServer, proxyServer };
 }
 
 function locate(program) {
@@ -97,10 +109,11 @@ function runs(path) {
 }
 
 /** A port for each part, by name: free ones where 0 was asked for. Refuses if another is taken. */
-export async function choosePorts({ replicas, portBase, proxyPort, redisPort }) {
+export async function choosePorts({ replicas, exchanges, portBase, proxy, proxyPort, redisPort }) {
   const wanted = [
     ['redis', redisPort, 'REDIS_PORT'],
-    ['nginx', proxyPort, 'PROXY_PORT'],
+    [proxy, proxyPort, 'PROXY_PORT'],
+    ...exchanges.map((name) => [name, 0, '']),
     ...replicas.map((name, i) => [name, portBase && portBase + i, 'PORT_BASE']),
   ];
   /** @type {Map<string, number>} */

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,9 +20,13 @@ use crate::market::{Keep, Market};
 use crate::messages::{self, backend};
 use crate::metrics::Metrics;
 use crate::net::{self, Listener};
+use crate::price::Symbol;
 use crate::publish::{self, Publisher};
 use crate::sockets::{self, Edge, Gate};
-use crate::sources::{self, Input, Simulator};
+use crate::sources::{Input, Recall, Sources};
+
+/// So many turns of the simulator a symbol may miss before it is stale.
+const STALE_INTERVALS: u64 = 3;
 
 /// The most ticks of history a symbol may hold, however long `HISTORY_SECONDS` is.
 const HISTORY_TICKS: usize = 10_000;
@@ -126,27 +131,27 @@ impl App {
 
         // Parts, in the order of a tick's way.
         let keep = Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS };
-        let symbols = config.symbols.0.iter().chain(&config.publishing.published_symbols.0).cloned();
+        let plan = config.plan();
+        let symbols = plan.made().map(|(symbol, _)| symbol).chain(&config.publishing.published_symbols.0).cloned();
         let market = Arc::new(Market::new(symbols, keep, metrics.clone()));
+        let recall: Recall = Arc::new({
+            let market = market.clone();
+            move |symbol| market.last_update(symbol)
+        });
+        let mut sources = Sources::open(&config, &clock, &metrics, &recall).await?;
+        let made = plan.made().chain(sources.replayed().iter().map(|symbol| (symbol, "replay")));
+        let made: HashMap<_, _> = made.map(|(symbol, source)| (symbol.clone(), source)).collect();
         let publisher = Arc::new(Publisher::new(
-            publish_settings(&config),
+            publish_settings(&config, &made),
             bus.clone(),
             market.clone(),
             clock.clone(),
             metrics.clone(),
         ));
-        let input = Input::new(publisher.clone(), metrics.clone());
-        let simulator = Simulator::new(
-            config.symbols.0.clone(),
-            interval,
-            config.simulator_seed,
-            clock.clone(),
-            metrics.clone(),
-            Box::new({
-                let market = market.clone();
-                move |symbol| market.last_price(symbol)
-            }),
-        );
+        // What other services publish without HTTP comes by Redis alone.
+        if plan.redis && bus.is_shared() {
+            sources = sources.with_input(Input::new(publisher.clone(), metrics.clone()));
+        }
         let limits = Arc::new(Limits::new(&config.limits, config.cors_origin.clone(), metrics.clone()));
         let settings = socket_settings(&config, redis.as_ref());
         let (messages, inbox) = messages::channel(&metrics.queues);
@@ -166,21 +171,14 @@ impl App {
             metrics: metrics.clone(),
             auth: auth.clone(),
             clock: clock.clone(),
-            silent_after: (!config.symbols.0.is_empty()).then(|| SILENT_AFTER.max(interval * SILENT_INTERVALS)),
+            silent_after: (!plan.simulated.is_empty()).then(|| SILENT_AFTER.max(interval * SILENT_INTERVALS)),
             role: config.publishing.role,
-            simulated: config.symbols.0.iter().cloned().collect(),
+            made,
             draining: false.into(),
             asked_to_drain: CancellationToken::new(),
         });
-        let disconnect: http::Disconnect = Arc::new({
-            let people = edge.people();
-            move |user| {
-                let people = people.clone();
-                Box::pin(async move { people.disconnect(&user).await })
-            }
-        });
         let desk = http::Desk { messages, server_id: config.app_id.clone(), clock: clock.clone() };
-        let parts = http::Parts { publisher, limits: limits.clone(), disconnect, desk };
+        let parts = http::Parts { publisher, limits: limits.clone(), desk };
         let routers = http::routers(&config, &state, &parts, edge.router());
 
         // Tasks. One that ends before its token is cancelled begins the shutdown.
@@ -195,12 +193,7 @@ impl App {
             let done = led.clone().drop_guard();
             async move {
                 let _done = done;
-                let simulated = sources::supervise(simulator, &bus, &metrics, &leading);
-                // What other services publish comes by Redis alone.
-                let taken = async {
-                    if bus.is_shared() { sources::supervise(input, &bus, &metrics, &leading).await } else { Ok(()) }
-                };
-                let ended = tokio::try_join!(simulated, taken).map(drop);
+                let ended = sources.run(&bus, &metrics, &leading).await;
                 ("source", ended.map_err(anyhow::Error::from))
             }
         });
@@ -336,16 +329,14 @@ fn bus_settings(config: &Config, redis: Option<RedisSettings>) -> bus::Settings 
     bus::Settings {
         redis,
         lease_ttl: Duration::from_millis(config.lease_ttl_ms),
+        island_after: Duration::from_millis(config.island_after_ms),
         history: Duration::from_secs(config.history_seconds),
         node_id: config.app_id.clone(),
     }
 }
 
-fn publish_settings(config: &Config) -> publish::Settings {
-    publish::Settings {
-        simulated: config.symbols.0.iter().cloned().collect(),
-        allow_new: config.publishing.allow_new_symbols,
-    }
+fn publish_settings(config: &Config, made: &HashMap<Symbol, &'static str>) -> publish::Settings {
+    publish::Settings { made: made.clone(), allow_new: config.publishing.allow_new_symbols }
 }
 
 fn socket_settings(config: &Config, redis: Option<&RedisSettings>) -> sockets::Settings {
@@ -392,10 +383,19 @@ fn fanout_settings(config: &Config) -> fanout::Settings {
         server_id: config.app_id.clone(),
         flush_interval: Duration::from_millis(config.flush_interval_ms),
         slow_timeout: Duration::from_secs(config.slow_client_timeout_s),
+        stale_after: stale_after(config),
         replay_ticks: config.client_buffer_bytes / 2 / ENCODED_TICK_BYTES,
         max_subscriptions: match config.limits.max_subscriptions {
             0 => usize::MAX,
             most => most as usize,
         },
     }
+}
+
+/// After how long without a tick a symbol is stale: never while the simulator waits for its next turn.
+fn stale_after(config: &Config) -> Option<Duration> {
+    let simulates = !config.plan().simulated.is_empty();
+    let least_ms = if simulates { config.update_interval_ms * STALE_INTERVALS } else { 0 };
+    let after_ms = config.feeds.stale_after_ms;
+    (after_ms > 0).then(|| Duration::from_millis(after_ms.max(least_ms)))
 }

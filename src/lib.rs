@@ -52,6 +52,9 @@ pub mod auth;
 /// How much everybody may: connections, messages, requests.
 pub mod limits;
 
+/// Files of ticks: recording and reading them.
+pub mod recording;
+
 /// Who gets which tick, and when.
 pub mod fanout;
 

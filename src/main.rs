@@ -8,7 +8,7 @@ use anyhow::Context;
 use tickcast::app::{App, Outcome};
 use tickcast::clock::Clock;
 use tickcast::commands;
-use tickcast::config::{Command, Config, Stop};
+use tickcast::config::{Command, Config, RecordArgs, Stop};
 use tickcast::logs::{Floods, Logs};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         Command::Nodes => return answer(nodes(&config)),
         Command::Token(token) => return answer(commands::token(&token, &config)),
         Command::Key(key) => return answer(commands::key(&key)),
+        Command::Record(_) => {}
     }
 
     // What the settings point to is looked at before anything is started, like the settings themselves.
@@ -72,6 +73,9 @@ fn main() -> ExitCode {
     }
     for remark in config.remarks() {
         tracing::warn!("{remark}");
+    }
+    if let Command::Record(args) = command {
+        return answer(record(&args, &config));
     }
     match serve(config, logs.floods()) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
@@ -95,15 +99,9 @@ fn serve(config: Config, floods: &Floods) -> anyhow::Result<Outcome> {
         .build()
         .context("cannot start the threads")?;
     let outcome = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
+        let stop = told_to_stop()?;
         let app = App::bind(config, Clock::system())?;
-        let running = app.run(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        });
+        let running = app.run(stop);
         tokio::select! {
             outcome = running => outcome,
             () = floods.watch() => unreachable!("it never ends by itself"),
@@ -111,6 +109,28 @@ fn serve(config: Config, floods: &Floods) -> anyhow::Result<Outcome> {
     });
     runtime.shutdown_timeout(LAST_MOMENT);
     outcome
+}
+
+/// Waits for the signal that ends the process.
+fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn record(args: &RecordArgs, config: &Config) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let recorded = runtime.block_on(async {
+        let stop = told_to_stop()?;
+        commands::record(args, config, Clock::system(), stop).await
+    });
+    runtime.shutdown_timeout(LAST_MOMENT);
+    recorded
 }
 
 fn nodes(config: &Config) -> anyhow::Result<String> {

@@ -101,12 +101,14 @@ macro_rules! metrics {
                 for (queue, depth, capacity) in self.queues.all() {
                     let labels = [("queue", queue)];
                     let (depth, capacity) = (depth as f64, capacity as f64);
-                    page.add(Kind::Gauge, "tickcast_queue_depth", "What waits in a queue, of several the fullest.", &labels, depth);
-                    page.add(Kind::Gauge, "tickcast_queue_capacity", "What may wait in a queue.", &labels, capacity);
+                    let (waits, may) = ("What waits in a queue, of several the fullest.", "What may wait in a queue.");
+                    page.add(Kind::Gauge, "tickcast_queue_depth", waits, &labels, depth);
+                    page.add(Kind::Gauge, "tickcast_queue_capacity", may, &labels, capacity);
                 }
                 // What the name promises: everything.
                 let errors = self.protocol_errors.get() + self.request_errors.get() + self.accept_errors.get();
-                page.number(Kind::Counter, "socket_errors_total", "What went wrong with clients, of every kind.", errors as f64);
+                let help = "What went wrong with clients, of every kind.";
+                page.number(Kind::Counter, "socket_errors_total", help, errors as f64);
             }
         }
     };
@@ -125,14 +127,35 @@ metrics! {
     pub ticks_in: Counter = "tickcast_ticks_received_total",
     /// Ticks that the market had already: dropped.
     pub ticks_repeated: Counter,
-    /// Ticks that a source could not produce in time (the process was stopped or starved): never made.
+    /// Ticks that a source could not produce in time (the process was stopped or starved), or that the log did not take in
+    /// time: never published.
     pub ticks_skipped: Counter,
     /// Times that a source failed and was started again.
     pub source_restarts: Counter,
+    /// Connections to an exchange that are up, by source.
+    pub source_connections: LabelledGauge by source,
+    /// Connections to exchanges that did not come about, or ended by themselves.
+    pub source_reconnects: Counter,
+    /// Messages of exchanges that could not be read.
+    pub source_garbage: Counter,
+    /// Times that an exchange refused a symbol, by both: `FOO-USD@coinbase`.
+    pub symbols_refused: LabelledCounter by symbol,
+    /// Times that the recording began again.
+    pub replay_passes: Counter,
+    /// Ticks of a source that go back in time, or are far ahead of it: dropped.
+    pub ticks_misdated: Counter,
+    /// Ticks whose price jumped and was not confirmed by the next one: dropped.
+    pub ticks_jumped: Counter,
     /// Ticks that never came from the bus: a hole in its numbers.
     pub ticks_lost: Counter,
+    /// Symbols that have had no tick for too long, now.
+    pub symbols_stale: Gauge,
     /// Times that the epoch changed under this replica.
     pub epoch_changes: Counter,
+    /// Times that this replica went on without the shared log, under an epoch of its own.
+    pub islands: Counter,
+    /// 1 while it does.
+    pub alone: Gauge,
     /// Times that the log was trimmed beyond what was read here.
     pub bus_gaps: Counter,
     /// Entries of the log that could not be read.

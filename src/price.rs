@@ -8,6 +8,23 @@ use serde::Serialize;
 /// A price or a size: a decimal number with exactly the digits that its source gave.
 pub type Price = rust_decimal::Decimal;
 
+/// A number with exactly the digits that were given, or none where they cannot all be kept.
+pub fn exact(text: &str) -> Option<Price> {
+    // The parser lets in more than JSON does, such as `1_000` and `+1`.
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
+    match text.split_once(['e', 'E']) {
+        None if plain(text) && !text.ends_with('.') && !text.contains("-.") && !text.starts_with('.') => {
+            Price::from_str_exact(text).ok()
+        }
+        // What JavaScript writes for 0.0000001 is 1e-7.
+        Some((digits, exponent)) if plain(digits) && exponent.len() <= 3 => {
+            Price::from_str_exact(digits).ok()?;
+            Price::from_scientific(&format!("{digits}e{exponent}")).ok()
+        }
+        _ => None,
+    }
+}
+
 /// The name of what is traded, such as `BTC` or `BTC-USD`. Cheap to clone.
 ///
 /// 1 to [`Symbol::MAX_BYTES`] ASCII letters, digits and `. _ : / -`; case matters. Nothing in it needs an escape in
@@ -176,6 +193,8 @@ pub struct Feed {
 pub enum BusEvent {
     /// Ticks.
     Ticks(Batch),
+    /// Ticks of the past, before all others: history, of which nobody is told.
+    Past(Batch),
     /// The feed is otherwise now.
     Feed(Feed),
 }

@@ -8,7 +8,7 @@ use super::PublishError;
 use super::answers::Answers;
 use super::offer::{Answered, MAX_SYMBOLS, Offer, OfferError, Offered, Verdict};
 use crate::clock::Clock;
-use crate::price::{Batch, BusEvent, Epoch, Symbol, Tick, Update};
+use crate::price::{Batch, BusEvent, Epoch, Price, Symbol, Tick, Update};
 
 /// How long an offer waits for room in the log.
 const OFFER_WAITS: Duration = Duration::from_secs(2);
@@ -27,35 +27,68 @@ struct Numbering {
     epoch: Epoch,
     /// What the first tick of any symbol comes after.
     floor: u64,
-    last: HashMap<Symbol, Last>,
+    /// The last tick of each symbol.
+    last: HashMap<Symbol, Tick>,
     /// The sources that hold terms, by what they make: nobody else publishes that.
     owners: HashMap<Symbol, &'static str>,
     answers: Answers,
+    closed: bool,
 }
 
-/// A symbol's last tick.
+/// What a numbering came to.
 #[derive(Debug)]
-struct Last {
-    seq: u64,
-    ts_ms: u64,
+pub(super) struct Ended {
+    /// The highest number that it gave, or could have given none below.
+    pub(super) highest: u64,
+    /// The last update of each symbol.
+    pub(super) last: Vec<Update>,
 }
 
 impl LocalBus {
     /// A bus with a numbering of its own: history is lost with the process, so each start is a new epoch. It begins
-    /// at the clock in microseconds, above what an earlier process can have reached unless the clock went back.
-    pub(super) fn new(clock: &Clock, events: mpsc::Sender<BusEvent>) -> Self {
+    /// at the clock in microseconds, above what an earlier process can have reached unless the clock went back, and
+    /// above `floor`.
+    pub(super) fn new(floor: u64, clock: &Clock, events: mpsc::Sender<BusEvent>) -> Self {
         let numbering = Numbering {
             epoch: Epoch::new(&format!("{:016x}", rand::random::<u64>())),
-            floor: clock.micros(),
+            floor: clock.micros().max(floor),
             last: HashMap::new(),
             owners: HashMap::new(),
             answers: Answers::default(),
+            closed: false,
         };
         Self { numbering: Mutex::new(numbering), events, clock: clock.clone() }
     }
 
     pub(super) fn epoch(&self) -> Epoch {
         self.lock().epoch.clone()
+    }
+
+    /// The highest number that it has given.
+    pub(super) fn highest(&self) -> u64 {
+        self.lock().highest()
+    }
+
+    /// The last price of each symbol.
+    pub(super) fn last_prices(&self) -> HashMap<Symbol, Price> {
+        self.lock().last.iter().map(|(symbol, tick)| (symbol.clone(), tick.update.price)).collect()
+    }
+
+    /// Says again what was known before it began, under its own numbers.
+    pub(super) async fn restate(&self, known: Vec<Update>) -> Result<(), PublishError> {
+        let place = self.events.reserve().await.map_err(|_| PublishError::Closed)?;
+        let mut numbering = self.lock();
+        let ticks = known.into_iter().map(|update| numbering.number(update)).collect();
+        place.send(BusEvent::Ticks(Batch { epoch: numbering.epoch.clone(), ticks }));
+        Ok(())
+    }
+
+    /// Takes nothing any more: after this nothing of it comes to the reader.
+    pub(super) fn close(&self) -> Ended {
+        let mut numbering = self.lock();
+        numbering.closed = true;
+        let last = numbering.last.values().map(|tick| tick.update.clone()).collect();
+        Ended { highest: numbering.highest(), last }
     }
 
     /// Makes a source the owner of these symbols, and of no others; returns those that are another's.
@@ -76,6 +109,9 @@ impl LocalBus {
     pub(super) async fn publish(&self, source: &'static str, updates: Vec<Update>) -> Result<Vec<u64>, PublishError> {
         let place = self.events.reserve().await.map_err(|_| PublishError::Closed)?;
         let mut numbering = self.lock();
+        if numbering.closed {
+            return Err(PublishError::Fenced);
+        }
         let mut seqs = Vec::with_capacity(updates.len());
         let mut ticks = Vec::with_capacity(updates.len());
         for update in updates {
@@ -111,7 +147,7 @@ impl LocalBus {
             .map(|update| match update {
                 Ok(offered) => numbering.judge(offered).unwrap_or_else(|| {
                     let mut update = offered.update.clone();
-                    let last_ms = numbering.last.get(&update.symbol).map_or(0, |last| last.ts_ms);
+                    let last_ms = numbering.last.get(&update.symbol).map_or(0, |last| last.update.ts_ms);
                     update.ts_ms = update.ts_ms.max(last_ms);
                     let tick = numbering.number(update);
                     let verdict = Verdict::Accepted(tick.seq);
@@ -153,7 +189,9 @@ impl Numbering {
         let owner = self.owners.get(&update.symbol);
         match (owner, self.last.get(&update.symbol)) {
             (Some(owner), _) => Some(Verdict::Owned((*owner).to_owned())),
-            (None, Some(last)) if *is_timed && update.ts_ms < last.ts_ms => Some(Verdict::Stale(last.ts_ms)),
+            (None, Some(last)) if *is_timed && update.ts_ms < last.update.ts_ms => {
+                Some(Verdict::Stale(last.update.ts_ms))
+            }
             (None, None) if self.last.len() >= MAX_SYMBOLS => Some(Verdict::Full),
             (None, _) => None,
         }
@@ -161,7 +199,12 @@ impl Numbering {
 
     fn number(&mut self, update: Update) -> Tick {
         let seq = self.last.get(&update.symbol).map_or(self.floor, |last| last.seq) + 1;
-        self.last.insert(update.symbol.clone(), Last { seq, ts_ms: update.ts_ms });
-        Tick { seq, update }
+        let tick = Tick { seq, update };
+        self.last.insert(tick.update.symbol.clone(), tick.clone());
+        tick
+    }
+
+    fn highest(&self) -> u64 {
+        self.last.values().map(|tick| tick.seq).max().unwrap_or(self.floor)
     }
 }

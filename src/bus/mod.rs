@@ -1,4 +1,5 @@
 mod answers;
+mod island;
 mod local;
 mod offer;
 mod redis;
@@ -20,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::price::{BusEvent, Epoch, Feed, FeedState, Symbol};
 use local::LocalBus;
 pub use offer::{Answered, MAX_OFFER_UPDATES, MAX_SYMBOLS, Offer, OfferError, OfferKey, Offered, Verdict};
-use redis::{Connections, Follower, Presence, RedisLog, VersionError, check_version};
+use redis::{Connections, Follow, Follower, Presence, RedisLog, Right, VersionError, check_version};
 pub use redis::{Listing, RedisSettings};
 use term::Holder;
 pub use term::{Input, InputEntry, InputError, Term};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub redis: Option<RedisSettings>,
     /// How long a replica keeps a source without renewing its lease.
     pub lease_ttl: Duration,
+    /// How long after it noticed that the shared log is out of reach a replica goes on by itself.
+    pub island_after: Duration,
     /// How much of the log is read when a replica starts.
     pub history: Duration,
     /// This replica's id.
@@ -144,7 +147,7 @@ impl Bus {
         let Some(redis) = &settings.redis else {
             let live = Feed { state: FeedState::Live, reason: "the bus is in this process".to_owned() };
             sender.try_send(BusEvent::Feed(live)).ok();
-            let log = Log::Local(LocalBus::new(clock, sender));
+            let log = Log::Local(LocalBus::new(0, clock, sender));
             return Ok((Self { log, lease_ttl, shared }, reader, Background(None)));
         };
 
@@ -162,9 +165,10 @@ impl Bus {
             }
             Err(_) => tracing::warn!(redis = %redis, "cannot reach Redis: starting without it"),
         }
+        let follow = Follow { history: settings.history, island_after: settings.island_after, lease_ttl };
         let log = RedisLog::new(connections.clone(), clock.clone(), metrics.clone());
         let background = Following {
-            follower: Follower::new(log.clone(), sender, settings.history),
+            follower: Follower::new(log.clone(), sender, follow),
             presence: Presence::new(connections.clone()),
             connections,
             node_id: settings.node_id.clone(),
@@ -180,7 +184,10 @@ impl Bus {
             Log::Local(bus) => Holder::Local(bus),
             Log::Redis(log) => {
                 self.set_role(source, "standby");
-                Holder::Redis(log.lease(source, self.lease_ttl, stop).await?)
+                match log.lead(source, self.lease_ttl, stop).await? {
+                    Right::Lease(lease) => Holder::Redis(lease),
+                    Right::Island(island) => Holder::Island(island),
+                }
             }
         };
         self.set_role(source, "publisher");
@@ -195,6 +202,10 @@ impl Bus {
         match &self.log {
             Log::Local(bus) => bus.offer(offer).await,
             Log::Redis(log) => {
+                if log.shore().island().is_some() {
+                    // Nobody else would hear of it.
+                    return Err(OfferError::Unavailable("this replica is cut off from Redis".to_owned()));
+                }
                 let answered = log.offer(offer).await?;
                 self.note_offered(offer, &answered);
                 Ok(answered)
@@ -236,7 +247,10 @@ impl Bus {
     pub fn epoch(&self) -> Option<Epoch> {
         match &self.log {
             Log::Local(bus) => Some(bus.epoch()),
-            Log::Redis(log) => log.known().epoch(),
+            Log::Redis(log) => match log.shore().island() {
+                Some(island) => Some(island.bus.epoch()),
+                None => log.known().epoch(),
+            },
         }
     }
 

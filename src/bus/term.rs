@@ -1,5 +1,7 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::island::Island;
 use super::local::LocalBus;
 use super::offer::{Answered, Offer, OfferError};
 use super::redis::{self, InputStream, Lease};
@@ -18,6 +20,8 @@ pub struct Term<'a> {
 pub(super) enum Holder<'a> {
     Local(&'a LocalBus),
     Redis(Lease),
+    /// Redis is out of reach: until it is there again.
+    Island(Arc<Island>),
 }
 
 impl Term<'_> {
@@ -29,6 +33,7 @@ impl Term<'_> {
     pub async fn claim(&self, symbols: &[Symbol]) -> Result<Vec<Symbol>, PublishError> {
         match &self.holder {
             Holder::Local(bus) => Ok(bus.claim(self.source, symbols)),
+            Holder::Island(island) => Ok(island.bus.claim(self.source, symbols)),
             Holder::Redis(lease) => lease.claim(symbols).await,
         }
     }
@@ -36,20 +41,20 @@ impl Term<'_> {
     /// What other services publish; none where there is nothing between them and us.
     pub fn input(&self) -> Option<Input<'_>> {
         match &self.holder {
-            Holder::Local(_) => None,
+            Holder::Local(_) | Holder::Island(_) => None,
             Holder::Redis(lease) => Some(Input { bus: self.bus, stream: InputStream::new(lease) }),
         }
     }
 
     /// Appends updates in order and returns the `seq` that each was given: 0 for one that was not appended, because its
-    /// symbol is another source's. Waits while the log is full or out of
-    /// reach.
+    /// symbol is another source's. Waits while the log is full or out of reach.
     ///
     /// # Errors
     /// [`PublishError`] says why not; then what is not appended yet never will be.
     pub async fn publish(&self, updates: Vec<Update>) -> Result<Vec<u64>, PublishError> {
         match &self.holder {
             Holder::Local(bus) => bus.publish(self.source, updates).await,
+            Holder::Island(island) => island.bus.publish(self.source, updates).await,
             Holder::Redis(lease) => {
                 let seqs = lease.append(&updates).await?;
                 let mut prices = lock(&self.bus.shared.prices);
@@ -66,23 +71,27 @@ impl Term<'_> {
         match &self.holder {
             Holder::Local(_) => std::future::pending().await,
             Holder::Redis(lease) => lease.keep().await,
+            Holder::Island(island) => island.over().await,
         }
     }
 
     /// The last price of each symbol that the log knows, whoever published it.
     pub async fn last_prices(&self) -> HashMap<Symbol, Price> {
         match &self.holder {
-            Holder::Local(_) => HashMap::new(),
+            Holder::Local(bus) => bus.last_prices(),
             Holder::Redis(lease) => lease.last_prices().await,
+            Holder::Island(island) => island.bus.last_prices(),
         }
     }
 
     /// Gives it back, so that another replica can go on at once.
     pub async fn release(self) {
-        if let Holder::Redis(lease) = &self.holder {
-            lease.release().await;
-            self.bus.set_role(self.source, "standby");
+        match &self.holder {
+            Holder::Local(_) => return,
+            Holder::Redis(lease) => lease.release().await,
+            Holder::Island(_) => {}
         }
+        self.bus.set_role(self.source, "standby");
     }
 }
 

@@ -10,7 +10,13 @@ fn update(symbol: &str) -> Update {
 }
 
 async fn local(clock: &Clock) -> (Bus, Reader) {
-    let settings = Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
+    let settings = Settings {
+        redis: None,
+        lease_ttl: Duration::ZERO,
+        island_after: Duration::ZERO,
+        history: Duration::ZERO,
+        node_id: "app1".into(),
+    };
     let (bus, mut reader, _) = Bus::open(&settings, clock, &Arc::default()).await.unwrap();
     let first = reader.next().await.unwrap();
     assert!(matches!(first, BusEvent::Feed(Feed { state: FeedState::Live, .. })));
@@ -20,7 +26,7 @@ async fn local(clock: &Clock) -> (Bus, Reader) {
 async fn batch(reader: &mut Reader) -> Batch {
     match reader.next().await.unwrap() {
         BusEvent::Ticks(batch) => batch,
-        BusEvent::Feed(feed) => panic!("{feed:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::parse;
 
 /// What stands in a token. Its flags have no variables: they are no settings.
@@ -34,4 +36,15 @@ pub struct KeyArgs {
     /// What it may be used for: publish, message or admin, with commas between.
     #[arg(long, value_delimiter = ',', required = true)]
     pub scopes: Vec<String>,
+}
+
+/// What is recorded, and where to.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct RecordArgs {
+    /// The file, which must not exist.
+    pub file: PathBuf,
+
+    /// For how long, in s, 1 to 315360000. Default: until it is stopped.
+    #[arg(long, value_parser = parse::range(1, 315_360_000), value_name = "S")]
+    pub seconds: Option<u64>,
 }

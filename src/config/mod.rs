@@ -1,11 +1,14 @@
 mod access;
 mod command;
+mod feeds;
 mod limits;
+mod listing;
 mod logging;
 mod messaging;
 mod operations;
 mod origins;
 mod parse;
+mod plan;
 mod publishing;
 mod redis;
 mod secret;
@@ -21,12 +24,14 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::price::Symbol;
 use crate::wire::{self, Mode};
 pub use access::{Access, Names, Networks, TokenKeys};
-pub use command::{KeyArgs, TokenArgs};
+pub use command::{KeyArgs, RecordArgs, TokenArgs};
+pub use feeds::{BinanceChannel, ExchangeName, Feeds, Jumps, SourceName, Speed};
 pub use limits::Limits;
 pub use logging::{LogFormat, Logging};
 pub use messaging::Messaging;
 pub use operations::Operations;
 pub use origins::Origins;
+pub use plan::{Listed, Plan};
 pub use publishing::{Publishing, Role};
 pub use redis::RedisAddress;
 pub use secret::Secret;
@@ -59,6 +64,8 @@ pub enum Command {
     Nodes,
     /// Make a token, signed with JWT_SECRET, for JWT_AUDIENCE and by JWT_ISSUER where these are set.
     Token(TokenArgs),
+    /// Write ticks to a file, for a replay: those of these settings' sources, or of the replicas around their Redis.
+    Record(RecordArgs),
     /// Make a key for /api, and its entry in API_KEYS_FILE.
     Key(KeyArgs),
 }
@@ -73,10 +80,6 @@ pub struct Config {
     /// The port to listen on; 0 takes any free one. Read from the `PORT` environment variable.
     #[arg(long, env = "PORT", global = true, default_value = "3000", value_parser = parse::port)]
     pub port: u16,
-
-    /// The symbols that the simulator makes, with commas between; empty for none. Read from the `SYMBOLS` environment variable.
-    #[arg(long, env = "SYMBOLS", global = true, default_value = DEFAULT_SYMBOLS, value_parser = parse::symbols)]
-    pub symbols: SymbolList,
 
     /// One tick per symbol each so many ms, 1 to 3600000. Read from the `UPDATE_INTERVAL` environment variable.
     #[arg(long = "update-interval", env = "UPDATE_INTERVAL", global = true, default_value = "500",
@@ -94,8 +97,10 @@ pub struct Config {
           value_name = "S")]
     pub history_seconds: u64,
 
-    /// The Redis that joins replicas: `redis://[user[:password]@]host[:port][/database]`, `rediss://` for TLS. Without
-    /// it, and without `REDIS_HOST`, the server runs alone. Read from the `REDIS_URL` environment variable.
+    /// The Redis that joins replicas: `redis://[user[:password]@]host[:port][/database]`, a cluster
+    /// (`redis-cluster://host:port?node=host:port&node=...`), or sentinels
+    /// (`redis-sentinel://host:port?sentinelServiceName=name&node=...`); `rediss` instead of `redis` for TLS. Without it,
+    /// and without `REDIS_HOST`, the server runs alone. Read from the `REDIS_URL` environment variable.
     #[arg(long, env = "REDIS_URL", global = true, value_parser = parse::redis_url, hide_env_values = true)]
     redis_url: Option<String>,
 
@@ -125,6 +130,12 @@ pub struct Config {
     #[arg(long = "lease-ttl", env = "LEASE_TTL", global = true, default_value = "3000",
           value_parser = parse::range(300, 60_000), value_name = "MS")]
     pub lease_ttl_ms: u64,
+
+    /// How long after it noticed that Redis is out of reach a replica goes on by itself, in ms, 0 to 3600000: it makes its
+    /// own prices then, from the last ones, until Redis is back. Read from the `ISLAND_AFTER` environment variable.
+    #[arg(long = "island-after", env = "ISLAND_AFTER", global = true, default_value = "300",
+          value_parser = parse::range(0, 3_600_000), value_name = "MS")]
+    pub island_after_ms: u64,
 
     /// Names this replica in answers and in the log; 1 to 64 letters, digits, or . _ : -. Default: the host's name
     /// and a random part. Read from the `APP_ID` environment variable.
@@ -206,6 +217,10 @@ pub struct Config {
     #[command(flatten)]
     pub operations: Operations,
 
+    /// Where prices come from, and when they are believed.
+    #[command(flatten)]
+    pub feeds: Feeds,
+
     /// What others publish, and which part of the work this replica has.
     #[command(flatten)]
     pub publishing: Publishing,
@@ -242,8 +257,6 @@ pub struct Config {
     pub node_env: Option<String>,
 }
 
-const DEFAULT_SYMBOLS: &str = "BTC,ETH,SOL,ADA,XRP,BNB,DOGE,DOT,AVAX,LINK,LTC,TRX";
-
 /// Symbols in the order given, without repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolList(pub Vec<Symbol>);
@@ -278,7 +291,8 @@ impl Config {
                 self.batch_event
             ));
         }
-        self.publishing.validate(&self.symbols, self.redis().is_some())?;
+        self.feeds.validate()?;
+        self.publishing.validate(&self.plan(), self.redis().is_some())?;
         self.operations.validate()?;
         self.access.validate()?;
         self.messaging.validate()
@@ -299,9 +313,17 @@ impl Config {
         if let Some(env) = &self.node_env {
             remarks.push(format!("NODE_ENV={env} changes nothing: there is one way to run"));
         }
+        let has_published = !self.publishing.published_symbols.0.is_empty();
+        remarks.extend(self.feeds.remarks(self.redis().is_some(), has_published));
         remarks.extend(self.access.remarks());
         remarks.extend(self.messaging.remarks());
         remarks
+    }
+
+    /// Who makes what.
+    pub fn plan(&self) -> Plan {
+        // Looked at when the settings were read.
+        self.feeds.plan().unwrap_or_default()
     }
 
     /// The Redis that joins replicas; none for a server that runs alone.

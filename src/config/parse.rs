@@ -46,6 +46,23 @@ pub(super) fn count(least: u32, most: u32) -> impl Fn(&str) -> Result<u32, Strin
     move |text| range(text).map(|number| u32::try_from(number).unwrap_or(most))
 }
 
+pub(super) fn range_or_none(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    let range = range(least, most);
+    move |text| match text {
+        "0" => Ok(0),
+        text => range(text).map_err(|error| format!("{error}, or 0")),
+    }
+}
+
+pub(super) fn websocket_url(text: &str) -> Result<String, String> {
+    let fits = url::Url::parse(text)
+        .is_ok_and(|url| ["ws", "wss"].contains(&url.scheme()) && url.has_host() && url.query().is_none());
+    if !fits {
+        return Err("is not an address: must be ws://host[:port][/path], or wss:// for TLS".into());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
 pub(super) fn bytes(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
         text.parse()
@@ -64,18 +81,41 @@ pub(super) fn bytes_or_none(least: usize, most: usize) -> impl Fn(&str) -> Resul
 }
 
 pub(super) fn redis_url(text: &str) -> Result<String, String> {
-    let fits = || {
-        let url = url::Url::parse(text).ok()?;
-        let database = url.path().trim_start_matches('/');
-        let known = ["redis", "rediss"].contains(&url.scheme());
-        let host = url.host_str().is_some_and(|host| !host.is_empty());
-        (known && host && database.bytes().all(|byte| byte.is_ascii_digit())).then_some(())
-    };
-    if text.is_empty() || fits().is_some() {
-        return Ok(text.to_owned());
+    if text.is_empty() {
+        return Ok(String::new());
     }
-    Err("is not an address of Redis: must be redis://[user[:password]@]host[:port][/database], or rediss:// for TLS"
-        .into())
+    let wrong = || {
+        "is not an address of Redis: must be redis://[user[:password]@]host[:port][/database]; \
+         redis-cluster://host:port?node=host:port&node=...; or redis-sentinel://host:port?sentinelServiceName=name&node=...; \
+         rediss instead of redis for TLS"
+            .to_owned()
+    };
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let scheme = url.scheme();
+    let form = scheme.strip_prefix("rediss").or_else(|| scheme.strip_prefix("redis")).ok_or_else(wrong)?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(wrong());
+    }
+    let database = url.path().trim_start_matches('/');
+    if !database.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    for (name, value) in url.query_pairs() {
+        let port = value.split_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if name == "node" && !matches!(port, Some(Ok(1..))) {
+            return Err("has a node that is none: each must be host:port".into());
+        }
+    }
+    match form {
+        "" => Ok(text.to_owned()),
+        "-cluster" if !matches!(database, "" | "0") => Err("names a database: a cluster has none but 0".into()),
+        "-cluster" => Ok(text.to_owned()),
+        "-sentinel" if !url.query_pairs().any(|(name, value)| name == "sentinelServiceName" && !value.is_empty()) => {
+            Err("names no service: must have sentinelServiceName=... among what follows the ?".into())
+        }
+        "-sentinel" => Ok(text.to_owned()),
+        _ => Err(wrong()),
+    }
 }
 
 pub(super) fn redis_host(text: &str) -> Result<String, String> {
@@ -229,7 +269,7 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 /// Texts between commas, without the space around them; none in an empty one.
-fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(move |_| !text.trim().is_empty())
 }
 

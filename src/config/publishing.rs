@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::{SymbolList, parse};
+use super::{Plan, SymbolList, parse};
 use crate::price::Symbol;
 
 /// What others publish, and which part of the work this replica has.
@@ -76,12 +76,12 @@ impl FromStr for Role {
 
 impl Publishing {
     /// What cannot be seen in one value alone.
-    pub(super) fn validate(&self, simulated: &SymbolList, has_redis: bool) -> Result<(), String> {
-        let made: HashSet<_> = simulated.0.iter().collect();
+    pub(super) fn validate(&self, plan: &Plan, has_redis: bool) -> Result<(), String> {
+        let made: HashSet<&Symbol> = plan.made().map(|(symbol, _)| symbol).collect();
         if let Some(both) = self.published_symbols.0.iter().find(|symbol| made.contains(symbol)) {
             return Err(format!(
                 "PUBLISHED_SYMBOLS (--published-symbols): \"{}\" has {both} in it, which is in SYMBOLS too: a symbol must be \
-                 either simulated or published",
+                 either made by a source or published",
                 crate::wire::short(&self.published_symbols.0.iter().map(Symbol::as_str).collect::<Vec<_>>().join(","))
             ));
         }

@@ -3,7 +3,7 @@ use std::fmt;
 /// Where Redis is, and how to be let in.
 #[derive(Clone, PartialEq, Eq)]
 pub enum RedisAddress {
-    /// `redis://...` or `rediss://...`
+    /// `redis://...`, `redis-cluster://...` or `redis-sentinel://...`, and the same with `rediss`.
     Url(String),
     /// In parts.
     Parts {

@@ -16,7 +16,9 @@ fn defaults_start_a_server() {
     assert_eq!((config.port, config.update_interval_ms, config.default_mode), (3000, 500, Mode::Tick));
     assert_eq!((config.ping_interval_ms, config.ping_timeout_ms), (25_000, 60_000));
     assert_eq!((config.limits.max_payload_bytes, config.limits.attachments_timeout_ms), (1_000_000, 10_000));
-    let names: Vec<_> = config.symbols.0.iter().map(Symbol::as_str).collect();
+    let plan = config.plan();
+    let names: Vec<_> = plan.simulated.iter().map(Symbol::as_str).collect();
+    assert!(plan.http && plan.redis && plan.exchanges.is_empty() && plan.replay.is_none());
     assert!(names.len() == 12 && ["BTC", "ETH", "SOL", "ADA", "XRP"].iter().all(|name| names.contains(name)));
     assert!(config.remarks().is_empty());
 }
@@ -25,7 +27,7 @@ fn defaults_start_a_server() {
 fn flags_go_before_and_after_the_command() {
     let (command, config, effective) = load(&["--port", "1234", "check-config", "--symbols", "A, B"]).unwrap();
     assert_eq!((command, config.port), (Command::CheckConfig, 1234));
-    assert_eq!(config.symbols.0.len(), 2);
+    assert_eq!(config.plan().simulated.len(), 2);
     let shown = effective.to_string();
     assert!(shown.lines().any(|line| line.starts_with("PORT=1234 ") && line.ends_with("# flag")), "{shown}");
     assert!(shown.lines().any(|line| line.starts_with("TICK_EVENT=tick ") && line.ends_with("# default")), "{shown}");
@@ -129,7 +131,19 @@ fn redis_is_where_the_settings_say() {
     assert_eq!(redis(&["--redis-enabled=false", "--redis-url=redis://h"]), None);
     let (_, both, _) = load(&["--redis-url=redis://h", "--redis-host=i"]).unwrap();
     assert!(both.redis() == url("redis://h") && both.remarks().len() == 1);
-    for bad in ["h:6379", "http://h", "redis://", "redis://h/x"] {
+    let forms = ["redis-cluster://h:1?node=i:2&node=j:3", "rediss-sentinel://h:1/2?sentinelServiceName=x&node=i:2"];
+    for good in forms {
+        assert_eq!(redis(&[&format!("--redis-url={good}")]), url(good));
+    }
+    for (bad, why) in [
+        ("redis-cluster://h:1/2", "names a database"),
+        ("redis-cluster://h:1?node=i", "has a node that is none"),
+        ("redis-sentinel://h:1", "names no service"),
+    ] {
+        let message = load(&[&format!("--redis-url={bad}")]).unwrap_err().message;
+        assert!(message.contains(why), "{message}");
+    }
+    for bad in ["h:6379", "http://h", "redis://", "redis://h/x", "redis-other://h"] {
         let message = load(&[&format!("--redis-url={bad}")]).unwrap_err().message;
         assert!(message.starts_with("REDIS_URL (--redis-url): \"********\" is not an address"), "{message}");
     }
@@ -202,4 +216,124 @@ fn reads_sizes_and_networks() {
     assert!(networks.0[1].contains(&"192.0.2.7".parse::<IpAddr>().unwrap()));
     assert!(parse::networks("").unwrap().0.is_empty());
     assert!(parse::networks("10.0.0.0/8,").is_err());
+}
+
+#[test]
+fn a_drain_has_room_in_its_deadline() {
+    let spread = |args: &[&str], is_alone| load(args).unwrap().1.operations.drain_spread_ms(is_alone);
+    assert_eq!((spread(&[], false), spread(&[], true)), (5_000, 0));
+    assert_eq!(spread(&["--drain-deadline=3000", "--drain-spread=1500"], true), 1_500);
+    let message = load(&["--drain-deadline=3000", "--drain-spread=1501"]).unwrap_err().message;
+    assert_eq!(
+        message,
+        "DRAIN_SPREAD (--drain-spread): \"1501\" is not allowed: must be at most 1500, half of DRAIN_DEADLINE"
+    );
+}
+
+#[test]
+fn sources_and_symbols_say_together_who_makes_what() {
+    let plan = |sources: &str, symbols: &str| {
+        let args = [format!("--sources={sources}"), format!("--symbols={symbols}")];
+        let plan = load(&[&args[0], &args[1]]).map_err(|stop| stop.message)?.1.plan();
+        let exchanges = plan.exchanges.iter().flat_map(|(exchange, listed)| {
+            let entry = |listed: &Listed| format!("{}={}@{}", listed.symbol, listed.listed, exchange.as_str());
+            listed.iter().map(entry).collect::<Vec<_>>()
+        });
+        let all: Vec<_> = plan.simulated.iter().map(ToString::to_string).chain(exchanges).collect();
+        Ok::<_, String>(all.join(" "))
+    };
+    for (sources, symbols, made) in [
+        ("coinbase", "BTC-USD", "BTC-USD=BTC-USD@coinbase"),
+        ("binance", "BTC=btcusdt, ethusdt@binance", "BTC=BTCUSDT@binance ethusdt=ETHUSDT@binance"),
+        (
+            "simulator,coinbase,binance",
+            "BTC-USD@coinbase,BTC=BTCUSDT@binance,XBT=BTCUSDT@binance,FOO@simulator",
+            "FOO BTC-USD=BTC-USD@coinbase BTC=BTCUSDT@binance XBT=BTCUSDT@binance",
+        ),
+        ("http,redis", "", ""),
+        ("http", listing::DEFAULT_SYMBOLS, ""),
+        ("", "", ""),
+    ] {
+        assert_eq!(plan(sources, symbols).as_deref(), Ok(made), "{sources} {symbols}");
+    }
+    let (_, config, _) = load(&["--sources=kraken"]).unwrap();
+    let kraken = config.plan().listed(ExchangeName::Kraken).to_vec();
+    assert!(kraken.len() == 12 && kraken[0].symbol.as_str() == "BTC" && kraken[0].listed == "BTC/USD");
+    assert_eq!(load(&["--sources=replay:a/b"]).unwrap().1.plan().replay, Some("a/b".into()));
+
+    let symbols = |value: &str, rest: &str| format!("SYMBOLS (--symbols): \"{value}\" {rest}");
+    for (sources, all, message) in [
+        (
+            "simulator,coinbase",
+            "BTC,ETH-USD@coinbase",
+            symbols("BTC", "may be of several sources: must end in one of @simulator, @coinbase"),
+        ),
+        (
+            "coinbase",
+            "BTC/USD@kraken",
+            symbols("BTC/USD@kraken", "is of kraken: kraken must be in SOURCES, or the symbol another's"),
+        ),
+        (
+            "http",
+            "BTC",
+            symbols("BTC", "is nobody's: SOURCES must name the simulator or an exchange, or SYMBOLS be empty"),
+        ),
+        ("simulator", "A=B", symbols("A=B", "is called A: only symbols of an exchange have two names")),
+        (
+            "coinbase",
+            "BTC@bitfinex",
+            symbols(
+                "BTC@bitfinex",
+                "has \"BTC@bitfinex\" in it: after @ there must be simulator, binance, coinbase or kraken",
+            ),
+        ),
+        ("coinbase", "A=B C", symbols("A=B C", "has \"A=B C\" in it: a symbol is 1 to 32 ASCII letters, digits, or . _ : / -, with commas between")),
+        (
+            "simulator,kraken",
+            "BTC@simulator",
+            "SOURCES (--sources): \"kraken\" has no symbols: SYMBOLS must have some that end in @kraken".to_owned(),
+        ),
+        (
+            "simulator,kraken",
+            listing::DEFAULT_SYMBOLS,
+            "SOURCES (--sources): \"kraken\" has no symbols: SYMBOLS must have some that end in @kraken".to_owned(),
+        ),
+        (
+            "simulator,simulator",
+            "BTC",
+            "SOURCES (--sources): \"simulator,simulator\" names simulator twice".to_owned(),
+        ),
+        (
+            "replay:",
+            "",
+            "SOURCES (--sources): \"replay:\" has \"replay:\" in it: must be simulator, binance, coinbase, kraken, http, \
+             redis or replay:FILE, with commas between"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(plan(sources, all), Err(message), "{sources} {all}");
+    }
+}
+
+#[test]
+fn bounds_of_jumps_are_for_all_symbols_or_for_some() {
+    let (_, config, _) = load(&["--max-jump=20,BTC=2.5,ETH=0"]).unwrap();
+    let of = |name: &str| config.feeds.max_jump.of(&name.parse().unwrap());
+    assert_eq!((of("SOL"), of("BTC"), of("ETH")), (Some(0.2), Some(0.025), None));
+    for (bad, message) in [
+        ("x", "has \"x\" in it: must be a number of percent from 0 to 1000000"),
+        ("-1", "has \"-1\" in it: must be a number"),
+        ("1,2", "has \"2\" in it: what is not first must be SYMBOL=PERCENT"),
+        ("BTC=1,BTC=2", "names BTC twice"),
+        ("1,FOO=2", "must be one of SYMBOLS"),
+    ] {
+        let error = load(&[&format!("--max-jump={bad}")]).unwrap_err().message;
+        assert!(error.starts_with("MAX_JUMP (--max-jump): ") && error.contains(message), "{error}");
+    }
+    for (flag, bad) in
+        [("replay-speed", "0"), ("replay-speed", "fast"), ("stale-after", "99"), ("kraken-url", "http://a")]
+    {
+        let error = load(&[&format!("--{flag}={bad}")]).unwrap_err().message;
+        assert!(error.contains(&format!("(--{flag}): \"{bad}\" is not")) && error.contains("must be"), "{error}");
+    }
 }

@@ -46,11 +46,26 @@ pub struct Flush {
     pub unknown: Vec<(SymbolId, Symbol)>,
 }
 
+/// Symbols that have gone quiet, or are back.
+#[derive(Debug)]
+pub struct Turn {
+    /// Whether they are stale now.
+    pub stale: bool,
+    /// How they are, in the contract's words.
+    pub state: &'static str,
+    /// Why, for people.
+    pub reason: String,
+    /// Which, in order.
+    pub ids: Vec<SymbolId>,
+}
+
 /// What every shard is told, in this order.
 #[derive(Clone, Debug)]
 pub enum News {
     /// The feed is otherwise now, for those who get ticks.
     Status(Arc<RawValue>),
+    /// These symbols have gone quiet, or are back, for those who get them.
+    Fresh(Arc<Turn>),
     /// A new epoch began: what waits of the old one is of no use. Those who get ticks are told.
     Turned(Epoch, Arc<RawValue>),
     /// Ticks.

@@ -1,10 +1,12 @@
 mod cohort;
 mod deliver;
 mod flush;
+mod freshness;
 mod handle;
 mod parcel;
 mod pending;
 mod pump;
+mod quiet;
 mod rights;
 mod session;
 mod shard;
@@ -19,6 +21,7 @@ use crate::clock::Clock;
 use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::wire::Mode;
+use freshness::Freshness;
 pub use handle::{ClientId, Handle, Inboxes, Link, Place, Reply, Request, Sent, channel};
 pub use parcel::Events;
 use pump::FLUSHES_IN_FLIGHT;
@@ -38,6 +41,8 @@ pub struct Settings {
     pub flush_interval: Duration,
     /// How long a client may take nothing of what waits for it.
     pub slow_timeout: Duration,
+    /// After how long without a tick a symbol is stale; none for never.
+    pub stale_after: Option<Duration>,
     /// The most ticks that one answer replays.
     pub replay_ticks: usize,
     /// The most symbols that a client may have subscribed.
@@ -77,6 +82,7 @@ impl Fanout {
             metrics: metrics.clone(),
             tick_event: settings.events.tick.clone(),
             interval: settings.flush_interval,
+            freshness: Freshness::new(settings.stale_after),
             shards: senders,
         };
         Self { pump, shards }

@@ -6,10 +6,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::flush::{Flush, Item, News};
+use super::flush::{Flush, Item, News, Turn};
+use super::freshness::Freshness;
 use crate::market::{Applied, Market};
 use crate::metrics::Metrics;
-use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState};
+use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, SymbolId};
 use crate::wire::Status;
 
 /// What the pump may be ahead of a shard, in flushes. A shard takes all that there are at once, so one that is behind
@@ -26,6 +27,7 @@ pub struct Pump {
     pub(super) tick_event: String,
     /// How long a tick may wait for others to go out with it.
     pub(super) interval: Duration,
+    pub(super) freshness: Freshness,
     pub(super) shards: Vec<mpsc::Sender<News>>,
 }
 
@@ -35,11 +37,16 @@ impl Pump {
         let mut held: Option<Flush> = None;
         let mut due = Instant::now();
         loop {
+            let look_at = self.freshness.look_at();
             let event = tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep_until(due), if held.is_some() => {
                     due = Instant::now() + self.interval;
                     self.release(&mut held).await;
+                    continue;
+                }
+                () = tokio::time::sleep_until(look_at.unwrap_or(due)), if look_at.is_some() => {
+                    self.look(&mut held).await;
                     continue;
                 }
                 event = events.next() => event,
@@ -49,6 +56,7 @@ impl Pump {
             loop {
                 match next {
                     Some(BusEvent::Ticks(batch)) => self.take(batch, &mut held).await,
+                    Some(BusEvent::Past(batch)) => self.market.recall(batch),
                     Some(BusEvent::Feed(feed)) => self.turn(feed, &mut held).await,
                     None => return self.release(&mut held).await,
                 }
@@ -73,6 +81,11 @@ impl Pump {
             let feed = self.market.feed();
             self.tell(News::of(&status(&feed, Some(&epoch)))).await;
         }
+        let back = self.freshness.heard(fresh.iter().map(|fresh| fresh.id), Instant::now());
+        if !back.is_empty() {
+            self.release(held).await;
+            self.turn_fresh(back, false).await;
+        }
         let flush = held.get_or_insert_with(|| Flush { epoch, items: Vec::new(), unknown: Vec::new() });
         for fresh in fresh {
             if fresh.unknown {
@@ -95,6 +108,33 @@ impl Pump {
         }
     }
 
+    /// Looks for symbols that have had no tick for too long, and tells those who get them.
+    pub(super) async fn look(&mut self, held: &mut Option<Flush>) {
+        let gone = self.freshness.look(&self.market.last_seqs(), Instant::now());
+        if !gone.is_empty() {
+            self.release(held).await;
+            self.turn_fresh(gone, true).await;
+        }
+    }
+
+    async fn turn_fresh(&mut self, ids: Vec<SymbolId>, stale: bool) {
+        self.market.set_stale(&ids, stale);
+        self.metrics.symbols_stale.set(self.freshness.stale() as i64);
+        let after_ms = self.freshness.after.unwrap_or_default().as_millis();
+        let (state, reason) = match stale {
+            true => ("stale", format!("no tick for {after_ms} ms")),
+            // Where this replica is cut off, what it has is no better for a tick that was on its way.
+            false => (self.market.feed().state.as_str(), "there are ticks again".to_owned()),
+        };
+        let names = self.market.symbols_of(&ids);
+        if stale {
+            tracing::warn!(symbols = ?names, after_ms, "no ticks");
+        } else {
+            tracing::info!(symbols = ?names, "there are ticks again");
+        }
+        self.tell(News::Fresh(Arc::new(Turn { stale, state, reason, ids }))).await;
+    }
+
     pub(super) async fn release(&mut self, held: &mut Option<Flush>) {
         if let Some(flush) = held.take()
             && !flush.items.is_empty()
@@ -114,5 +154,5 @@ impl Pump {
 
 fn status<'a>(feed: &'a Feed, epoch: Option<&'a Epoch>) -> Status<'a> {
     let reason = if epoch.is_some() { "a new epoch: the numbers start over" } else { &feed.reason };
-    Status { state: feed.state.as_str(), reason, epoch }
+    Status { state: feed.state.as_str(), reason, symbols: None, epoch }
 }

@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::session::Session;
 use crate::clock::Clock;
 use crate::market::Market;
 use crate::metrics::{Gauge, Metrics, Tally};
-use crate::price::{Epoch, Symbol};
+use crate::price::{Epoch, Symbol, SymbolId};
 use crate::wire::to_client;
 
 /// Requests that are carried out in a row before ticks have their turn.
@@ -56,6 +56,8 @@ pub struct Shard {
     pub(super) epoch: Option<Epoch>,
     /// What was sent last, by id.
     pub(super) latest: Vec<Option<Arc<Item>>>,
+    /// Symbols that have gone quiet.
+    pub(super) stale: HashSet<SymbolId>,
     /// Those for whom something waits that they did not take.
     pub(super) waiting: BTreeSet<usize>,
     /// When a cohort's symbols that have a pace may go out.
@@ -90,6 +92,7 @@ impl Shard {
             subscribers: Vec::new(),
             epoch: None,
             latest: Vec::new(),
+            stale: HashSet::new(),
             waiting: BTreeSet::new(),
             timers: BinaryHeap::new(),
             ages: Tally::default(),
@@ -157,6 +160,10 @@ impl Shard {
                 News::Status(body) => {
                     self.send_all(&mut flushes).await;
                     self.tell(&body);
+                }
+                News::Fresh(turn) => {
+                    self.send_all(&mut flushes).await;
+                    self.turn_fresh(&turn);
                 }
                 News::Turned(epoch, body) => {
                     self.send_all(&mut flushes).await;

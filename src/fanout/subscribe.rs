@@ -10,7 +10,7 @@ use super::shard::Shard;
 use crate::price::SymbolId;
 use crate::wire::{
     Answer, ErrorCode, Mode, Rejected, Server, Subscribe, Subscribed, Symbols, Unsubscribe, Unsubscribed, cut,
-    encode_tick, encode_ticks, short,
+    encode_snapshot, encode_tick, encode_ticks, short,
 };
 
 /// How a symbol goes on for a client that had it before.
@@ -97,7 +97,8 @@ impl Shard {
                 }
                 Some((_, Resumed::Snapshot)) | None => {
                     let latest = self.latest[id.index()].as_ref();
-                    snapshot.extend(latest.map(|item| encode_tick(&item.tick, 1, self.epoch.as_ref(), None)));
+                    let stale = self.stale.contains(&id);
+                    snapshot.extend(latest.map(|item| encode_snapshot(&item.tick, self.epoch.as_ref(), stale)));
                 }
             }
             if let Some((_, how)) = how {

@@ -3,6 +3,7 @@ mod conflation;
 mod flushes;
 mod lanes;
 mod pace;
+mod quiet;
 mod resume;
 mod slow;
 
@@ -100,6 +101,9 @@ impl Reply for Back {
     }
 }
 
+/// After how long without a tick a symbol is stale; longer than any test of something else waits.
+const STALE_AFTER: Duration = Duration::from_secs(100);
+
 /// How long a client may take nothing.
 const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -125,6 +129,7 @@ impl Bench {
             server_id: "app1".into(),
             flush_interval: Duration::ZERO,
             slow_timeout: SLOW_TIMEOUT,
+            stale_after: Some(STALE_AFTER),
             replay_ticks: 8,
         };
         let (handle, inboxes) = channel(1, &metrics.queues);

@@ -5,11 +5,11 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Extension, State as Extract};
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::{Method, StatusCode};
-use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Response as Documented, Server};
@@ -17,26 +17,17 @@ use utoipa::{IntoResponses, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{self, ApiError, documented};
+use super::error::{self, ApiError, documented, documented_wait};
 use super::guard::guarded;
 use super::pace::Pace;
-use super::prices::{self, BadBody, BadRequest, Desk};
+use super::prices::{self, Outlet};
 use super::{For, Parts, State, messages, operations, overview};
 use crate::auth::{Caller, Scope};
 use crate::config::Config;
-use crate::wire::ErrorCode;
-
-/// The largest body, in bytes, but for those with prices.
-const MAX_BODY_BYTES: usize = 16 * 1024;
-
-/// The longest name of a user, in bytes: that of a token's `sub`.
-const MAX_USER_BYTES: usize = 256;
+use crate::wire::{ErrorCode, from_object};
 
 /// The name of the key in the document.
 const KEY: &str = "key";
-
-/// Ends the connections of a user, and says how many there were on this replica. The edges do not know each other.
-pub type Disconnect = Arc<dyn Fn(String) -> BoxFuture<'static, usize> + Send + Sync>;
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -46,12 +37,12 @@ pub type Disconnect = Arc<dyn Fn(String) -> BoxFuture<'static, usize> + Send + S
 ))]
 struct Described;
 
-/// `/api` below the base path: the operations that this replica has by its role, and the document that describes them.
+/// `/api` and `/back` below the base path: the operations that this replica has by its role, and the document that describes them.
 ///
 /// A group for each scope. What is in `routes!` is served and described at once, so the document cannot name what is not
 /// there; a handler has what it takes and answers in its `#[utoipa::path]`.
 pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: For) -> Router {
-    let Parts { publisher, disconnect, desk, .. } = parts;
+    let Parts { publisher, desk, .. } = parts;
     let pace = Arc::new(Pace::new(config.publishing.publish_rate));
     let read = OpenApiRouter::new()
         .routes(routes!(overview::status))
@@ -60,25 +51,44 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
         .routes(routes!(prices::prices))
         .routes(routes!(prices::price))
         .with_state(state.clone());
-    let publish = OpenApiRouter::new().routes(routes!(prices::publish)).with_state(Desk { publisher, pace });
+    let publish = OpenApiRouter::new().routes(routes!(prices::publish)).with_state(Outlet { publisher, pace });
+    let look = OpenApiRouter::new()
+        .routes(routes!(messages::find_user))
+        .routes(routes!(messages::list_room))
+        .with_state(desk.clone());
+    let body = DefaultBodyLimit::max(messages::MAX_BODY_BYTES);
+    let tell = OpenApiRouter::new()
+        .routes(routes!(messages::tell_user))
+        .routes(routes!(messages::tell_room))
+        .routes(routes!(messages::chat))
+        .layer(body)
+        .with_state(desk.clone());
+    let end = OpenApiRouter::new().routes(routes!(messages::end_user)).layer(body).with_state(desk);
     let drained = OpenApiRouter::new().routes(routes!(drain)).with_state(state.clone());
     let operations = OpenApiRouter::new().routes(routes!(operations::operations)).with_state(state.clone());
-    let admin = OpenApiRouter::new()
-        .routes(routes!(end_user))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(disconnect)
-        .merge(drained);
 
     let role = config.publishing.role;
+    let all = [
+        (None, read, false),
+        (Some(Scope::Message), look, false),
+        (Some(Scope::Publish), publish, true),
+        (Some(Scope::Message), tell, true),
+        (Some(Scope::Admin), end.merge(drained), true),
+    ];
+    let here = |scope: Option<Scope>, changes: bool| {
+        let is_admin = scope == Some(Scope::Admin);
+        let whose = match whom {
+            For::All => true,
+            For::Public => !is_admin,
+            For::Admin => is_admin,
+        };
+        whose && (role.has_changes() || !changes)
+    };
     let mut groups: Vec<(Option<Scope>, OpenApiRouter)> = Vec::new();
-    if whom != For::Admin {
-        groups.push((None, read));
-        if role.has_changes() {
-            groups.push((Some(Scope::Publish), publish));
+    for (scope, group, changes) in all {
+        if here(scope, changes) && (scope != Some(Scope::Publish) || config.plan().http) {
+            groups.push((scope, group));
         }
-    }
-    if whom != For::Public && role.has_changes() {
-        groups.push((Some(Scope::Admin), admin));
     }
     // On every listener: the page that shows it is on the public one.
     groups.push((Some(Scope::Admin), operations));
@@ -89,10 +99,8 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
         document.merge(described);
         api = api.merge(guarded(routes, state.auth.clone(), scope));
     }
-    if whom != For::Admin && role.has_changes() {
-        api = api.merge(messages::router(&state.auth, desk));
-    }
     let document = complete(document, &config.base_path);
+    let nowhere = axum::routing::any(async move || nothing_here(role.has_changes()));
     let api = api
         .route("/api/openapi.json", get(async move || Json(document.clone())))
         .method_not_allowed_fallback(async move |method: Method| {
@@ -105,7 +113,8 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
             };
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::InvalidPayload, detail)
         })
-        .route("/api/{*rest}", axum::routing::any(async move || nothing_here(role.has_changes())))
+        .route("/api/{*rest}", nowhere.clone())
+        .route("/back/{*rest}", nowhere)
         .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")));
     if config.base_path.is_empty() { api } else { Router::new().nest(&config.base_path, api) }
 }
@@ -140,7 +149,7 @@ fn complete(mut document: Document, base: &str) -> Document {
     document
 }
 
-/// Of who may not use `/api`.
+/// Of who may not use the API, or not so much.
 pub(super) struct Refusals;
 
 impl IntoResponses for Refusals {
@@ -148,43 +157,13 @@ impl IntoResponses for Refusals {
         BTreeMap::from([
             ("401".into(), documented("There is no key, or a wrong one.")),
             ("403".into(), documented("The key is for something else, or, without keys, the caller is elsewhere.")),
+            ("429".into(), documented_wait("It is too much for the time.")),
         ])
     }
 }
 
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct EndUser {
-    /// A token's `sub`, or what a client claims to be where the server asks for no tokens; in bytes.
-    #[schema(min_length = 1, max_length = 256)]
-    user_id: String,
-}
-
-#[derive(Serialize, ToSchema)]
-struct Ended {
-    /// Always true.
-    ok: bool,
-    /// How many connections there were on this replica.
-    disconnected: usize,
-}
-
-/// Ends the connections of a user, on every replica.
-#[utoipa::path(post, path = "/api/disconnect", tag = "users", request_body = EndUser,
-    responses((status = 200, description = "They are ended", body = Ended), BadRequest, BadBody, Refusals))]
-async fn end_user(
-    Extract(disconnect): Extract<Disconnect>,
-    Extension(Caller(caller)): Extension<Caller>,
-    body: Result<Json<EndUser>, JsonRejection>,
-) -> Result<impl IntoResponse, ApiError> {
-    let Json(EndUser { user_id }) = body.map_err(|error| unreadable(&error, "{\"userId\": \"...\"}"))?;
-    if user_id.is_empty() || user_id.len() > MAX_USER_BYTES {
-        let bytes = user_id.len();
-        return Err(ApiError::invalid(format!("userId has {bytes} bytes: must have 1 to {MAX_USER_BYTES}")));
-    }
-    let disconnected = disconnect(user_id.clone()).await;
-    tracing::info!(caller, user = user_id, disconnected, "user disconnected");
-    Ok(Json(Ended { ok: true, disconnected }))
-}
+/// A body that should be a JSON object.
+pub(super) type Body = Result<Json<Box<RawValue>>, JsonRejection>;
 
 #[derive(Serialize, ToSchema)]
 struct Draining {
@@ -210,13 +189,22 @@ async fn drain(
     (StatusCode::ACCEPTED, Json(Draining { ok: true, id: state.id.clone(), connections }))
 }
 
-/// A body that cannot be taken: too large, not JSON by its header, or of another form.
-pub(super) fn unreadable(error: &JsonRejection, form: &str) -> ApiError {
-    let detail = format!("{}: must be {form}", error.body_text());
-    match error.status() {
-        status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {
-            ApiError::new(status, ErrorCode::InvalidPayload, detail)
+/// Reads the fields of a body; `form` is what it must be.
+///
+/// # Errors
+/// It cannot be taken: too large, not JSON by its header, or of another form.
+pub(super) fn read_fields<T: DeserializeOwned>(body: &Body, form: &str) -> Result<T, ApiError> {
+    let json = match body {
+        Ok(Json(json)) => json.get(),
+        Err(error) => {
+            let detail = format!("{}: must be {form}", error.body_text());
+            return Err(match error.status() {
+                status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {
+                    ApiError::new(status, ErrorCode::InvalidPayload, detail)
+                }
+                _ => ApiError::invalid(detail),
+            });
         }
-        _ => ApiError::invalid(detail),
-    }
+    };
+    from_object(json).map_err(|error| ApiError::invalid(format!("the body cannot be read: {error}: must be {form}")))
 }

@@ -1,14 +1,18 @@
 use axum::Json;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::openapi::{
-    ContentBuilder, OpenApi, Ref, RefOr, Response as Documented, ResponseBuilder, schema::Components,
+    ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Response as Documented, ResponseBuilder, schema::Components,
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::wire::ErrorCode;
+use crate::limits::Refused;
+use crate::wire::{ErrorCode, Failure};
+
+/// When to come again where too much waits, in s.
+const BUSY_S: u64 = 1;
 
 /// Why a request to `/api` failed: a status, and a body in the form of RFC 9457 («problem details»).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,24 @@ impl ApiError {
     }
 }
 
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        match failure.code {
+            ErrorCode::Unavailable => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, failure.code, failure.message).again_after(BUSY_S)
+            }
+            _ => Self::invalid(failure.message),
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let retry_after_s = refused.retry_after_s();
+        Self { retry_after_s, ..Self::new(refused.status(), refused.code(), refused.message()) }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Self { status, code, detail, retry_after_s } = self;
@@ -75,6 +97,7 @@ impl IntoResponse for ApiError {
         };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if let Some(seconds) = retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -94,6 +117,18 @@ const MEDIA_TYPE: &str = "application/problem+json";
 pub(super) fn documented(description: &str) -> RefOr<Documented> {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
     ResponseBuilder::new().description(description).content(MEDIA_TYPE, body).build().into()
+}
+
+/// A failure that is worth another attempt, in the API's document.
+pub(super) fn documented_wait(description: &str) -> RefOr<Documented> {
+    let wait = HeaderBuilder::new().schema(Some(u64::schema())).description(Some("When to come again, in s.")).build();
+    match documented(description) {
+        RefOr::T(mut response) => {
+            response.headers.insert(RETRY_AFTER.as_str().to_owned(), wait.into());
+            response.into()
+        }
+        reference => reference,
+    }
 }
 
 /// Puts the form of failures into the API's document.

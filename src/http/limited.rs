@@ -6,19 +6,27 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::error::ApiError;
 use crate::auth::Auth;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 
-/// Counts a request, and answers one that is too many. No limits: it is free.
-pub(super) async fn count(limits: Option<Arc<Limits>>, auth: Arc<Auth>, request: Request, next: Next) -> Response {
+/// Counts a request, and answers one that is too many: in the form of failures of the API where it asks that. No limits:
+/// it is free.
+pub(super) async fn count(
+    limits: Option<Arc<Limits>>,
+    is_api: bool,
+    auth: Arc<Auth>,
+    request: Request,
+    next: Next,
+) -> Response {
     // Always there: the listener puts it into every request.
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let (Some(limits), Some(ConnectInfo(peer))) = (limits, peer) {
         let client = auth.client(peer.ip(), request.headers()).address;
         if let Err(refused) = limits.request(client) {
             tracing::info!(%client, reason = refused.message(), "request refused");
-            return refused.into_response();
+            return if is_api { ApiError::from(refused).into_response() } else { refused.into_response() };
         }
     }
     next.run(request).await

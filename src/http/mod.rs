@@ -1,6 +1,7 @@
 mod api;
 mod assets;
 mod error;
+mod feeds;
 mod guard;
 mod limited;
 mod messages;
@@ -11,7 +12,7 @@ mod prices;
 mod scrape;
 mod status;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,7 +37,6 @@ use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::price::Symbol;
 use crate::publish::Publisher;
-pub use api::Disconnect;
 pub use messages::Desk;
 
 /// What the page may do: its own files and its own socket. A socket's `ws:` origin is not `'self'` in every browser.
@@ -70,8 +70,8 @@ pub struct State {
     pub silent_after: Option<Duration>,
     /// Which part of the work this replica has.
     pub role: Role,
-    /// What the simulator makes.
-    pub simulated: HashSet<Symbol>,
+    /// What sources make, and which.
+    pub made: HashMap<Symbol, &'static str>,
     /// Set when a shutdown begins.
     pub draining: AtomicBool,
     /// Cancelled when somebody asks for one here.
@@ -92,8 +92,6 @@ pub struct Parts {
     pub publisher: Arc<Publisher>,
     /// How much everybody may.
     pub limits: Arc<Limits>,
-    /// What ends a user's connections.
-    pub disconnect: Disconnect,
     /// What messages of back ends are sent by.
     pub desk: Desk,
 }
@@ -138,6 +136,7 @@ fn public(config: &Config, state: Arc<State>, parts: Parts, whom: For, sockets: 
     let (auth, limits) = (state.auth.clone(), parts.limits.clone());
     // Who asks whether the server is well has to be told, whoever else asks from there.
     let free = [format!("{base}/health"), format!("{base}/ready")];
+    let operations = [format!("{base}/api/"), format!("{base}/back/")];
     let mut pages = api::router(config, &state, parts, whom).merge(status::router(base, state, whom));
     if has_sockets {
         pages = pages.merge(assets::router(config));
@@ -163,7 +162,8 @@ fn public(config: &Config, state: Arc<State>, parts: Parts, whom: For, sockets: 
         .merge(pages)
         .layer(axum::middleware::from_fn(move |request: axum::extract::Request, next| {
             let is_free = free.iter().any(|path| path == request.uri().path());
-            limited::count(if is_free { None } else { Some(limits.clone()) }, auth.clone(), request, next)
+            let is_api = operations.iter().any(|path| request.uri().path().starts_with(path));
+            limited::count(if is_free { None } else { Some(limits.clone()) }, is_api, auth.clone(), request, next)
         }))
         .layer(cors(&config.cors_origin));
     dress(served)

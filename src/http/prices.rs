@@ -19,13 +19,14 @@ use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 
 use super::State;
 use super::api::Refusals;
-use super::error::{ApiError, documented};
+use super::error::{ApiError, documented, documented_wait};
 use super::pace::Pace;
 use crate::auth::Caller;
 use crate::bus::{OfferError, OfferKey};
+use crate::metrics::Metrics;
 use crate::price::Symbol;
 use crate::publish::{Candidate, MAX_UPDATES, PriceUpdate, Publisher};
-use crate::wire::{ErrorCode, encode_tick, short};
+use crate::wire::{ErrorCode, encode_snapshot, from_object, short};
 
 /// The largest body with prices, in bytes: a full batch of long ones.
 const MAX_BODY_BYTES: usize = 512 * 1024;
@@ -48,7 +49,7 @@ const AWAY_S: u64 = 1;
 
 /// What publishing needs.
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct Outlet {
     pub(super) publisher: Arc<Publisher>,
     pub(super) pace: Arc<Pace>,
 }
@@ -71,7 +72,8 @@ impl PartialSchema for ApiTick {
             .property("bid", number("The best bid, where the source has it."))
             .property("ask", number("The best ask, where the source has it."))
             .property("size", number("The size of the last trade, where the source has it."))
-            .property("epoch", of(Type::String, "The numbering that `seq` belongs to."));
+            .property("epoch", of(Type::String, "The numbering that `seq` belongs to."))
+            .property("stale", of(Type::Boolean, "True where there has been no tick for `STALE_AFTER`."));
         ["symbol", "price", "ts", "seq", "epoch"].into_iter().fold(tick, |tick, name| tick.required(name)).into()
     }
 }
@@ -91,7 +93,7 @@ pub(super) struct Symbols {
 struct KnownSymbol {
     #[schema(value_type = String)]
     symbol: Symbol,
-    /// Who makes its prices: `simulator`, or `published` (back ends).
+    /// Who makes its prices: a source, such as `simulator` or `coinbase`, or `published` (back ends).
     source: &'static str,
     /// Whether there is a price.
     #[serde(rename = "hasPrice")]
@@ -104,7 +106,7 @@ pub(super) async fn symbols(Extract(state): Extract<Arc<State>>) -> Json<Symbols
     let (_, ticks) = state.market.latest();
     let priced: HashSet<Symbol> = ticks.into_iter().map(|tick| tick.update.symbol).collect();
     let symbols = state.market.symbols().into_iter().map(|symbol| KnownSymbol {
-        source: if state.simulated.contains(&symbol) { "simulator" } else { "published" },
+        source: state.made.get(&symbol).copied().unwrap_or("published"),
         has_price: priced.contains(&symbol),
         symbol,
     });
@@ -146,10 +148,11 @@ pub(super) async fn prices(
         }
     }
     let (epoch, ticks) = state.market.latest();
+    let stale: HashSet<Symbol> = state.market.stale().into_iter().collect();
     let prices = ticks
         .iter()
         .filter(|tick| wanted.as_ref().is_none_or(|wanted| wanted.contains(tick.update.symbol.as_str())))
-        .map(|tick| ApiTick(encode_tick(tick, 1, epoch.as_ref(), None)))
+        .map(|tick| ApiTick(encode_snapshot(tick, epoch.as_ref(), stale.contains(&tick.update.symbol))))
         .collect();
     Ok(Json(Prices { epoch: epoch.map(|epoch| epoch.as_str().to_owned()), prices }))
 }
@@ -172,7 +175,8 @@ pub(super) async fn price(
         .market
         .latest_of(&name)
         .ok_or_else(|| missing(ErrorCode::Unavailable, format!("there is no price of {name} yet")))?;
-    Ok(Json(ApiTick(encode_tick(&tick, 1, Some(&epoch), None))))
+    let stale = state.market.stale().contains(&tick.update.symbol);
+    Ok(Json(ApiTick(encode_snapshot(&tick, Some(&epoch), stale))))
 }
 
 /// A batch of prices.
@@ -227,7 +231,7 @@ struct TakenPrice {
     responses((status = 200, description = "Each price was published or rejected", body = Taken, headers(("Idempotency-Replayed" = String, description = "`true` on an answer that was given before"))),
               NotTaken, BadRequest, BadBody, Refusals))]
 pub(super) async fn publish(
-    Extract(desk): Extract<Desk>,
+    Extract(outlet): Extract<Outlet>,
     Extension(Caller(caller)): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
@@ -235,12 +239,12 @@ pub(super) async fn publish(
     let body = collect(body).await?;
     let candidates = read(&headers, &body)?;
     let key = headers.get(IDEMPOTENCY_KEY).map(|key| offer_key(&caller, key, &body)).transpose()?;
-    if let Err(wait) = desk.pace.take(&caller, candidates.len(), Instant::now()) {
+    if let Err(wait) = outlet.pace.take(&caller, candidates.len(), Instant::now()) {
         let seconds = wait.as_secs() + 1;
         let detail = format!("too many prices: come again in {seconds} s (PUBLISH_RATE is how many a second may be)");
         return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail).again_after(seconds));
     }
-    let published = desk.publisher.publish(candidates, key).await.map_err(not_taken)?;
+    let published = outlet.publisher.publish(candidates, key).await.map_err(not_taken)?;
     let accepted = published.outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
     let results: Vec<TakenPrice> = published
         .outcomes
@@ -262,6 +266,23 @@ pub(super) async fn publish(
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// What back ends published here, by what became of it: `accepted`, or the code of an error.
+#[derive(Debug, Serialize)]
+pub(super) struct Published {
+    /// Through `POST /api/prices`.
+    http: BTreeMap<String, u64>,
+    /// By the input stream, while this replica read it.
+    input: BTreeMap<String, u64>,
+    /// Times that the input stream was found trimmed beyond what was read.
+    input_gaps: u64,
+}
+
+impl Published {
+    pub(super) fn of(metrics: &Metrics) -> Self {
+        Self { http: metrics.published.all(), input: metrics.input.all(), input_gaps: metrics.input_gaps.get() }
+    }
 }
 
 async fn collect(body: Body) -> Result<Vec<u8>, ApiError> {
@@ -288,9 +309,11 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Candidate>, ApiError> {
         let detail = format!("Content-Type is \"{}\": must be application/json", short(kind));
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::InvalidPayload, detail));
     }
-    let batch: Batch<'_> = serde_json::from_slice(body).map_err(|error| {
-        ApiError::invalid(format!("the body cannot be read: {error}; must be {{\"prices\": [...]}}"))
-    })?;
+    let unreadable = |error: &dyn std::fmt::Display| {
+        ApiError::invalid(format!("the body cannot be read: {error}: must be {{\"prices\": [...]}}"))
+    };
+    let body = std::str::from_utf8(body).map_err(|error| unreadable(&error))?;
+    let batch: Batch<'_> = from_object(body).map_err(|error| unreadable(&error))?;
     let count = batch.prices.len();
     if count == 0 || count > MAX_UPDATES {
         return Err(ApiError::invalid(format!("prices has {count} entries: must have 1 to {MAX_UPDATES}")));
@@ -364,8 +387,7 @@ impl IntoResponses for NotTaken {
     fn responses() -> BTreeMap<String, RefOr<Documented>> {
         BTreeMap::from([
             ("422".into(), documented("The `Idempotency-Key` was used for another body.")),
-            ("429".into(), documented("Too many prices; `Retry-After` says when to come again, in s.")),
-            ("503".into(), documented("The bus is away; `Retry-After` says when to come again, in s.")),
+            ("503".into(), documented_wait("The bus is away.")),
         ])
     }
 }

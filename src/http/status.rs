@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use super::feeds::Sources;
 use super::limited::Limited;
+use super::prices::Published;
 use super::{For, State, scrape};
 use crate::config::Role;
-use crate::price::{Epoch, Feed, FeedState};
+use crate::price::{Epoch, Feed, FeedState, Symbol};
 use crate::wire::short;
 
 /// `/health`, `/ready`, `/stats` and `/metrics`, below the base path.
@@ -177,17 +179,14 @@ impl State {
                 repeated: metrics.ticks_repeated.get(),
                 lost: metrics.ticks_lost.get(),
                 history: self.market.history_ticks(),
+                stale: self.market.stale(),
             },
             deliveries: metrics.deliveries.get(),
             deliveries_by_lane: metrics.deliveries_by_lane.get(),
             conflated: metrics.conflated_paced.get() + metrics.conflated_behind.get(),
             slow: Slow { clients: metrics.clients_slow.get(), disconnected: metrics.slow_disconnects.get() },
             drops: Drops { messages: metrics.messages_dropped.get() },
-            published: Published {
-                http: metrics.published.all(),
-                input: metrics.input.all(),
-                input_gaps: metrics.input_gaps.get(),
-            },
+            published: Published::of(metrics),
             messages: Messages {
                 received: metrics.messages_received.get(),
                 lost: metrics.messages_lost.get(),
@@ -209,11 +208,8 @@ impl State {
             limited: Limited::of(metrics),
             bus: self.bus_health(self.market.feed()),
             epoch_changes: metrics.epoch_changes.get(),
-            sources: Sources {
-                roles: self.bus.roles(),
-                restarts: metrics.source_restarts.get(),
-                skipped: metrics.ticks_skipped.get(),
-            },
+            islands: metrics.islands.get(),
+            sources: Sources::of(self),
         }
     }
 
@@ -274,6 +270,8 @@ pub(super) struct Stats<'a> {
     bus: BusHealth,
     /// Times that the epoch changed under this replica.
     epoch_changes: u64,
+    /// Times that it went on without Redis, under an epoch of its own.
+    islands: u64,
     sources: Sources,
 }
 
@@ -298,6 +296,8 @@ struct Ticks {
     lost: u64,
     /// Held as history.
     history: usize,
+    /// Symbols that have had none for `STALE_AFTER`.
+    stale: Vec<Symbol>,
 }
 
 #[derive(Debug, Serialize)]
@@ -312,17 +312,6 @@ struct Slow {
 struct Drops {
     /// Answers and messages that found no room with their client.
     messages: u64,
-}
-
-/// What back ends published here, by what became of it: `accepted`, or the code of an error.
-#[derive(Debug, Serialize)]
-struct Published {
-    /// Through `POST /api/prices`.
-    http: BTreeMap<String, u64>,
-    /// By the input stream, while this replica read it.
-    input: BTreeMap<String, u64>,
-    /// Times that the input stream was found trimmed beyond what was read.
-    input_gaps: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -360,16 +349,6 @@ struct Errors {
     bus_gaps: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct Sources {
-    /// What this replica is to each: `publisher` or `standby`.
-    #[serde(flatten)]
-    roles: BTreeMap<&'static str, &'static str>,
-    restarts: u64,
-    /// Ticks that could not be made in time.
-    skipped: u64,
-}
-
 #[derive(Debug, Deserialize)]
 struct StatsQuery {
     scope: Option<String>,
@@ -393,9 +372,9 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
 mod tests {
     use std::time::{Duration, Instant};
 
-    use tokio_util::sync::CancellationToken;
+    use std::collections::HashMap;
 
-    use std::collections::HashSet;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::auth::Auth;
@@ -408,8 +387,13 @@ mod tests {
     async fn state(silent_after: Duration) -> State {
         let market = Market::new([], Keep { age_ms: 1, ticks: 1 }, Arc::default());
         market.set_feed(Feed { state: FeedState::Live, reason: "test".into() });
-        let settings =
-            bus::Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
+        let settings = bus::Settings {
+            redis: None,
+            lease_ttl: Duration::ZERO,
+            island_after: Duration::ZERO,
+            history: Duration::ZERO,
+            node_id: "app1".into(),
+        };
         let (_, config, _) = Config::load(["tickcast".into()]).unwrap();
         let (bus, ..) = Bus::open(&settings, &Clock::from_fn(|| 0), &Arc::default()).await.unwrap();
         State {
@@ -424,7 +408,7 @@ mod tests {
             draining: false.into(),
             asked_to_drain: CancellationToken::new(),
             role: Role::All,
-            simulated: HashSet::new(),
+            made: HashMap::new(),
         }
     }
 

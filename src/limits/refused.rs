@@ -51,7 +51,23 @@ impl Refused {
         Self { status: StatusCode::FORBIDDEN, code: ErrorCode::Forbidden, message, wait: None }
     }
 
-    /// For the log.
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its code.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// When it is worth to come again, in whole seconds; none where it never is.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        // Not before it is worth it.
+        self.wait.map(|wait| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
+    }
+
+    /// For people.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -63,10 +79,8 @@ impl IntoResponse for Refused {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(wait) = self.wait {
-            // In whole seconds, and not before it is worth it.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            headers.insert(RETRY_AFTER, seconds.max(1).into());
+        if let Some(seconds) = self.retry_after_s() {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }

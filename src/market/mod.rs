@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
-use crate::price::{Batch, Epoch, Feed, FeedState, Price, Symbol, SymbolId, Tick};
+use crate::price::{Batch, Epoch, Feed, FeedState, Price, Symbol, SymbolId, Tick, Update};
 pub use history::{History, Keep};
 
 /// What is true now, for every symbol.
@@ -37,6 +37,12 @@ struct Entry {
     last: Option<Tick>,
     /// True while `last` is of an epoch that has ended.
     outdated: bool,
+    /// True while nobody has been told of a tick of this epoch.
+    untold: bool,
+    /// True while nobody has been told that there is such a symbol.
+    unseen: bool,
+    /// True while it has had no tick for too long, as the pump sees it.
+    stale: bool,
     history: History,
 }
 
@@ -99,7 +105,7 @@ impl Market {
         let mut lost = 0;
         for tick in batch.ticks {
             let known = state.ids.get(&tick.update.symbol).copied();
-            let unknown = known.is_none();
+            let mut unknown = known.is_none();
             let id = known.unwrap_or_else(|| state.add(tick.update.symbol.clone(), self.keep));
             let entry = &mut state.entries[id.index()];
             let known = entry.last.as_ref().filter(|_| !entry.outdated);
@@ -107,7 +113,8 @@ impl Market {
                 self.metrics.ticks_repeated.inc();
                 continue;
             }
-            let first = known.is_none();
+            let first = known.is_none() | std::mem::take(&mut entry.untold);
+            unknown |= std::mem::take(&mut entry.unseen);
             let missed = known.map_or(0, |last| tick.seq - last.seq - 1);
             lost += missed;
             entry.outdated = false;
@@ -123,6 +130,17 @@ impl Market {
         }
         self.metrics.ticks_in.add(fresh.len() as u64);
         Applied { fresh, turned }
+    }
+
+    /// Takes ticks of the past: what comes next of these symbols is the first that anybody hears of.
+    pub fn recall(&self, batch: Batch) {
+        let applied = self.apply(batch);
+        let mut state = self.write();
+        for Fresh { id, unknown, .. } in applied.fresh {
+            let entry = &mut state.entries[id.index()];
+            entry.untold = true;
+            entry.unseen |= unknown;
+        }
     }
 
     /// Takes what the bus says of the feed.
@@ -174,11 +192,11 @@ impl Market {
         Some((n, range))
     }
 
-    /// The last price of a symbol, of whatever epoch.
-    pub fn last_price(&self, symbol: &Symbol) -> Option<Price> {
+    /// What was last said of a symbol, in whatever epoch.
+    pub fn last_update(&self, symbol: &Symbol) -> Option<Update> {
         let state = self.read();
         let id = state.ids.get(symbol)?;
-        state.entries[id.index()].last.as_ref().map(|tick| tick.update.price)
+        state.entries[id.index()].last.as_ref().map(|tick| tick.update.clone())
     }
 
     /// The latest tick of each symbol that has one in the epoch in force, and that epoch.
@@ -201,6 +219,33 @@ impl Market {
         let state = self.read();
         let last = |entry: &Entry| entry.last.as_ref().map(|tick| (entry.symbol.clone(), tick.update.ts_ms));
         state.entries.iter().take(most).filter_map(last).collect()
+    }
+
+    /// The number of each symbol's last tick, by id.
+    pub fn last_seqs(&self) -> Vec<Option<u64>> {
+        self.read().entries.iter().map(|entry| entry.last.as_ref().map(|tick| tick.seq)).collect()
+    }
+
+    /// These symbols have gone quiet, or are back.
+    pub fn set_stale(&self, ids: &[SymbolId], stale: bool) {
+        let mut state = self.write();
+        for id in ids {
+            if let Some(entry) = state.entries.get_mut(id.index()) {
+                entry.stale = stale;
+            }
+        }
+    }
+
+    /// The symbols that have gone quiet, in their order.
+    pub fn stale(&self) -> Vec<Symbol> {
+        let state = self.read();
+        state.entries.iter().filter(|entry| entry.stale).map(|entry| entry.symbol.clone()).collect()
+    }
+
+    /// The names of these symbols.
+    pub fn symbols_of(&self, ids: &[SymbolId]) -> Vec<Symbol> {
+        let state = self.read();
+        ids.iter().filter_map(|id| state.entries.get(id.index())).map(|entry| entry.symbol.clone()).collect()
     }
 
     /// How long ago the last batch came.
@@ -227,7 +272,15 @@ impl State {
         let next = SymbolId::new(self.entries.len());
         let id = *self.ids.entry(symbol.clone()).or_insert(next);
         if id == next {
-            self.entries.push(Entry { symbol, last: None, outdated: false, history: History::new(keep) });
+            self.entries.push(Entry {
+                symbol,
+                last: None,
+                outdated: false,
+                untold: false,
+                unseen: false,
+                stale: false,
+                history: History::new(keep),
+            });
         }
         id
     }
@@ -250,7 +303,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::price::Update;
 
     fn tick(symbol: &str, seq: u64, price: u32) -> Tick {
         let update = Update {
@@ -278,7 +330,7 @@ mod tests {
     }
 
     fn last(market: &Market) -> Vec<u32> {
-        let price = |symbol| u32::try_from(market.last_price(symbol).unwrap()).unwrap();
+        let price = |symbol| u32::try_from(market.last_update(symbol).unwrap().price).unwrap();
         market.symbols().iter().map(price).collect()
     }
 

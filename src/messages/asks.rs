@@ -13,7 +13,8 @@ const MAX_OPEN: usize = 1024;
 /// How long the answers of other replicas are waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Questions that every replica is to answer, and what has come so far. This replica answers its own, too.
+/// Questions that every replica is to answer, and what has come so far. This replica answers its own, too: at once, and
+/// as one of those who heard it when it hears itself.
 #[derive(Debug, Default)]
 pub struct Asks {
     last: AtomicU64,
@@ -63,18 +64,26 @@ impl Asks {
         Some(Waiting { asks: self.clone(), ask, done })
     }
 
-    /// So many replicas are to answer, this one included.
-    pub fn expect(&self, ask: u64, replicas: usize) {
-        self.change(ask, |open| open.expected = Some(replicas));
+    /// So many processes have heard the question: all that are to answer.
+    pub fn expect(&self, ask: u64, processes: usize) {
+        self.change(ask, |open| open.expected = Some(processes));
     }
 
-    /// One of them has answered.
+    /// What there is here.
+    pub fn answer_here(&self, ask: u64, found: Found) {
+        self.change(ask, |open| open.so_far.add(found));
+    }
+
+    /// This process has heard its own question: it is among those who did. One that does not hear yet is not.
+    pub fn heard_here(&self, ask: u64) {
+        self.change(ask, |open| open.answered += 1);
+    }
+
+    /// Another one has answered.
     pub fn answer(&self, ask: u64, found: Found) {
         self.change(ask, |open| {
             open.answered += 1;
-            open.so_far.count = open.so_far.count.saturating_add(found.count);
-            // Where it is counted only, there is nothing to list.
-            open.so_far.seen.extend(found.seen.into_iter().take(MAX_LISTED));
+            open.so_far.add(found);
         });
     }
 
@@ -94,6 +103,14 @@ impl Asks {
     // A std lock: held for a moment, and never across an await.
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
         self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, found: Found) {
+        self.count = self.count.saturating_add(found.count);
+        // Where it is counted only, there is nothing to list.
+        self.seen.extend(found.seen.into_iter().take(MAX_LISTED));
     }
 }
 
@@ -124,15 +141,23 @@ mod tests {
         let asks = Arc::<Asks>::default();
         let waiting = asks.open().unwrap();
         let ask = waiting.ask();
-        asks.answer(ask, Found::count(2));
+        asks.answer_here(ask, Found::count(2));
+        asks.heard_here(ask);
         asks.expect(ask, 2);
         asks.answer(ask, Found::count(3));
         assert_eq!(waiting.answers().await, Gathered { count: 5, seen: vec![], complete: true });
         asks.answer(ask, Found::count(9));
 
+        // Nobody else, and nobody who is to answer.
         let waiting = asks.open().unwrap();
-        asks.expect(waiting.ask(), 2);
-        asks.answer(waiting.ask(), Found::count(1));
+        asks.answer_here(waiting.ask(), Found::count(1));
+        asks.expect(waiting.ask(), 0);
+        assert_eq!(waiting.answers().await, Gathered { count: 1, seen: vec![], complete: true });
+
+        // The one who heard it is another one: we do not hear ourselves yet.
+        let waiting = asks.open().unwrap();
+        asks.answer_here(waiting.ask(), Found::count(1));
+        asks.expect(waiting.ask(), 1);
         let begun = tokio::time::Instant::now();
         assert_eq!(waiting.answers().await, Gathered { count: 1, seen: vec![], complete: false });
         assert_eq!(begun.elapsed(), PATIENCE);

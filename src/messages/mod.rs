@@ -84,6 +84,13 @@ pub enum Errand {
         /// Who wants to know.
         ask: u64,
     },
+    /// End the connections that are there; answer `ask` with how many there were.
+    End {
+        /// Where.
+        place: Place,
+        /// Who wants to know how many.
+        ask: u64,
+    },
 }
 
 /// Where messages to clients are handed in, whoever sends them: clients, back ends, other edges. Cheap to clone. What is
@@ -134,6 +141,15 @@ impl Messages {
     /// `unavailable`: too many wait already.
     pub fn look(&self, place: Place) -> Result<Waiting, Failure> {
         self.ask(|ask| Errand::Look { place, ask })
+    }
+
+    /// Ends connections with a Socket.IO disconnect, on every replica, and counts them: JS clients do not come back by
+    /// themselves.
+    ///
+    /// # Errors
+    /// `unavailable`: too many wait already.
+    pub fn end(&self, place: Place) -> Result<Waiting, Failure> {
+        self.ask(|ask| Errand::End { place, ask })
     }
 
     fn ask(&self, errand: impl FnOnce(u64) -> Errand) -> Result<Waiting, Failure> {

@@ -33,10 +33,28 @@ pub enum What {
         /// The number of the question, at who asks.
         ask: u64,
     },
+    /// These connections are to be ended. How many there were is wanted.
+    End {
+        /// Where.
+        place: Place,
+        /// The number of the question, at who asks.
+        ask: u64,
+    },
     /// Who is in these rooms at the one who tells it. A room in which nobody is any more is there too, once.
     Here(Vec<(String, Occupants)>),
     /// Everybody is asked for [`What::Here`] with all rooms: somebody has just come, or missed something.
     WhoIsHere,
+}
+
+impl What {
+    /// The number of the question, where an answer is wanted.
+    pub fn ask(&self) -> Option<u64> {
+        match self {
+            Self::Say { ask, .. } => *ask,
+            Self::Look { ask, .. } | Self::End { ask, .. } => Some(*ask),
+            Self::Here(_) | Self::WhoIsHere => None,
+        }
+    }
 }
 
 /// What one replica answers another that asked.
@@ -135,6 +153,8 @@ mod tests {
         let told = Told { from: "a".into(), what: What::WhoIsHere };
         let text = serde_json::to_string(&told).unwrap();
         assert!(matches!(serde_json::from_str::<Told>(&text).unwrap().what, What::WhoIsHere));
+        let end = What::End { place: Place::User("u".into()), ask: 7 };
+        assert_eq!(serde_json::to_string(&end).unwrap(), r#"{"end":{"place":{"user":"u"},"ask":7}}"#);
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl Gauge {
         self.0.fetch_add(n, Relaxed);
     }
 
+    /// Makes it `n`.
+    pub fn set(&self, n: i64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// The number now.
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)

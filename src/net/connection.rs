@@ -262,7 +262,9 @@ impl AsyncRead for Connection {
         }
         let turn = this.shared.turns.load(Ordering::Acquire);
         let is_http = !this.shared.stage.is_frames();
-        if is_http && this.heads.poll_late(turn, cx).is_ready() {
+        if !is_http {
+            this.heads.end();
+        } else if this.heads.poll_late(turn, cx).is_ready() {
             tracing::debug!("connection ended: the head of a request took too long");
             this.metrics.header_timeouts.inc();
             // As much as goes out at once: its client may be none that reads.

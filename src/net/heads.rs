@@ -49,6 +49,11 @@ impl Heads {
         }
     }
 
+    /// No heads come any more. A timer that goes on would keep the task that it was to wake in memory.
+    pub(super) fn end(&mut self) {
+        self.begun = None;
+    }
+
     fn begin(&mut self, turn: u64) {
         self.begun = Some((turn, Box::pin(tokio::time::sleep(self.timeout))));
     }

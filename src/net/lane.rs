@@ -110,6 +110,11 @@ impl Lane {
         Some(Self { pipe: pipe.clone(), turn })
     }
 
+    /// False once the engine has let go of the connection.
+    pub fn is_there(&self) -> bool {
+        self.pipe.strong_count() > 0
+    }
+
     /// Sends frames at once, as many as can be, and lets go of those that cannot. `ends` says where each ends in
     /// `frames`.
     pub fn inject(&self, frames: &[u8], ends: &[usize]) -> Injected {
@@ -288,6 +293,30 @@ mod tests {
         assert!(all.len() < sent * message(sent).len());
         assert_eq!(lane.send(message(1)), Err(Refused::Gone));
         lane.cleared().await;
+    }
+
+    #[tokio::test]
+    async fn a_farewell_goes_behind_all_that_waits_and_nothing_comes_after_it() {
+        let Pair { mut connection, lane, mut peer, .. } = Pair::open().await;
+        let sent = fill(&lane);
+        assert!(lane.part(1012).unwrap(), "behind the others");
+        assert_eq!(lane.send(message(1)), Err(Refused::Gone));
+        assert_eq!(lane.inject(&message(1), &[message(1).len()]), Injected::Gone);
+        let reader = async {
+            read(&mut peer, sent).await;
+            let mut frame = [0; 4];
+            peer.read_exact(&mut frame).await.unwrap();
+            frame
+        };
+        let ((), frame) = tokio::join!(lane.clone().cleared(), reader);
+        assert_eq!(frame, [0x88, 2, 0x03, 0xf4]);
+        assert_eq!(lane.part(1012), Err(Refused::Gone));
+        connection.write_all(&text_frame("2")).await.unwrap();
+        connection.flush().await.unwrap();
+        drop(connection);
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty(), "not even of the engine's");
     }
 
     #[tokio::test]

@@ -8,8 +8,8 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder, Schema, Type}
 
 use super::Rejection;
 use crate::bus::Offered;
-use crate::price::{Price, Symbol, Update};
-use crate::wire::{ErrorCode, short};
+use crate::price::{Price, Symbol, Update, exact};
+use crate::wire::{ErrorCode, from_object, short};
 
 /// The latest time that JavaScript keeps whole, in ms.
 const MAX_TS_MS: u64 = (1 << 53) - 1;
@@ -87,7 +87,7 @@ fn decimal_text() -> Object {
 impl Candidate {
     /// From JSON: `{"symbol", "price", "ts"?, "bid"?, "ask"?, "size"?}`. A price is a number, or a text with one in it.
     pub fn from_json<'a>(json: &'a RawValue) -> Self {
-        let fields: PriceUpdate<'_> = match serde_json::from_str(json.get()) {
+        let fields: PriceUpdate<'_> = match from_object(json.get()) {
             Ok(fields) => fields,
             Err(_) => {
                 let shown = short(json.get());
@@ -165,23 +165,6 @@ fn parts<'a>(symbol: Symbol, field: impl Fn(&str) -> Option<Cow<'a, str>>) -> Re
     Ok(Parts { update: Update { symbol, price, ts_ms: ts_ms.unwrap_or(0), bid, ask, size }, has_ts })
 }
 
-/// A number with exactly the digits that were given, or none where they cannot all be kept.
-fn exact(text: &str) -> Option<Price> {
-    // The parser lets in more than JSON does, such as `1_000` and `+1`.
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
-    match text.split_once(['e', 'E']) {
-        None if plain(text) && !text.ends_with('.') && !text.contains("-.") && !text.starts_with('.') => {
-            Price::from_str_exact(text).ok()
-        }
-        // What JavaScript writes for 0.0000001 is 1e-7.
-        Some((digits, exponent)) if plain(digits) && exponent.len() <= 3 => {
-            Price::from_str_exact(digits).ok()?;
-            Price::from_scientific(&format!("{digits}e{exponent}")).ok()
-        }
-        _ => None,
-    }
-}
-
 fn no_number(name: &str, text: &str) -> Rejection {
     invalid(format!("{name} is {}: must be a decimal number of at most 28 digits", quoted(text)))
 }
@@ -236,6 +219,7 @@ mod tests {
             (r#"{"symbol":"A","price":1e99}"#, "price is \"1e99\""),
             (r#"{"symbol":"A","price":0.12345678901234567890123456789}"#, "at most 28 digits"),
             (r#"{"symbol":"A","price":1,"bid":[]}"#, "bid is \"[]\""),
+            (r#"["A",1]"#, "must be {\"symbol\""),
             (r#"{"symbol":"A","price":1,"size":-1}"#, "size is -1"),
             (r#"{"symbol":"A","price":1,"ts":1.5}"#, "ts is \"1.5\""),
             (r#"{"symbol":"A","price":1,"ts":-1}"#, "ts is \"-1\""),

@@ -1,7 +1,7 @@
 mod candidate;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,8 @@ const ACCEPTED: &str = "accepted";
 /// What the settings say of those who publish.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What the simulator makes, on this replica or another: nobody else publishes it.
-    pub simulated: HashSet<Symbol>,
+    /// What sources make, on this replica or another, and which: nobody else publishes it.
+    pub made: HashMap<Symbol, &'static str>,
     /// Whether a symbol may be published that nobody knows.
     pub allow_new: bool,
 }
@@ -126,8 +126,8 @@ impl Publisher {
 
     fn check(&self, symbol: &Symbol, ts_ms: u64, now_ms: u64) -> Result<(), Rejection> {
         // The bus knows who publishes what; but not before a source has begun.
-        if self.settings.simulated.contains(symbol) {
-            return Err(owned(symbol.as_str(), "simulator"));
+        if let Some(source) = self.settings.made.get(symbol) {
+            return Err(owned(symbol.as_str(), source));
         }
         if !self.settings.allow_new && self.market.symbol(symbol.as_str()).is_none() {
             return Err(Rejection::new(

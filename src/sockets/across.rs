@@ -109,7 +109,7 @@ impl Across {
         receiver
     }
 
-    /// Publishes for other replicas; how many processes it reached, this one included. None where Redis is away.
+    /// Publishes for other replicas; how many processes it reached; this one is among them once it hears. None where Redis is away.
     pub(super) async fn tell(&self, channel: &str, message: &[u8]) -> Option<usize> {
         let Some(client) = &self.client else { return Some(0) };
         // A command would wait for the connection to come back, and local delivery with it.

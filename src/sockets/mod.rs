@@ -8,7 +8,6 @@ mod gate;
 mod handshake;
 mod line;
 mod onward;
-mod people;
 mod polls;
 mod reach;
 mod rooms;

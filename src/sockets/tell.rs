@@ -74,17 +74,20 @@ impl Teller {
                 (ask, found, What::Say { message, ask })
             }
             Wish::Look { place, ask } => (Some(ask), self.look(&place), What::Look { place, ask }),
+            Wish::End { place, ask } => {
+                let found = Found::count(self.end(&place.clone().into(), false));
+                (Some(ask), found, What::End { place, ask })
+            }
         };
         if let Some(ask) = ask {
-            self.asks.answer(ask, found);
+            self.asks.answer_here(ask, found);
         }
         let told = self.tell_all(what).await;
         if let (Some(ask), Some(processes)) = (ask, told) {
-            // Of the processes that Redis counts one is this. Where there is none, nobody else can hear us yet, or we
-            // are alone.
-            match processes {
-                0 if !self.across.is_nowhere() => {}
-                processes => self.asks.expect(ask, processes.max(1)),
+            // As Redis counts, which may be without this one, where it does not hear yet. Where it counts nobody, nobody
+            // can hear us yet.
+            if processes > 0 || self.across.is_nowhere() {
+                self.asks.expect(ask, processes);
             }
         }
     }
@@ -103,7 +106,11 @@ impl Teller {
         while let Some((_, json)) = heard.next().await {
             match serde_json::from_slice::<Told>(&json) {
                 // What was said here was done here.
-                Ok(told) if told.from == self.shared.process => {}
+                Ok(told) if told.from == self.shared.process => {
+                    if let Some(ask) = told.what.ask() {
+                        self.asks.heard_here(ask);
+                    }
+                }
                 Ok(Told { from, what }) => self.take(&from, what).await,
                 Err(error) => {
                     self.shared.metrics.messages_lost.inc();
@@ -118,6 +125,7 @@ impl Teller {
         let (ask, found) = match what {
             What::Say { message, ask } => (ask, Found::count(self.deliver(&message))),
             What::Look { place, ask } => (Some(ask), self.look(&place)),
+            What::End { place, ask } => (Some(ask), Found::count(self.end(&place.into(), false))),
             What::Here(rooms) => {
                 if !self.shared.presence.heard(from, rooms) && self.shared.presence.is_on() {
                     self.shared.metrics.messages_lost.inc();
@@ -186,14 +194,21 @@ impl Teller {
                 }
             }
             Order::End { who, close } => {
-                for Reached { socket, .. } in reach(&self.io, &who) {
-                    // On a full queue it closes nothing.
-                    if close || socket.clone().disconnect().is_err() {
-                        self.shared.close(&socket);
-                    }
-                }
+                self.end(&who, close);
             }
         }
+    }
+
+    /// Ends connections of this replica, with a Socket.IO disconnect or (`close`) their transport, and says how many.
+    fn end(&self, who: &To, close: bool) -> usize {
+        let ended = reach(&self.io, who);
+        for Reached { socket, .. } in &ended {
+            // On a full queue it closes nothing.
+            if close || socket.clone().disconnect().is_err() {
+                self.shared.close(socket);
+            }
+        }
+        ended.len()
     }
 
     /// Sends an event to clients of this replica, and says to how many. One at a time, and not by the engine's broadcast:

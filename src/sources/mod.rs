@@ -1,26 +1,30 @@
+mod all;
+mod backoff;
+mod exchange;
+mod gate;
 mod input;
+mod replay;
 mod simulator;
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, PublishError, Term};
 use crate::metrics::Metrics;
-use crate::price::Symbol;
+use crate::price::{Symbol, Update};
+use crate::recording::NotARecording;
+pub use all::Sources;
+use backoff::Backoff;
+pub use exchange::Exchange;
 pub use input::Input;
+pub use replay::{Replay, Unplayable};
 pub use simulator::Simulator;
 
-/// The first pause before a failed source is started again; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// The longest pause between two starts of a source.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// A run that lasted this long counts as healthy: the next pause is the first one again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// How often symbols are claimed that are another source's.
+const CLAIM_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a source stopped making ticks.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,9 @@ pub enum Error {
     /// The bus did not take its updates.
     #[error("cannot publish: {0}")]
     Publish(#[from] PublishError),
+    /// The recording cannot be read any more.
+    #[error("cannot play the recording: {0}")]
+    Recording(#[from] NotARecording),
 }
 
 impl Error {
@@ -35,10 +42,13 @@ impl Error {
     pub fn worth_retrying(&self) -> bool {
         match self {
             Self::Publish(PublishError::Closed) => false,
-            Self::Publish(PublishError::Fenced) => true,
+            Self::Publish(PublishError::Fenced) | Self::Recording(_) => true,
         }
     }
 }
+
+/// The last update of a symbol that this replica knows of, whoever published it.
+pub type Recall = Arc<dyn Fn(&Symbol) -> Option<Update> + Send + Sync>;
 
 /// Something that makes prices and publishes them on the bus.
 pub trait Source: Send {
@@ -66,17 +76,33 @@ pub async fn supervise(
     metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new();
     loop {
         let Some(term) = bus.lead(source.name(), stop).await else { return Ok(()) };
         tracing::info!(source = source.name(), "publishing");
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let run = async {
-            let others = term.claim(&source.symbols()).await?;
+            let mut others = term.claim(&source.symbols()).await?;
             if !others.is_empty() {
                 tracing::error!(source = source.name(), symbols = ?others, "another source makes these symbols: not published");
             }
-            source.run(&term, stop).await
+            let (name, symbols) = (source.name(), source.symbols());
+            // Another source, of a replica with other settings, may give them up.
+            let claiming = async {
+                while !others.is_empty() {
+                    tokio::time::sleep(CLAIM_EVERY).await;
+                    others = match term.claim(&symbols).await {
+                        Ok(others) => others,
+                        Err(error) => return Error::from(error),
+                    };
+                }
+                tracing::debug!(source = name, "all symbols are this source's");
+                std::future::pending().await
+            };
+            tokio::select! {
+                ended = source.run(&term, stop) => ended,
+                error = claiming => Err(error),
+            }
         };
         let ended = tokio::select! {
             ended = run => ended,
@@ -95,17 +121,12 @@ pub async fn supervise(
             tracing::warn!(source = source.name(), "the lease is lost");
             continue;
         }
-        if started.elapsed() >= HEALTHY_AFTER {
-            pause = FIRST_PAUSE;
-        }
-        // Half to all of it, so that replicas that failed together do not come back together.
-        let pause_now = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
-        tracing::warn!(source = source.name(), %error, pause_ms = pause_now.as_millis(), "source failed, starting it again");
+        let pause = backoff.after(started, Duration::ZERO);
+        tracing::warn!(source = source.name(), %error, pause_ms = pause.as_millis(), "source failed, starting it again");
         metrics.source_restarts.inc();
         tokio::select! {
-            () = tokio::time::sleep(pause_now) => {}
+            () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

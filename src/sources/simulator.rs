@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Source};
+use super::{Error, Recall, Source};
 use crate::bus::Term;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -53,9 +53,6 @@ pub struct Simulator {
     recall: Recall,
 }
 
-/// The last price of a symbol that this replica knows of.
-pub type Recall = Box<dyn Fn(&Symbol) -> Option<Price> + Send + Sync>;
-
 #[derive(Debug)]
 struct Walk {
     symbol: Symbol,
@@ -86,7 +83,7 @@ impl Simulator {
     /// Takes each walk up where the feed is: at the log's last price, else at the last one that was seen here.
     fn take_up(&mut self, last: &HashMap<Symbol, Price>) {
         for walk in &mut self.walks {
-            let price = last.get(&walk.symbol).copied().or_else(|| (self.recall)(&walk.symbol));
+            let price = last.get(&walk.symbol).copied().or_else(|| (self.recall)(&walk.symbol).map(|last| last.price));
             if let Some(price) = price.and_then(|price| f64::try_from(price).ok()).filter(|price| *price > 0.0) {
                 walk.go_on_from(price);
             }
@@ -206,7 +203,7 @@ mod tests {
             Some(seed),
             Clock::from_fn(|| 0),
             Arc::default(),
-            Box::new(|_| None),
+            Arc::new(|_| None),
         )
     }
 
@@ -257,8 +254,13 @@ mod tests {
 
     /// Runs a simulator for `length` of paused time, and returns when each tick of `symbol` was published.
     async fn run(interval_ms: u64, length: Duration, stall: Option<(Duration, Duration)>) -> (Vec<Tick>, Arc<Metrics>) {
-        let settings =
-            bus::Settings { redis: None, lease_ttl: Duration::ZERO, history: Duration::ZERO, node_id: "app1".into() };
+        let settings = bus::Settings {
+            redis: None,
+            lease_ttl: Duration::ZERO,
+            island_after: Duration::ZERO,
+            history: Duration::ZERO,
+            node_id: "app1".into(),
+        };
         let clock = Clock::from_fn(|| 0);
         let (bus, mut reader, _) = Bus::open(&settings, &clock, &Arc::default()).await.unwrap();
         let mut simulator = simulator("BTC,ETH", interval_ms, 1);
@@ -329,7 +331,8 @@ mod tests {
         let before = prices(&mut first, "BTC", 1000).pop().unwrap();
         let last = HashMap::from([("BTC".parse().unwrap(), before)]);
         let mut second = simulator("BTC,ETH", 100, 2);
-        second.recall = Box::new(|symbol| (symbol.as_str() == "ETH").then(|| Price::from(5000)));
+        let eth = Update { price: Price::from(5000), ..simulator("ETH", 100, 3).step().remove(0) };
+        second.recall = Arc::new(move |symbol| (*symbol == eth.symbol).then(|| eth.clone()));
         second.take_up(&last);
         let step = |from: f64, to: Price| (f64::try_from(to).unwrap() / from).ln().abs();
         // Eight deviations of one step.

@@ -83,6 +83,9 @@ pub struct Status<'a> {
     pub state: &'static str,
     /// Why, for people.
     pub reason: &'a str,
+    /// The symbols that it is about; none where it is about the feed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub symbols: Option<&'a [Symbol]>,
     /// The epoch, where it is a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<&'a Epoch>,

@@ -12,8 +12,8 @@ pub use people::{
     Chat, ChatMessage, DEFAULT_ROOM, Delivered, DirectMessage, KEPT_BY_CLIENTS, MAX_ROOM_BYTES, MAX_USER_BYTES, Room,
     RoomUsers, SendMessage, check_event, check_name, check_text,
 };
-pub use request::{MAX_SYMBOLS_PER_REQUEST, MaxRate, Pace, Subscribe, Symbols, Unsubscribe, cut, short};
-pub use tick::{encode_tick, encode_ticks};
+pub use request::{MAX_SYMBOLS_PER_REQUEST, MaxRate, Pace, Subscribe, Symbols, Unsubscribe, cut, from_object, short};
+pub use tick::{encode_snapshot, encode_tick, encode_ticks};
 pub use token::{Refresh, Refreshed, TokenExpiring};
 
 use std::str::FromStr;

@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde::de::Error;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
@@ -156,6 +158,17 @@ pub(super) fn read(payload: Option<&RawValue>) -> Result<Value, Failure> {
             Failure::invalid(format!("the payload is {}: nested too deep or a number too large", short(raw.get())))
         }),
     }
+}
+
+/// Reads the fields of a JSON object. By itself serde takes a list in place of a struct, too.
+///
+/// # Errors
+/// It is no object, or its fields are not what they must be.
+pub fn from_object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, serde_json::Error> {
+    if !json.trim_ascii_start().starts_with('{') {
+        return Err(serde_json::Error::custom("it is no object"));
+    }
+    serde_json::from_str(json)
 }
 
 /// Reads the numbers up to which a client has each symbol.

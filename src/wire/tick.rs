@@ -13,6 +13,15 @@ const TICK_BYTES: usize = 160;
 /// Written by hand: prices keep their exact decimal digits as JSON numbers, and nothing in a symbol or an epoch needs
 /// an escape.
 pub fn encode_tick(tick: &Tick, n: u64, epoch: Option<&Epoch>, range: Option<(Price, Price)>) -> Box<RawValue> {
+    encode(tick, n, epoch, range, false)
+}
+
+/// A tick of a snapshot as JSON; `stale` where its source has gone quiet.
+pub fn encode_snapshot(tick: &Tick, epoch: Option<&Epoch>, stale: bool) -> Box<RawValue> {
+    encode(tick, 1, epoch, None, stale)
+}
+
+fn encode(tick: &Tick, n: u64, epoch: Option<&Epoch>, range: Option<(Price, Price)>, stale: bool) -> Box<RawValue> {
     let update = &tick.update;
     let mut json = String::with_capacity(TICK_BYTES);
     // Writing to a String cannot fail.
@@ -34,6 +43,9 @@ pub fn encode_tick(tick: &Tick, n: u64, epoch: Option<&Epoch>, range: Option<(Pr
     }
     if let Some(epoch) = epoch {
         let _ = write!(json, r#","epoch":"{}""#, epoch.as_str());
+    }
+    if stale {
+        json.push_str(r#","stale":true"#);
     }
     json.push('}');
     raw(json)
@@ -87,6 +99,14 @@ mod tests {
             encode_tick(&tick, 1, Some(&Epoch::new("e-1")), None).get(),
             plain.replace('}', r#","bid":64210.4,"ask":64210.6,"size":0.00000001,"epoch":"e-1"}"#)
         );
+    }
+
+    #[test]
+    fn a_snapshot_says_that_it_is_stale() {
+        let (tick, epoch) = (tick(Price::ONE), Epoch::new("e"));
+        let plain = encode_tick(&tick, 1, Some(&epoch), None).get().to_owned();
+        assert_eq!(encode_snapshot(&tick, Some(&epoch), false).get(), plain);
+        assert_eq!(encode_snapshot(&tick, Some(&epoch), true).get(), plain.replace('}', r#","stale":true}"#));
     }
 
     #[test]

@@ -96,7 +96,7 @@ describe('api', { concurrency: true }, () => {
     for (const body of ['x', '{}', '{"userId":5}', '{"userId":""}', JSON.stringify({ userId: 'x'.repeat(257) })]) {
       isProblem(await disconnect(keyed, { 'x-api-key': KEY }, body), 400, 'invalid_payload');
     }
-    isProblem(await disconnect(keyed, { 'x-api-key': KEY }, ' '.repeat(20_000)), 413, 'invalid_payload');
+    isProblem(await disconnect(keyed, { 'x-api-key': KEY }, ' '.repeat(70_000)), 413, 'invalid_payload');
     isProblem(await disconnect(keyed, { 'x-api-key': KEY, 'content-type': 'text/plain' }), 415, 'invalid_payload');
   });
 
@@ -113,7 +113,7 @@ describe('api', { concurrency: true }, () => {
     for (const socket of [one, two, bob]) await request(socket, 'ping');
     const ended = Promise.all([next(one, 'disconnect'), next(two, 'disconnect')]);
     const response = await disconnect(keyed, { 'x-api-key': DESK }, JSON.stringify({ userId: 'alice' }));
-    assert.deepEqual(response.json, { ok: true, disconnected: 2 });
+    assert.deepEqual(response.json, { ok: true, disconnected: 2, complete: true });
     assert.deepEqual(await ended, ['io server disconnect', 'io server disconnect']);
     assert.equal((await request(bob, 'ping')).ok, true);
     const again = await disconnect(keyed, { 'x-api-key': DESK }, JSON.stringify({ userId: 'alice' }));
@@ -135,7 +135,7 @@ describe('api', { concurrency: true }, () => {
   });
 
   it('without keys: from this machine, and for nobody else', async () => {
-    assert.deepEqual((await disconnect(keyless)).json, { ok: true, disconnected: 0 });
+    assert.deepEqual((await disconnect(keyless)).json, { ok: true, disconnected: 0, complete: true });
     for (const name of ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via', 'x-forwarded-host']) {
       for (const value of ['127.0.0.1', 'for=127.0.0.1', '192.0.2.1', '']) {
         isProblem(await disconnect(keyless, { [name]: value }), 403, 'forbidden');

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import http from 'node:http';
 import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { closeAfter, connect, DEADLINE_MS, next, open, request, serve, until, within } from '../support/clients.mjs';
+import { DEADLINE_MS, closeAfter, connect, next, open, request, serve, start, until, within } from '../support/clients.mjs';
 import { isErrorEvent, isRefused, isRejection, isSubscribed } from '../support/contract.mjs';
 import { startServer } from '../support/server.mjs';
 import { fetchRaw, RawPolling, RawWebSocket, said } from '../support/raw.mjs';
@@ -16,18 +16,6 @@ const UPGRADE = {
   'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
 };
 const kinds = { websocket: RawWebSocket, polling: RawPolling };
-
-/**
- * A server that need not have a price for every symbol, nor a place for who asks whether it has.
- *
- * @param {any} test
- * @param {Record<string, string>} env
- */
-async function start(test, env) {
-  const server = await startServer(env);
-  test.after(async () => assert.deepEqual(await server.stop(), { code: 0, signal: null }, server.tail()));
-  return server;
-}
 
 /** @param {any} server @returns {Promise<Record<string, number>>} */
 const limited = async (server) => (await server.json('/stats')).limited;
@@ -306,7 +294,10 @@ describe('connections', { concurrency: true }, () => {
     assert.equal((await get(`${HANDSHAKE}&sid=x`)).status, 429);
     assert.equal((await get('/health')).status, 200);
     assert.equal((await get('/', '192.0.2.2')).status, 200, 'another address');
-    assert.equal((await limited(server)).http_requests, refused.length + 1);
+    const problem = await get('/api/status');
+    assert.deepEqual([problem.status, problem.headers['content-type'], problem.headers['retry-after']], [429, 'application/problem+json', '1']);
+    assert.equal(JSON.parse(problem.text).code, 'rate_limited');
+    assert.equal((await limited(server)).http_requests, refused.length + 2);
   });
 });
 

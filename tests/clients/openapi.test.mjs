@@ -9,6 +9,9 @@ import { startServer } from '../support/server.mjs';
 /** How many requests of each operation are made up beside those that are thought out. */
 const RANDOM = 40;
 
+/** The operation after which there is nothing left to ask: it comes last. */
+const LAST = 'POST /api/drain';
+
 const KEY = 'the-key-that-may-do-everything';
 
 for (const [name, env, headers] of /** @type {[string, Record<string, string>, Record<string, string>][]} */ ([
@@ -32,7 +35,8 @@ for (const [name, env, headers] of /** @type {[string, Record<string, string>, R
       const has = Object.entries(document.paths).flatMap(([path, item]) => Object.keys(item).map((method) => `${method} ${path}`));
       for (const operation of [
         'get /api/status', 'get /api/stats/connections', 'get /api/symbols', 'get /api/prices', 'get /api/prices/{symbol}',
-        'post /api/prices', 'post /api/disconnect',
+        'get /api/users/{id}', 'get /api/rooms/{room}/users', 'post /api/prices', 'post /api/message',
+        'post /api/rooms/{room}/message', 'post /back/message', 'post /api/disconnect', 'post /api/drain',
       ]) assert.ok(has.includes(operation), operation);
       assert.equal(document.servers?.[0].url ?? '', env.BASE_PATH ?? '');
     });
@@ -41,6 +45,7 @@ for (const [name, env, headers] of /** @type {[string, Record<string, string>, R
       /** @type {Map<string, number>} */
       const seen = new Map();
       for (const { operation, name: of, method, path, request } of samples(document, RANDOM)) {
+        if (of === LAST) continue;
         const origin = new URL(server.url).origin + (document.servers?.[0].url ?? '');
         const response = await fetchRaw(origin + path, { method, body: request.body, headers: { ...headers, ...request.headers } });
         const wrong = violations(document, operation, response);
@@ -52,11 +57,12 @@ for (const [name, env, headers] of /** @type {[string, Record<string, string>, R
       }
       test.diagnostic([...seen].map(([key, count]) => `${key}: ${count}`).join(', '));
       for (const key of ['POST /api/prices 200', 'POST /api/prices 400', 'POST /api/prices 413', 'POST /api/prices 415',
-        'POST /api/disconnect 200', 'POST /api/disconnect 400', 'GET /api/prices 200', 'GET /api/prices/{symbol} 404']) {
+        ...['/api/disconnect', '/api/message', '/api/rooms/{room}/message', '/back/message'].flatMap((path) => [200, 400, 413, 415].map((status) => `POST ${path} ${status}`)),
+        'GET /api/users/{id} 200', 'GET /api/users/{id} 400', 'GET /api/rooms/{room}/users 200', 'GET /api/rooms/{room}/users 400', 'GET /api/prices 200', 'GET /api/prices/{symbol} 404']) {
         assert.ok(seen.has(key), `${key} in ${[...seen.keys()]}`);
       }
       assert.equal(new Set([...seen.keys()].map((key) => key.replace(/ \d+$/, ''))).size,
-        Object.values(document.paths).flatMap((item) => Object.keys(item)).length);
+        Object.values(document.paths).flatMap((item) => Object.keys(item)).length - 1);
     });
 
     if (env.API_KEY) {
@@ -70,5 +76,14 @@ for (const [name, env, headers] of /** @type {[string, Record<string, string>, R
         }
       });
     }
+
+    it('at last, the end', async () => {
+      const [{ operation, method, path, request }] = [...samples(document, 0)].filter(({ name: of }) => of === LAST);
+      const origin = new URL(server.url).origin + (document.servers?.[0].url ?? '');
+      const response = await fetchRaw(origin + path, { method, body: request.body, headers: { ...headers, ...request.headers } });
+      assert.deepEqual(violations(document, operation, response), []);
+      assert.equal(response.status, 202);
+      assert.deepEqual(await server.exited, { code: 0, signal: null });
+    });
   });
 }

@@ -6,19 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { ask, isProblem, publish } from '../support/api.mjs';
-import { closeAfter, connect, request, until } from '../support/clients.mjs';
-import { startServer } from '../support/server.mjs';
+import { closeAfter, connect, request, start, until } from '../support/clients.mjs';
 
 const KEY = 'the-key-that-may-do-everything';
 const FEED = 'the-key-of-the-feed';
 const DESK = 'the-key-of-the-desk';
-
-/** @param {any} test @param {Record<string, string>} env */
-async function start(test, env) {
-  const server = await startServer(env);
-  test.after(async () => assert.deepEqual(await server.stop(), { code: 0, signal: null }, server.tail()));
-  return server;
-}
 
 /** The one result of an answer. @param {Awaited<ReturnType<typeof publish>>} response */
 function only(response) {
@@ -106,7 +98,7 @@ describe('publish', { concurrency: true }, () => {
   });
 
   it('what cannot be a batch is refused as a whole', async () => {
-    for (const body of ['', 'x', '[]', '{}', '{"prices":5}', '{"prices":[]}', JSON.stringify({ prices: Array(1001).fill(1) })]) {
+    for (const body of ['', 'x', '[]', '{}', '{"prices":5}', '{"prices":[]}', '[[{"symbol":"P3","price":1}]]', JSON.stringify({ prices: Array(1001).fill(1) })]) {
       isProblem(await publish(server, body), 400, 'invalid_payload');
     }
     isProblem(await publish(server, ' '.repeat(600_000)), 413, 'invalid_payload');

@@ -164,6 +164,7 @@ describe('rooms', { concurrency: true }, () => {
       ['/api/message', { userId: 'u', event: 'connect' }, 'event is "connect"'],
       ['/api/message', { userId: 'u', event: '' }, 'event has 0 bytes'],
       ['/api/rooms/r/message', [], 'must be {'],
+      ['/api/rooms/r/message', [null, null], 'must be {'],
       [`/api/rooms/${'x'.repeat(257)}/message`, {}, 'the room has 257 bytes'],
       ['/back/message', { room: 'r' }, 'message'],
       ['/back/message', { room: 'r', message: '' }, 'message has 0 characters'],

@@ -1,7 +1,6 @@
 // Back ends that teams already have: Node's @socket.io/redis-emitter and python-socketio, on the Redis of the replicas.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
@@ -10,13 +9,12 @@ import { fileURLToPath } from 'node:url';
 import { next, transports, until, within } from '../support/clients.mjs';
 import { Cluster } from '../support/cluster.mjs';
 import { acquainted, api, enter } from '../support/people.mjs';
+import { python, versionOf } from '../support/python.mjs';
 
 const require = createRequire(import.meta.url);
 const { Emitter } = require('@socket.io/redis-emitter');
 
 const IDS = ['app1', 'app2'];
-const OWN_PYTHON = fileURLToPath(new URL('../.python/bin/python', import.meta.url));
-const PYTHON = process.env.PYTHON ?? (existsSync(OWN_PYTHON) ? OWN_PYTHON : 'python3');
 
 /** `to("sym:BTC-USD").emit("tick", {s: "BTC-USD", p: "50000.1"})` of the emitter 5.1.0, as it is in Redis. */
 const GOLDEN = Buffer.from(
@@ -190,13 +188,13 @@ describe('emitters', { concurrency: true }, () => {
     const { cluster, people } = await gather(test);
     const [a, b, c] = people;
     const script = fileURLToPath(new URL('../support/python_emitter.py', import.meta.url));
-    const python = spawn(PYTHON, [script, cluster.redis.url], { stdio: ['pipe', 'pipe', 'inherit'] });
-    test.after(() => python.kill());
-    const lines = createInterface({ input: python.stdout })[Symbol.asyncIterator]();
+    const manager = spawn(python, [script, cluster.redis.url], { stdio: ['pipe', 'pipe', 'inherit'] });
+    test.after(() => manager.kill());
+    const lines = createInterface({ input: manager.stdout })[Symbol.asyncIterator]();
     const said = () => within(lines.next(), 'the emitter');
     await said();
     const call = async (/** @type {object} */ what) => {
-      python.stdin.write(`${JSON.stringify(what)}\n`);
+      manager.stdin.write(`${JSON.stringify(what)}\n`);
       await said();
     };
     const emit = (/** @type {string} */ event, /** @type {any} */ data, kwargs = {}) => call({ method: 'emit', args: [event, data, '/'], kwargs });
@@ -218,11 +216,6 @@ describe('emitters', { concurrency: true }, () => {
 
 /** Whether there is a python-socketio that writes JSON. */
 function hasPython() {
-  try {
-    const code = 'import socketio, redis, importlib.metadata as m; print(m.version("python-socketio"))';
-    const [major, minor] = execFileSync(PYTHON, ['-c', code], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('.').map(Number);
-    return major > 5 || (major === 5 && minor >= 14);
-  } catch {
-    return false;
-  }
+  const [major, minor] = versionOf('python-socketio') ?? [0, 0];
+  return versionOf('redis') !== undefined && (major > 5 || (major === 5 && minor >= 14));
 }

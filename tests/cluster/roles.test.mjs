@@ -34,7 +34,9 @@ it('a front and a back', async (test) => {
 
   // A front changes nothing.
   isProblem(await publish(front, [{ symbol: 'PUB', price: 1 }]), 405, 'invalid_payload');
-  isProblem(await ask(front, 'POST', '/api/disconnect', { userId: 'zoe' }), 404, 'invalid_payload');
+  for (const path of ['/api/disconnect', '/api/message', '/api/rooms/lobby/message', '/back/message']) {
+    isProblem(await ask(front, 'POST', path, { userId: 'zoe', room: 'lobby', message: 'hello' }), 404, 'invalid_payload');
+  }
   const methods = async (/** @type {any} */ server) => new Set(Object.values((await server.json('/api/openapi.json')).paths).flatMap((item) => Object.keys(item)));
   assert.deepEqual([await methods(front), await methods(back)], [new Set(['get']), new Set(['get', 'post'])]);
   assert.equal((await ask(front, 'GET', '/api/prices/BTC')).status, 200);
@@ -46,10 +48,29 @@ it('a front and a back', async (test) => {
   const tick = next(socket, 'tick');
   const { json } = await publish(back, [{ symbol: 'PUB', price: 1.5 }]);
   assert.deepEqual([(await tick).seq, (await tick).price], [json.results[0].seq, 1.5]);
+  await request(socket, 'join', { room: 'lobby' });
+  // Until the two have found each other.
+  const looked = await until(async () => {
+    const { json: found } = await ask(back, 'GET', '/api/users/zoe');
+    return found.connected && found;
+  }, 'the back to hear of the user');
+  assert.deepEqual([looked.connections.map((/** @type {any} */ { server }) => server), looked.complete], [['front'], true]);
+  for (const server of [front, back]) {
+    assert.deepEqual((await ask(server, 'GET', '/api/rooms/lobby/users')).json, { ok: true, room: 'lobby', users: ['zoe'], connections: 1, complete: true });
+  }
+  /** @type {any[]} */
+  const heard = [];
+  for (const event of ['notification', 'news', 'chat-message']) socket.on(event, (/** @type {any} */ data) => heard.push([event, data.text ?? data]));
+  const delivered = { ok: true, delivered: 1, complete: true };
+  for (const [path, body] of /** @type {[string, any][]} */ ([
+    ['/api/message', { userId: 'zoe', event: 'notification', data: 1 }],
+    ['/api/rooms/lobby/message', { event: 'news', data: 2 }],
+    ['/back/message', { room: 'lobby', message: 'three' }],
+  ])) assert.deepEqual((await ask(back, 'POST', path, body)).json, delivered, path);
+  await until(() => heard.length === 3, () => JSON.stringify(heard));
+  assert.deepEqual(heard, [['notification', 1], ['news', 2], ['chat-message', 'three']]);
+
   const ended = next(socket, 'disconnect');
-  await until(async () => {
-    assert.equal((await ask(back, 'POST', '/api/disconnect', { userId: 'zoe' })).json.ok, true);
-    return !socket.connected;
-  }, 'the user to be disconnected');
+  assert.deepEqual((await ask(back, 'POST', '/api/disconnect', { userId: 'zoe' })).json, { ok: true, disconnected: 1, complete: true });
   assert.equal(await ended, 'io server disconnect');
 });

@@ -83,7 +83,7 @@ describe('tell', { concurrency: true }, () => {
         assert.equal(code, 0);
         last = [
           ...lists.map((list) => list.map((/** @type {any} */ node) => [node.id, node.sources.simulator])),
-          rows(stdout).map((row) => [row.ID, row.SOURCES?.replace('simulator=', '')]),
+          rows(stdout).map((row) => [row.ID, /\bsimulator=(\w+)/.exec(row.SOURCES)?.[1]]),
         ];
         return last.every((/** @type {any} */ list) => JSON.stringify(list) === JSON.stringify(expected));
       }, () => `${JSON.stringify(expected)} everywhere, not ${JSON.stringify(last)}`, limit_ms);

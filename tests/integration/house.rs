@@ -122,6 +122,7 @@ const KEPT_IN: &[(&str, &[&str], &str)] = &[
     ("use ring::", &["src/auth/"], "one place computes signatures and hashes"),
     ("utoipa", &["src/http/", "src/publish/"], "the API is described where it is"),
     ("reqwest::", &["src/messages/backend/"], "one place calls others"),
+    ("prometheus::", &["src/metrics/"], "one place knows how it is written for Prometheus"),
     ("rmpv::", &["src/messages/"], "one place reads what others put on Redis"),
     ("tokio::spawn", &[], "long-lived tasks are spawned in app.rs, under its tracker"),
     ("JoinSet", &["src/app.rs"], "long-lived tasks are spawned in app.rs"),

@@ -6,6 +6,7 @@ mod attachments;
 mod client;
 mod clock;
 mod house;
+mod recording;
 mod server;
 mod settings;
 mod tokens;

@@ -67,6 +67,18 @@ export async function run({ url, replicas }) {
 
     assert.deepEqual(await sender.emitWithAck('place_order', { id: 7 }), { accepted: true, order: 7 });
     assert.deepEqual([posts[0].event, posts[0].user, posts[0].data], ['place_order', 'user-456', { id: 7 }]);
+
+    const get = async (/** @type {string} */ path) => {
+      const response = await fetch(new URL(path, url), { headers: { 'X-API-Key': API_KEY } });
+      assert.equal(response.status, 200, path);
+      return response.json();
+    };
+    assert.equal((await get('api/status')).status, 'ok');
+    const connections = await get('api/stats/connections');
+    assert.ok(connections.active >= 0 && connections.total >= connections.active);
+    // What a replica says of itself to the others is a second old.
+    while ((await get('api/stats/connections')).cluster.active !== sockets.length) await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal((await fetch(new URL('api/status', url))).status, 401);
     assert.equal((await fetch(new URL('health', url))).status, 200);
   } finally {
     for (const socket of sockets) socket.close();

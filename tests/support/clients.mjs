@@ -31,17 +31,24 @@ export const DEADLINE_MS = 20_000;
 const LOOK_MS = 5;
 
 /**
- * Starts a server, waits until every symbol has a price, and stops it when the test is over.
+ * Starts a server, and stops it when the test is over. It need not have a price for every symbol, nor a place for who
+ * asks whether it has.
  *
  * @param {{ after: (undo: () => Promise<void>) => void }} test
  * @param {Record<string, string>} [env]
  */
-export async function serve(test, env = {}) {
+export async function start(test, env = {}) {
   const server = await startServer(env);
   test.after(async () => {
     // However clients went and whatever they sent: it ends by itself, and in order.
     assert.deepEqual(await server.stop(), { code: 0, signal: null }, server.tail());
   });
+  return server;
+}
+
+/** As `start`, and waits until every symbol has a price. @param {Parameters<typeof start>[0]} test @param {Record<string, string>} [env] */
+export async function serve(test, env = {}) {
+  const server = await start(test, env);
   await priced(server, `${env.BASE_PATH ?? ''}${env.SOCKET_PATH ?? '/socket.io'}/`);
   return server;
 }

@@ -1,7 +1,7 @@
 // Reads an OpenAPI 3.1 document: makes requests out of it, right and wrong ones, and judges answers by it.
 import assert from 'node:assert/strict';
 
-/** More than an operation takes (bytes), where that is not the usual 16 kB. @type {Record<string, number>} */
+/** More than an operation takes (bytes), where that is not the usual 64 kB. @type {Record<string, number>} */
 const OVERSIZE = { 'POST /api/prices': 600_000 };
 
 const METHODS = ['get', 'post', 'put', 'delete', 'patch'];
@@ -145,7 +145,7 @@ export function* samples(document, count) {
     const { path } = place(false);
     const good = JSON.stringify(allowed(document, content.schema, dice));
     for (const [headers, body] of /** @type {[Record<string, string>, string | undefined][]} */ ([
-      [json, undefined], [json, ''], [json, good.slice(0, -1)], [json, `${good}x`], [json, '['.repeat(5000)], [json, ' '.repeat(OVERSIZE[name] ?? 20_000)],
+      [json, undefined], [json, ''], [json, good.slice(0, -1)], [json, `${good}x`], [json, '['.repeat(5000)], [json, ' '.repeat(OVERSIZE[name] ?? 70_000)],
       [{}, good], [{ 'content-type': 'text/plain' }, good], [{ 'content-type': 'application/json; charset=utf-8' }, good],
     ])) yield { operation, name, method, path, request: { headers, body, valid: false } };
   }

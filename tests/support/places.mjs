@@ -14,15 +14,16 @@ export const WAYS = /** @type {const} */ (['direct', 'nginx']);
  *
  * @param {{ after: (undo: () => Promise<void>) => void }} test
  * @param {Record<string, string>} [env]
+ * @param {typeof serve} [begin] how a server is started
  */
-export async function serveBothWays(test, env) {
+export async function serveBothWays(test, env, begin = serve) {
   /** @type {(() => Promise<void>)[]} */
   const undo = [];
   // The server ends first: nginx would have to wait for its clients.
   test.after(async () => {
     for (const each of undo) await each();
   });
-  const server = await serve({ after: (each) => undo.push(each) }, env);
+  const server = await begin({ after: (each) => undo.push(each) }, env);
   const proxy = await Proxy.start([server]);
   undo.push(() => proxy.stop());
   return { server, urls: { direct: server.url, nginx: proxy.url } };

@@ -1,4 +1,4 @@
-// The real nginx, with the template that `make demo` and compose use.
+// The real nginx and HAProxy, with the configurations that `make demo` and compose use.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -7,21 +7,29 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { until } from './clients.mjs';
+import { fetchRaw } from './raw.mjs';
 import { freePort } from './redis.mjs';
 
 /** The template under test. */
 const TEMPLATE = process.env.NGINX_TEMPLATE ?? fileURLToPath(new URL('../../nginx/nginx.conf.template', import.meta.url));
 
-/** Files that it may open. */
+/** HAProxy's configuration: it fills in its variables by itself. */
+const HAPROXY = fileURLToPath(new URL('../../haproxy/haproxy.cfg', import.meta.url));
+
+/** Files that nginx may open. */
 const OPEN_FILES = 1024;
+
+/** The largest body (bytes). */
+const MAX_PAYLOAD = 1_000_000;
 
 /** Addresses of this machine that are of networks of their own, to choose a replica by: `ip_hash` looks at three numbers. */
 const NETWORKS = 64;
 
-/** One nginx in front of some replicas. */
+/** One proxy in front of some replicas. */
 export class Proxy {
-  /** @param {string} folder @param {number} port @param {import('node:child_process').ChildProcess} child */
-  constructor(folder, port, child) {
+  /** @param {string} name @param {string} folder @param {number} port @param {import('node:child_process').ChildProcess} child */
+  constructor(name, folder, port, child) {
+    this.name = name;
     this.folder = folder;
     this.url = `http://127.0.0.1:${port}`;
     this.child = child;
@@ -34,16 +42,13 @@ export class Proxy {
   }
 
   /**
-   * Starts one, and resolves when it answers.
+   * Starts nginx, and resolves when it answers.
    *
    * @param {{ port: string }[]} replicas
    * @param {{ balance?: string }} [options]
    */
   static async start(replicas, { balance = 'ip_hash' } = {}) {
-    const folder = await mkdtemp(path.join(tmpdir(), 'tickcast-nginx-'));
-    // Started by root, it works as somebody else.
-    await chmod(folder, 0o711);
-    const port = await freePort();
+    const { folder, port } = await place('nginx');
     const servers = replicas.map((replica) => `server 127.0.0.1:${replica.port} max_fails=2 fail_timeout=5s;`);
     /** @type {Record<string, string | number>} */
     const values = {
@@ -52,7 +57,7 @@ export class Proxy {
       PROXY_SERVERS: servers.join(' '),
       PROXY_BASE_PATH: '',
       PROXY_SOCKET_PATH: '/socket.io',
-      PROXY_MAX_PAYLOAD: 1_000_000,
+      PROXY_MAX_PAYLOAD: MAX_PAYLOAD,
       PROXY_OPEN_FILES: OPEN_FILES,
     };
     const template = await readFile(TEMPLATE, 'utf8');
@@ -61,16 +66,55 @@ export class Proxy {
       if (!(name in values)) throw new Error(`${TEMPLATE} has ${name}, which the tests do not know`);
       return String(values[name]);
     }));
-    // Debian keeps it out of the path of those who are not root.
-    const child = spawn('nginx', ['-p', folder, '-c', config, '-e', 'stderr', '-g', 'daemon off;'], {
-      env: { PATH: `${process.env.PATH}:/usr/sbin` },
+    const args = ['-p', folder, '-c', config, '-e', 'stderr', '-g', 'daemon off;'];
+    return Proxy.#begin('nginx', args, {}, folder, port);
+  }
+
+  /**
+   * Starts HAProxy, and resolves when it answers.
+   *
+   * @param {{ port: string }[]} fronts who clients come to
+   * @param {{ port: string }[]} [backs] who has /api
+   * @param {{ balance?: string, host?: string }} [options] `host`: the one that is served
+   */
+  static async haproxy(fronts, backs = fronts, { balance = 'source', host } = {}) {
+    const { folder, port } = await place('haproxy');
+    const servers = Object.entries({ FRONT: fronts, BACK: backs }).flatMap(([side, replicas]) => (
+      replicas.map((replica, index) => [`PROXY_${side}_${index + 1}`, `127.0.0.1:${replica.port}`])
+    ));
+    const env = {
+      PROXY_LISTEN: `127.0.0.1:${port}`,
+      PROXY_BALANCE: balance,
+      PROXY_BASE_PATH: '',
+      PROXY_SOCKET_PATH: '/socket.io',
+      PROXY_MAX_PAYLOAD: `${MAX_PAYLOAD}`,
+      PROXY_MAX_CONNECTIONS: '400',
+      ...(host ? { PROXY_HOST: host } : {}),
+      ...Object.fromEntries(servers),
+    };
+    return Proxy.#begin('haproxy', ['-db', '-f', HAPROXY], env, folder, port, host);
+  }
+
+  /**
+   * @param {string} name
+   * @param {string[]} args
+   * @param {Record<string, string>} env
+   * @param {string} folder
+   * @param {number} port
+   * @param {string} [host]
+   */
+  static async #begin(name, args, env, folder, port, host) {
+    // Debian keeps them out of the path of those who are not root.
+    const child = spawn(name, args, {
+      env: { ...env, PATH: `${process.env.PATH}:/usr/sbin` },
       stdio: ['ignore', 'inherit', 'pipe'],
     });
-    const proxy = new Proxy(folder, port, child);
+    const proxy = new Proxy(name, folder, port, child);
+    const headers = host ? { host } : undefined;
     await until(async () => {
-      if (child.exitCode !== null) throw new Error(`nginx ended:\n${proxy.said}`);
-      return fetch(`${proxy.url}/health`).then(({ ok }) => ok, () => false);
-    }, 'nginx');
+      if (child.exitCode !== null) throw new Error(`${name} ended:\n${proxy.said}`);
+      return fetchRaw(`${proxy.url}/health`, { headers }).then(({ status }) => status === 200, () => false);
+    }, name);
     return proxy;
   }
 
@@ -89,7 +133,7 @@ export class Proxy {
       const { id } = JSON.parse(await get(`${this.url}/health`, agent));
       if (ids.includes(id) && !found.has(id)) found.set(id, agent);
     }
-    if (found.size < ids.length) throw new Error(`of ${ids} nginx chose only ${[...found.keys()]} in ${NETWORKS} networks`);
+    if (found.size < ids.length) throw new Error(`of ${ids} ${this.name} chose only ${[...found.keys()]} in ${NETWORKS} networks`);
     return found;
   }
 
@@ -103,6 +147,14 @@ export class Proxy {
     }
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+/** A folder and a port for a proxy. @param {string} name */
+async function place(name) {
+  const folder = await mkdtemp(path.join(tmpdir(), `tickcast-${name}-`));
+  // Started by root, nginx works as somebody else.
+  await chmod(folder, 0o711);
+  return { folder, port: await freePort() };
 }
 
 /**

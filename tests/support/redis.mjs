@@ -40,11 +40,12 @@ export async function freePort() {
 
 /** One Redis, which keeps nothing when it ends. */
 export class Redis {
-  /** @param {{ port?: number, password?: string }} options */
-  constructor({ port, password }) {
+  /** @param {{ port?: number, password?: string, args?: string[] }} options `args`: settings of the server besides */
+  constructor({ port, password, args = [] }) {
     this.fixed = port !== undefined;
     this.port = port ?? 0;
     this.password = password;
+    this.args = args;
     this.folder = '';
     /** @type {import('node:child_process').ChildProcess | undefined} */
     this.child = undefined;
@@ -53,7 +54,7 @@ export class Redis {
   /**
    * Starts one, on a free port unless another is wanted, and resolves when it answers.
    *
-   * @param {{ port?: number, password?: string }} [options]
+   * @param {ConstructorParameters<typeof Redis>[0]} [options]
    */
   static async start(options = {}) {
     const redis = new Redis(options);
@@ -81,6 +82,7 @@ export class Redis {
       [
         ...['--bind', '127.0.0.1', '--port', `${this.port}`, '--dir', this.folder],
         ...['--save', '', '--appendonly', 'no', ...(this.password ? ['--requirepass', this.password] : [])],
+        ...this.args,
       ],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     );
@@ -132,15 +134,17 @@ export class Redis {
   /**
    * The entries of the log, oldest first.
    *
-   * @returns {Promise<{ id: string, epoch: string, ticks: any[] }[]>}
+   * @returns {Promise<{ id: string, epoch: string, ticks: any[], restated: boolean }[]>} `restated`: nobody made these now, an
+   *   epoch begins with what was known
    */
   async log() {
     /** @type {[string, string[]][]} */
     const entries = await this.ask('XRANGE', LOG, '-', '+');
     return entries.map(([id, words]) => {
       const fields = Object.fromEntries(words.flatMap((word, at) => (at % 2 ? [] : [[word, words[at + 1]]])));
-      assert.deepEqual(Object.keys(fields).sort(), ['epoch', 'ticks'], id);
-      return { id, epoch: fields.epoch, ticks: JSON.parse(fields.ticks) };
+      const { epoch, ticks, restated, ...strange } = fields;
+      assert.deepEqual(strange, {}, id);
+      return { id, epoch, ticks: JSON.parse(ticks), restated: restated === '1' };
     });
   }
 }

@@ -25,7 +25,7 @@ for i = 8, #ARGV, 2 do
 end
 local owners = redis.call('HMGET', KEYS[7], unpack(symbols))
 
-local log = numbering(KEYS[2], KEYS[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]))
+local log = numbering(2, tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7])
 local reply, found = {stamp, log.epoch}, {}
 for i, symbol in ipairs(symbols) do
   if not owners[i] then
@@ -43,7 +43,7 @@ end
 if #found > 0 then
   redis.call('HSET', KEYS[7], unpack(found))
 end
-append(log, KEYS[4], KEYS[5], ARGV[7])
+append(log)
 redis.call('HSET', KEYS[6], ARGV[2], cjson.encode(reply))
 table.remove(reply, 1)
 return reply

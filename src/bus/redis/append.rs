@@ -1,13 +1,16 @@
+use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fred::error::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::lease::Seats;
 use super::{Connections, Known, keys, new_epoch};
 use crate::bus::PublishError;
+use crate::bus::island::Shore;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::price::{Epoch, Update};
@@ -16,7 +19,7 @@ use crate::price::{Epoch, Update};
 pub(super) const STREAM_ENTRIES: u32 = 20_000;
 
 /// Updates that one entry takes; more are split. Lua takes a few thousand values at a time.
-const UPDATES_PER_ENTRY: usize = 500;
+pub(super) const UPDATES_PER_ENTRY: usize = 500;
 
 /// The pause before an append that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
@@ -28,11 +31,23 @@ pub(in crate::bus) struct RedisLog {
     pub(super) known: Arc<Known>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) shore: Shore,
+    /// What this replica showed last for each source.
+    tokens: Arc<Mutex<HashMap<&'static str, String>>>,
+    pub(super) seats: Seats,
 }
 
 impl RedisLog {
     pub(in crate::bus) fn new(connections: Connections, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { connections, known: Arc::default(), clock, metrics }
+        Self {
+            connections,
+            known: Arc::default(),
+            clock,
+            metrics,
+            shore: Shore::default(),
+            tokens: Arc::default(),
+            seats: Seats::default(),
+        }
     }
 
     pub(in crate::bus) fn known(&self) -> &Known {
@@ -43,8 +58,26 @@ impl RedisLog {
         &self.connections
     }
 
-    /// Appends for a source, under its lease: the `seq` of each update, or 0 where the symbol is another's. Tries until it is appended, or `lost`: an append whose answer was lost is
-    /// known again by its batch and not repeated.
+    pub(in crate::bus) fn shore(&self) -> &Shore {
+        &self.shore
+    }
+
+    /// Each source that this replica may publish for, and what it showed last for it.
+    pub(super) fn tokens(&self) -> Vec<(&'static str, String)> {
+        self.lock_tokens().iter().map(|(source, token)| (*source, token.clone())).collect()
+    }
+
+    /// From now on this replica shows another token for a source; the one before, if there was one.
+    pub(super) fn replace_token(&self, source: &'static str, token: &str) -> Option<String> {
+        self.lock_tokens().insert(source, token.to_owned())
+    }
+
+    fn lock_tokens(&self) -> MutexGuard<'_, HashMap<&'static str, String>> {
+        self.tokens.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Appends for a source, under its lease: the `seq` of each update, or 0 where the symbol is another's. Tries until
+    /// it is appended, or `lost`: an append whose answer was lost is known again by its batch and not repeated.
     pub(in crate::bus) async fn append(
         &self,
         source: &str,

@@ -1,6 +1,6 @@
 -- Makes a source the owner of these symbols, and of no others, for whoever holds its lease.
 -- Keys: 1 lease, 2 owner. Arguments: 1 token, 2 source; then symbols.
--- Returns {'fenced'} or {'claimed', ...} with the symbols that are another source's.
+-- Returns {'fenced'} or {'claimed', ...} with the symbols that are another source's, which somebody runs.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return {'fenced'}
@@ -18,8 +18,16 @@ for i = 1, #owners, 2 do
   end
 end
 for i = 3, #ARGV do
-  if redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[2]) == 0 and redis.call('HGET', KEYS[2], ARGV[i]) ~= ARGV[2] then
-    reply[#reply + 1] = ARGV[i]
+  if redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[2]) == 0 then
+    local owner = redis.call('HGET', KEYS[2], ARGV[i])
+    if owner ~= ARGV[2] then
+      -- Nobody runs a source without a lease: the settings named it once.
+      if redis.call('EXISTS', string.sub(KEYS[1], 1, -#ARGV[2] - 1) .. owner) == 1 then
+        reply[#reply + 1] = ARGV[i]
+      else
+        redis.call('HSET', KEYS[2], ARGV[i], ARGV[2])
+      end
+    end
   end
 end
 return reply

@@ -41,8 +41,10 @@ impl RedisSettings {
         match address {
             RedisAddress::Url(url) => {
                 let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+                // What follows the `?` may have passwords in it, too.
+                let rest = rest.split('?').next().unwrap_or(rest);
                 let shown = format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or(rest));
-                Ok(Self { config: Config::from_url_centralized(url)?, shown })
+                Ok(Self { config: Config::from_url(url)?, shown })
             }
             RedisAddress::Parts { host, port, username, password } => {
                 let config = Config {
@@ -173,6 +175,13 @@ mod tests {
         let settings = url("redis://user:secret@host:6380/2");
         assert_eq!(settings.to_string(), "redis://host:6380/2");
         assert!(!format!("{settings:?}").contains("secret"));
-        assert!(url("rediss://host").config.tls.is_some());
+        let sentinel =
+            url("redis-sentinel://u:secret@host:26379/0?sentinelServiceName=x&sentinelPassword=secret&node=b:1");
+        assert_eq!(sentinel.to_string(), "redis-sentinel://host:26379/0");
+        assert!(sentinel.config.server.is_sentinel());
+        assert!(url("redis-cluster://host:1?node=b:2").config.server.is_clustered());
+        for secure in ["rediss://host", "rediss-cluster://host:1", "rediss-sentinel://host:1?sentinelServiceName=x"] {
+            assert!(url(secure).config.tls.is_some(), "{secure}");
+        }
     }
 }

@@ -1,4 +1,6 @@
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -7,172 +9,359 @@ use fred::interfaces::{ClientLike, EventInterface, HashesInterface, StreamsInter
 use fred::types::Value;
 use fred::types::config::{Options, Server};
 use fred::types::streams::XReadValue;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
-use super::append::RedisLog;
+use super::append::{RedisLog, STREAM_ENTRIES, UPDATES_PER_ENTRY, encode};
 use super::connection::{VersionError, check_version};
+use super::entry::{entry, id, parse, parse_epoch};
+use super::failure::Failure;
+use super::pulse::Pulse;
 use super::{keys, new_epoch};
 use crate::bus::Closed;
-use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, Price, Tick, Update};
+use crate::bus::island::Island;
+use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, Symbol, Tick, Update};
 
 /// How long a read waits for an entry.
 const BLOCK: Duration = Duration::from_millis(500);
 
 /// How long a read may take in all: beyond that the connection, or Redis, hangs.
-const READ_TIMEOUT: Duration = Duration::from_millis(1500);
+const READ_TIMEOUT: Duration = Duration::from_millis(1250);
 
 /// Entries that one read takes.
 const ENTRIES_PER_READ: u64 = 256;
 
-/// A failure shorter than this changes nothing that anybody sees.
+/// A failure shorter than this is not told.
 const GRACE: Duration = Duration::from_millis(300);
 
 /// The pause before a failed reader joins again.
 const REJOIN_PAUSE: Duration = Duration::from_millis(50);
 
-/// Reads the log and hands it on, for ever.
+/// How often an island asks why it cannot use Redis.
+const ASK_WHY_EVERY: Duration = Duration::from_secs(1);
+
+/// Numbers that an island may give while it asks to come back.
+const RESERVE: u64 = 10_000;
+
+/// How the log is followed.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::bus) struct Follow {
+    /// How much history is read to begin with.
+    pub(in crate::bus) history: Duration,
+    /// How long after it noticed a loss this replica goes on by itself.
+    pub(in crate::bus) island_after: Duration,
+    /// The life of a lease.
+    pub(in crate::bus) lease_ttl: Duration,
+}
+
+/// Reads the log and hands it on, for ever; where that cannot be, makes this replica an island until it can.
 #[derive(Debug)]
 pub(in crate::bus) struct Follower {
     log: RedisLog,
     events: mpsc::Sender<BusEvent>,
-    history: Duration,
+    settings: Follow,
+    pulse: Pulse,
     /// The id of the last entry that was handed on; none before the first load.
     position: Option<String>,
+    /// The epoch of what was handed on last.
+    epoch: Option<Epoch>,
+    /// The last update of each symbol: what an island goes on from.
+    last: HashMap<Symbol, Update>,
+    /// True where what was handed on last does not join up with the log.
+    apart: bool,
+    /// When the last entry came.
+    heard: Instant,
     feed: Feed,
     /// What goes wrong with the connection itself: a command only knows that it got no answer.
     errors: broadcast::Receiver<(Error, Option<Server>)>,
     last_error: Option<String>,
 }
 
-enum Failure {
-    Closed,
-    Version(String),
-    Redis(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Redis(error)
-    }
-}
-
-impl From<Closed> for Failure {
-    fn from(_: Closed) -> Self {
-        Self::Closed
-    }
-}
-
 impl Follower {
-    /// A reader that begins with so much history.
-    pub(in crate::bus) fn new(log: RedisLog, events: mpsc::Sender<BusEvent>, history: Duration) -> Self {
+    pub(in crate::bus) fn new(log: RedisLog, events: mpsc::Sender<BusEvent>, settings: Follow) -> Self {
         let errors = log.connections.reads.error_rx();
         let feed = Feed { state: FeedState::Starting, reason: String::new() };
-        Self { log, events, history, position: None, feed, errors, last_error: None }
+        let pulse = Pulse::new(log.clone());
+        Self {
+            log,
+            events,
+            settings,
+            pulse,
+            position: None,
+            epoch: None,
+            last: HashMap::new(),
+            apart: false,
+            heard: Instant::now(),
+            feed,
+            errors,
+            last_error: None,
+        }
     }
 
     /// Follows the log until nobody listens. A lost connection is made anew, and what was missed is read.
     pub(in crate::bus) async fn run(mut self) {
-        let mut failing_since: Option<Instant> = None;
+        let pulse = self.pulse.clone();
+        tokio::select! {
+            () = pulse.run() => {}
+            Closed = self.follow() => {}
+        }
+    }
+
+    async fn follow(&mut self) -> Closed {
+        // When a loss was noticed that is not mended yet.
+        let mut lost = (!self.log.connections.reads.is_connected()).then(Instant::now);
         loop {
-            let failure = match self.join().await {
+            let joined = match lost {
+                None => self.join().await,
+                Some(since) => {
+                    let next = if since.elapsed() < GRACE {
+                        GRACE.min(self.settings.island_after)
+                    } else {
+                        self.settings.island_after
+                    };
+                    match tokio::time::timeout_at(since + next, self.join()).await {
+                        Ok(joined) => joined,
+                        Err(_) => Err(Failure::Late),
+                    }
+                }
+            };
+            let failure = match joined {
                 Ok(()) => {
-                    failing_since = None;
+                    lost = None;
                     self.last_error = None;
                     self.read().await
                 }
                 Err(failure) => failure,
             };
-            let reason = match failure {
-                Failure::Closed => return,
-                Failure::Version(reason) => reason,
-                Failure::Redis(error) => {
-                    while let Ok((error, _)) = self.errors.try_recv() {
-                        self.last_error = Some(error.to_string());
-                    }
-                    let why = self.last_error.clone().unwrap_or_else(|| error.to_string());
-                    format!("cut off from Redis: {why}")
-                }
+            let since = match &failure {
+                Failure::Closed => return Closed,
+                Failure::Unwritable(noticed, _) => *lost.get_or_insert(*noticed),
+                _ => *lost.get_or_insert_with(Instant::now),
             };
+            let reason = self.reason(failure);
             self.log.metrics.redis_errors.inc();
             tracing::debug!(reason, "the bus failed");
-            if failing_since.get_or_insert_with(Instant::now).elapsed() >= GRACE
-                && self.tell(FeedState::Degraded, reason).await.is_err()
-            {
-                return;
+            if since.elapsed() >= self.settings.island_after {
+                if self.live_alone(reason).await.is_err() {
+                    return Closed;
+                }
+                lost = None;
+                continue;
             }
-            tokio::time::sleep(REJOIN_PAUSE).await;
+            if since.elapsed() >= GRACE && self.tell(FeedState::Degraded, reason).await.is_err() {
+                return Closed;
+            }
+            // Not beyond the time for an island.
+            tokio::time::sleep(REJOIN_PAUSE.min(self.settings.island_after.saturating_sub(since.elapsed()))).await;
         }
+    }
+
+    /// Why the bus cannot be used, for people.
+    fn reason(&mut self, failure: Failure) -> String {
+        let why = match failure {
+            Failure::Version(reason) => return reason,
+            Failure::Unwritable(_, why) => return format!("Redis takes nothing: {why}"),
+            Failure::Redis(error) => Some(error.to_string()),
+            Failure::Late | Failure::Closed => None,
+        };
+        while let Ok((error, _)) = self.errors.try_recv() {
+            self.last_error = Some(error.to_string());
+        }
+        let why = self.last_error.clone().or(why).unwrap_or_else(|| "no answer".to_owned());
+        format!("cut off from Redis: {why}")
+    }
+
+    /// Goes on without the shared log until that is back, and this replica with it.
+    async fn live_alone(&mut self, reason: String) -> Result<(), Closed> {
+        let shown = self.log.known.highest();
+        self.log.metrics.islands.inc();
+        self.tell(FeedState::Degraded, reason).await?;
+        let island = self.log.shore.leave(shown, &self.log.clock, self.events.clone());
+        self.log.metrics.alone.add(1);
+        tracing::warn!(epoch = island.bus.epoch().as_str(), "an island: going on by itself");
+        // Everything that is known is said again: under these numbers, quiet symbols too.
+        let known = self.last.values().cloned().collect();
+        let back = match island.bus.restate(known).await {
+            Ok(()) => self.come_back(&island).await,
+            Err(_) => Err(Closed),
+        };
+        self.log.metrics.alone.add(-1);
+        back
+    }
+
+    async fn come_back(&mut self, island: &Arc<Island>) -> Result<(), Closed> {
+        let pulse = self.pulse.clone();
+        while self.log.shore.island().is_some() {
+            let asked = tokio::select! {
+                () = pulse.back(self.settings.lease_ttl) => self.rejoin(island).await,
+                // It may be there, and be none that can be used: then that is why.
+                () = tokio::time::sleep(ASK_WHY_EVERY) => self.ask_version().await,
+            };
+            match asked {
+                Ok(()) => {}
+                Err(Failure::Closed) => return Err(Closed),
+                Err(failure) => {
+                    let reason = self.reason(failure);
+                    self.tell(FeedState::Degraded, reason).await?;
+                    tokio::time::sleep(REJOIN_PAUSE).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the island: from here on only the shared log is handed on, above all numbers that the island gave.
+    async fn rejoin(&mut self, island: &Island) -> Result<(), Failure> {
+        let shown = island.bus.highest() + RESERVE;
+        let (mut epoch, mut end) = self.ask_to_join(shown).await?;
+        let ended = self.log.shore.rejoin(island);
+        self.apart = true;
+        self.log.known.raise(ended.highest);
+        self.last = ended.last.into_iter().map(|update| (update.symbol.clone(), update)).collect();
+        if ended.highest > shown {
+            (epoch, end) = self.ask_to_join(ended.highest).await?;
+        }
+        // What came into the log before is not for us: it would be below our own numbers.
+        self.take_up(epoch, end).await
     }
 
     /// Shows what this replica has seen, learns the epoch, and takes up the log where it was left.
     async fn join(&mut self) -> Result<(), Failure> {
-        let connections = &self.log.connections;
-        check_version(&connections.reads).await.map_err(|error| match error {
+        let (epoch, end) = self.ask_to_join(self.log.known.highest()).await?;
+        // An older stream than ours: another Redis, or the same one with its clock set back. What is in it came before.
+        self.apart |= self.position.as_ref().is_some_and(|position| id(&end) < id(position));
+        self.take_up(epoch, end).await
+    }
+
+    async fn ask_version(&self) -> Result<(), Failure> {
+        check_version(&self.log.connections.reads).await.map_err(|error| match error {
             VersionError::TooOld { .. } => Failure::Version(error.to_string()),
             VersionError::Redis(error) => Failure::Redis(error),
-        })?;
-        let args = vec![self.log.known.highest().to_string(), new_epoch(), self.log.clock.micros().to_string()];
-        let keys = vec![keys::META, keys::SEQ, keys::STREAM];
+        })
+    }
+
+    /// The epoch in force, above `shown`, and the id of the last entry.
+    async fn ask_to_join(&self, shown: u64) -> Result<(Epoch, String), Failure> {
+        self.ask_version().await?;
+        let connections = &self.log.connections;
+        let args =
+            vec![shown.to_string(), new_epoch(), self.log.clock.micros().to_string(), STREAM_ENTRIES.to_string()];
         let join = &connections.scripts.join;
-        let (epoch, last): (String, String) = join.evalsha_with_reload(&connections.reads, keys, args).await?;
-        let epoch = Epoch::new(&epoch);
-        match &self.position {
-            None => self.load(&epoch).await?,
-            // An older stream than ours: another Redis, or the same one with its clock set back.
-            Some(position) if id(&last) < id(position) => self.position = Some("0-0".to_owned()),
-            Some(_) => {}
+        let (epoch, end): (String, String) =
+            join.evalsha_with_reload(&connections.reads, keys::LOG.to_vec(), args).await?;
+        Ok((Epoch::new(&epoch), end))
+    }
+
+    /// Says that the bus is followed: from where this replica was, or, where that does not join up with the log, from its
+    /// `end` on, with the latest ticks before it.
+    async fn take_up(&mut self, epoch: Epoch, end: String) -> Result<(), Failure> {
+        self.log.known.set_epoch(epoch.clone());
+        let followed = "the bus is followed".to_owned();
+        self.heard = Instant::now();
+        if self.position.is_none() {
+            self.load(&epoch).await?;
+            self.tell(FeedState::Live, followed).await?;
+        } else {
+            self.tell(FeedState::Live, followed).await?;
+            if !self.apart {
+                return Ok(());
+            }
+            self.position = Some(end);
+            self.take_snapshot(&epoch).await?;
         }
-        self.log.known.set_epoch(epoch);
-        self.tell(FeedState::Live, "the bus is followed".to_owned()).await?;
+        self.restore(&epoch).await?;
+        self.epoch = Some(epoch);
+        self.apart = false;
         Ok(())
     }
 
     /// The recent history and the latest tick of each symbol, before anything else.
     async fn load(&mut self, epoch: &Epoch) -> Result<(), Failure> {
-        let oldest_ms = self.log.clock.millis().saturating_sub(u64::try_from(self.history.as_millis()).unwrap_or(0));
+        let history_ms = u64::try_from(self.settings.history.as_millis()).unwrap_or(0);
+        let oldest_ms = self.log.clock.millis().saturating_sub(history_ms);
         let mut from = oldest_ms.to_string();
         let mut position = "0-0".to_owned();
-        let mut seen = HashSet::new();
+        // The latest of each is for the clients that are here already: the others would take them back behind what they
+        // had elsewhere.
+        let (mut past, mut latest) = (Vec::new(), HashMap::new());
         let reads = self.log.connections.reads.clone();
         loop {
             let entries: Vec<XReadValue<String, String, String>> =
                 reads.xrange_values(keys::STREAM, from.as_str(), "+", Some(ENTRIES_PER_READ)).await?;
             let full = entries.len() as u64 == ENTRIES_PER_READ;
             for (entry_id, fields) in entries {
-                if let Some(batch) = entry(&fields).filter(|batch| batch.epoch == *epoch) {
-                    seen.extend(batch.ticks.iter().map(|tick| tick.update.symbol.clone()));
-                    self.pass(batch).await?;
+                for tick in
+                    entry(&fields).filter(|batch| batch.epoch == *epoch).into_iter().flat_map(|batch| batch.ticks)
+                {
+                    past.extend(latest.insert(tick.update.symbol.clone(), tick));
                 }
                 position = entry_id;
+            }
+            if !past.is_empty() {
+                let batch = Batch { epoch: epoch.clone(), ticks: std::mem::take(&mut past) };
+                self.events.send(BusEvent::Past(batch)).await.map_err(|_| Closed)?;
             }
             if !full {
                 break;
             }
             from = format!("({position}");
         }
+        let latest: Vec<Tick> = latest.into_values().collect();
+        if !latest.is_empty() {
+            self.pass(Batch { epoch: epoch.clone(), ticks: latest }).await?;
+        }
         // Quiet symbols have fallen out of the log.
-        let last: HashMap<String, String> = reads.hgetall(keys::LAST).await?;
-        let of_epoch = |json: &&String| parse_epoch(json).is_some_and(|of| of == epoch.as_str());
+        self.take_snapshot(epoch).await?;
+        self.position = Some(position);
+        Ok(())
+    }
+
+    /// The latest tick of each symbol; what of it was handed on already is dropped by who takes it.
+    async fn take_snapshot(&mut self, epoch: &Epoch) -> Result<(), Failure> {
+        let last: HashMap<String, String> = self.log.connections.reads.hgetall(keys::LAST).await?;
         let ticks: Vec<Tick> = last
             .values()
-            .filter(of_epoch)
+            .filter(|json| parse_epoch(json).is_some_and(|of| of == epoch.as_str()))
             .filter_map(|json| parse(json))
-            .filter(|tick| !seen.contains(&tick.update.symbol))
             .collect();
         if !ticks.is_empty() {
             self.pass(Batch { epoch: epoch.clone(), ticks }).await?;
         }
-        self.position = Some(position);
+        Ok(())
+    }
+
+    /// Gives back to Redis what it has lost of the symbols that are known here.
+    async fn restore(&self, epoch: &Epoch) -> Result<(), Failure> {
+        if self.epoch.as_ref() == Some(epoch) || self.last.is_empty() {
+            return Ok(());
+        }
+        let connections = &self.log.connections;
+        let held: Vec<String> = connections.reads.hkeys(keys::LAST).await?;
+        let held: HashSet<&str> = held.iter().map(String::as_str).collect();
+        let lost: Vec<&Update> = self.last.values().filter(|update| !held.contains(update.symbol.as_str())).collect();
+        for lost in lost.chunks(UPDATES_PER_ENTRY) {
+            let mut args = vec![epoch.as_str().to_owned(), STREAM_ENTRIES.to_string()];
+            args.extend(lost.iter().flat_map(|update| [update.symbol.to_string(), encode(update)]));
+            let restore = &connections.scripts.restore;
+            let restored: i64 = restore.evalsha_with_reload(&connections.reads, keys::LOG.to_vec(), args).await?;
+            tracing::info!(symbols = restored, "gave back to Redis what it had lost");
+        }
         Ok(())
     }
 
     /// Reads what comes, until that fails.
     async fn read(&mut self) -> Failure {
+        let pulse = self.pulse.clone();
+        let grace = GRACE.min(self.settings.island_after);
         loop {
-            if let Err(failure) = self.read_once().await {
+            let heard = self.heard;
+            let mut read = pin!(self.read_once());
+            let done = tokio::select! {
+                done = &mut read => done,
+                // The log is silent, and nobody could write to it.
+                (noticed, why) = pulse.lost(grace, heard + READ_TIMEOUT) => Err(Failure::Unwritable(noticed, why)),
+            };
+            if let Err(failure) = done {
                 return failure;
             }
         }
@@ -194,8 +383,14 @@ impl Follower {
                     let now_ms = i64::try_from(self.log.clock.millis()).unwrap_or(i64::MAX);
                     let made_ms = i64::try_from(id(&entry_id).0).unwrap_or(0);
                     self.log.known.lag_ms.store(now_ms - made_ms, Ordering::Relaxed);
-                    self.log.known.set_epoch(batch.epoch.clone());
+                    let epoch = batch.epoch.clone();
                     self.pass(batch).await?;
+                    if self.epoch.as_ref() != Some(&epoch) {
+                        // Begun by somebody else, who may know less.
+                        self.restore(&epoch).await?;
+                        self.log.known.set_epoch(epoch.clone());
+                        self.epoch = Some(epoch);
+                    }
                 }
                 None => {
                     self.log.metrics.bus_garbage.inc();
@@ -204,13 +399,22 @@ impl Follower {
             }
             self.position = Some(entry_id);
         }
+        self.heard = Instant::now();
         Ok(())
     }
 
-    async fn pass(&self, batch: Batch) -> Result<(), Closed> {
-        if let Some(highest) = batch.ticks.iter().map(|tick| tick.seq).max() {
-            self.log.known.raise(highest);
+    async fn pass(&mut self, batch: Batch) -> Result<(), Closed> {
+        let mut highest = 0;
+        for Tick { seq, update } in &batch.ticks {
+            highest = highest.max(*seq);
+            match self.last.get_mut(&update.symbol) {
+                Some(last) => last.clone_from(update),
+                None => {
+                    self.last.insert(update.symbol.clone(), update.clone());
+                }
+            }
         }
+        self.log.known.raise(highest);
         self.events.send(BusEvent::Ticks(batch)).await.map_err(|_| Closed)
     }
 
@@ -225,69 +429,5 @@ impl Follower {
         }
         self.feed = feed.clone();
         self.events.send(BusEvent::Feed(feed)).await.map_err(|_| Closed)
-    }
-}
-
-/// An entry's id as numbers: ms since the Unix epoch, and a count within the ms.
-fn id(text: &str) -> (u64, u64) {
-    let (ms, count) = text.split_once('-').unwrap_or((text, "0"));
-    (ms.parse().unwrap_or(0), count.parse().unwrap_or(0))
-}
-
-/// An entry of the log: `epoch`, and `ticks`, a JSON array of ticks as clients get them.
-fn entry(fields: &HashMap<String, String>) -> Option<Batch> {
-    let epoch = fields.get("epoch").filter(|epoch| is_epoch(epoch))?;
-    let ticks: Vec<Entry<'_>> = serde_json::from_str(fields.get("ticks")?).ok()?;
-    let ticks = ticks.into_iter().map(Entry::tick).collect::<Option<Vec<_>>>()?;
-    Some(Batch { epoch: Epoch::new(epoch), ticks })
-}
-
-fn is_epoch(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-/// One tick as JSON.
-pub(super) fn parse(json: &str) -> Option<Tick> {
-    serde_json::from_str::<Entry<'_>>(json).ok()?.tick()
-}
-
-fn parse_epoch(json: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Of {
-        epoch: String,
-    }
-    serde_json::from_str::<Of>(json).ok().map(|of| of.epoch)
-}
-
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    symbol: std::borrow::Cow<'a, str>,
-    // Not as floating-point numbers: prices keep their digits.
-    #[serde(borrow)]
-    price: &'a RawValue,
-    ts: u64,
-    seq: u64,
-    #[serde(borrow, default)]
-    bid: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    ask: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    size: Option<&'a RawValue>,
-}
-
-impl Entry<'_> {
-    fn tick(self) -> Option<Tick> {
-        let number = |raw: &RawValue| raw.get().parse::<Price>().ok();
-        let optional = |raw: Option<&RawValue>| raw.map_or(Some(None), |raw| number(raw).map(Some));
-        let update = Update {
-            symbol: self.symbol.parse().ok()?,
-            price: number(self.price)?,
-            ts_ms: self.ts,
-            bid: optional(self.bid)?,
-            ask: optional(self.ask)?,
-            size: optional(self.size)?,
-        };
-        Some(Tick { seq: self.seq, update })
     }
 }

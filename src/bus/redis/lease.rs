@@ -1,20 +1,24 @@
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fred::error::Error;
-use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
-use fred::types::{Expiration, SetOptions};
+use fred::interfaces::{ClientLike, HashesInterface};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::append::RedisLog;
-use super::{follow, keys};
+use super::{entry, keys};
 use crate::bus::PublishError;
+use crate::bus::island::Island;
 use crate::price::{Price, Symbol, Update};
 
 /// How often a replica that waits for a lease looks whether it is free.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a replica that holds leases leaves a free one to others, for each that it holds: they look twice meanwhile.
+const LEAVES_TO_OTHERS: Duration = Duration::from_millis(200);
 
 /// A lease is renewed this many times in its life.
 const RENEWALS: u32 = 3;
@@ -30,30 +34,81 @@ pub(in crate::bus) struct Lease {
     batches: AtomicU64,
     lost: CancellationToken,
     since: Instant,
+    _seat: Seat,
+}
+
+/// What lets a replica publish for a source.
+#[derive(Debug)]
+pub(in crate::bus) enum Right {
+    /// Nobody else may.
+    Lease(Lease),
+    /// Redis is out of reach: everybody may, each for itself.
+    Island(Arc<Island>),
+}
+
+/// How many leases this replica holds, or is about to take.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seats(Arc<AtomicU32>);
+
+/// One of them.
+#[derive(Debug)]
+struct Seat(Arc<AtomicU32>);
+
+impl Seats {
+    /// One more, and how many there were before.
+    fn take(&self) -> (Seat, u32) {
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        (Seat(self.0.clone()), before)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl RedisLog {
-    /// Waits until this replica holds the source's lease. None if `stop` comes first.
-    pub(in crate::bus) async fn lease(
+    /// Waits until this replica may publish for a source. None if `stop` comes first.
+    pub(in crate::bus) async fn lead(
         &self,
         source: &'static str,
         ttl: Duration,
         stop: &CancellationToken,
-    ) -> Option<Lease> {
+    ) -> Option<Right> {
+        tokio::select! {
+            biased;
+            island = self.shore.left() => Some(Right::Island(island)),
+            lease = self.lease(source, ttl, stop) => lease.map(Right::Lease),
+        }
+    }
+
+    /// Waits until this replica holds the source's lease. None if `stop` comes first.
+    async fn lease(&self, source: &'static str, ttl: Duration, stop: &CancellationToken) -> Option<Lease> {
         let token = format!("{:032x}", rand::random::<u128>());
+        // One that Redis, or the way to it, was away for may still stand there: it is ours to replace.
+        let before = self.replace_token(source, &token).unwrap_or_default();
+        let mut free_since = None;
         loop {
             let since = Instant::now();
-            match self.try_lease(source, &token, ttl).await {
-                Ok(true) => {
+            let (seat, held) = self.seats.take();
+            let takes = held == 0 || free_since.is_some_and(|free: Instant| free.elapsed() >= LEAVES_TO_OTHERS * held);
+            match self.try_lease(source, &token, &before, ttl, takes).await {
+                Ok(Asked::Taken) => {
                     let (log, lost) = (self.clone(), CancellationToken::new());
-                    return Some(Lease { log, source, token, ttl, batches: AtomicU64::new(0), lost, since });
+                    let batches = AtomicU64::new(0);
+                    return Some(Lease { log, source, token, ttl, batches, lost, since, _seat: seat });
                 }
-                Ok(false) => {}
+                Ok(Asked::Free) => {
+                    free_since.get_or_insert(since);
+                }
+                Ok(Asked::Held) => free_since = None,
                 Err(error) => {
                     self.metrics.redis_errors.inc();
                     tracing::debug!(%error, source, "cannot ask for the lease");
                 }
             }
+            drop(seat);
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => return None,
@@ -61,23 +116,43 @@ impl RedisLog {
         }
     }
 
-    async fn try_lease(&self, source: &str, token: &str, ttl: Duration) -> Result<bool, Error> {
-        let expires = Expiration::PX(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
-        let commands = &self.connections.commands;
-        let set: Option<String> =
-            commands.set(keys::lease(source), token, Some(expires), Some(SetOptions::NX), false).await?;
-        if set.is_some() {
-            return Ok(true);
-        }
-        // One that we took, and whose answer was lost, is ours all the same.
-        let holder: Option<String> = commands.get(keys::lease(source)).await?;
-        Ok(holder.as_deref() == Some(token))
+    async fn try_lease(
+        &self,
+        source: &str,
+        token: &str,
+        before: &str,
+        ttl: Duration,
+        takes: bool,
+    ) -> Result<Asked, Error> {
+        let lease = &self.connections.scripts.lease;
+        let args = vec![token.to_owned(), ttl.as_millis().to_string(), before.to_owned(), u8::from(takes).to_string()];
+        let asked: String = lease.evalsha_with_reload(&self.connections.commands, keys::lease(source), args).await?;
+        Ok(match asked.as_str() {
+            "taken" => Asked::Taken,
+            "free" => Asked::Free,
+            _ => Asked::Held,
+        })
     }
+}
+
+/// What Redis says of a lease.
+enum Asked {
+    Taken,
+    Free,
+    Held,
 }
 
 impl Lease {
     /// Renews it for as long as that works. Returns when it is lost.
     pub(in crate::bus) async fn keep(&self) {
+        tokio::select! {
+            () = self.renew_on() => {}
+            _ = self.log.shore.left() => {}
+        }
+        self.lost.cancel();
+    }
+
+    async fn renew_on(&self) {
         let mut held_until = self.since + self.ttl;
         loop {
             tokio::time::sleep(self.ttl / RENEWALS).await;
@@ -94,7 +169,6 @@ impl Lease {
                 }
             }
         }
-        self.lost.cancel();
     }
 
     async fn renew(&self) -> Result<bool, Error> {
@@ -143,7 +217,7 @@ impl Lease {
         match self.log.connections.commands.hgetall::<HashMap<String, String>, _>(keys::LAST).await {
             Ok(last) => last
                 .values()
-                .filter_map(|json| follow::parse(json))
+                .filter_map(|json| entry::parse(json))
                 .map(|tick| (tick.update.symbol, tick.update.price))
                 .collect(),
             Err(error) => {
@@ -155,8 +229,11 @@ impl Lease {
     }
 
     /// Gives it back, so that another replica need not wait for its end. Tries for as long as that would take, but not
-    /// while Redis is away: nobody could take it then.
+    /// while Redis is away: nobody could take it then. One that is lost is nothing to give.
     pub(in crate::bus) async fn release(&self) {
+        if self.lost.is_cancelled() {
+            return;
+        }
         let scripts = &self.log.connections.scripts;
         let commands = &self.log.connections.commands;
         let asked = Instant::now();

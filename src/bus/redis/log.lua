@@ -1,26 +1,11 @@
 -- What every script that appends to the log begins with: numbers, and the entry itself.
 
+-- Ticks that are said again go into entries of so many.
+local RESTATED = 500
+
 -- Numbers are below 2^53, where Lua's are exact; printed without an exponent.
 local function whole(number)
   return string.format('%.0f', number)
-end
-
--- The numbering in force. One that knows less than `shown`, the highest seq that the publisher has seen or made, has
--- lost something: what was sent must not be numbered again, so a new epoch begins above it, and not below the clock.
-local function numbering(meta_key, seq_key, shown, new_epoch, clock_us)
-  local meta = redis.call('HMGET', meta_key, 'epoch', 'floor', 'high')
-  local log = {
-    meta_key = meta_key, seq_key = seq_key, ticks = {}, last = {},
-    epoch = meta[1], floor = tonumber(meta[2] or 0), high = tonumber(meta[3] or 0),
-  }
-  if not log.epoch or shown > log.high then
-    log.epoch = new_epoch
-    log.floor = math.max(shown, log.high, clock_us)
-    log.high = log.floor
-    redis.call('DEL', seq_key)
-    redis.call('HSET', meta_key, 'epoch', log.epoch, 'floor', whole(log.floor), 'high', whole(log.high))
-  end
-  return log
 end
 
 -- Numbers one update, `inside` being its JSON without the symbol and the braces, and returns its seq as text.
@@ -38,13 +23,53 @@ local function number(log, symbol, inside)
   return whole(seq)
 end
 
--- Writes what was numbered as one entry, if anything was.
-local function append(log, last_key, stream_key, most_entries)
+-- Writes what was numbered as one entry, if anything was. `restated`: what was known before is said again.
+local function append(log, restated)
   if #log.ticks == 0 then
     return
   end
   redis.call('HSET', log.meta_key, 'high', whole(log.high))
-  redis.call('HSET', last_key, unpack(log.last))
-  local ticks = '[' .. table.concat(log.ticks, ',') .. ']'
-  redis.call('XADD', stream_key, 'MAXLEN', '~', most_entries, '*', 'epoch', log.epoch, 'ticks', ticks)
+  redis.call('HSET', log.last_key, unpack(log.last))
+  local fields = {'epoch', log.epoch, 'ticks', '[' .. table.concat(log.ticks, ',') .. ']'}
+  if restated then
+    fields[5], fields[6] = 'restated', '1'
+  end
+  redis.call('XADD', log.stream_key, 'MAXLEN', '~', log.most_entries, '*', unpack(fields))
+  log.ticks, log.last = {}, {}
+end
+
+-- Says the last tick of every symbol again, under a new epoch: so everybody has the same ones, quiet symbols too.
+local function restate(log)
+  local last = redis.call('HGETALL', log.last_key)
+  for i = 1, #last, 2 do
+    local inside = string.match(last[i + 1], '^{"symbol":"[^"]*",(.*),"seq":%d+,"epoch":"[^"]*"}$')
+    if inside then
+      number(log, last[i], inside)
+    end
+    if #log.ticks == RESTATED then
+      append(log, true)
+    end
+  end
+  append(log, true)
+end
+
+-- The numbering in force, for the keys meta, seq, last and stream from `first` on. One that knows less than `shown`, the
+-- highest seq that the caller has seen or made, has lost something, or the caller numbered by itself meanwhile: what was
+-- sent must not be numbered again, so a new epoch begins above it, and not below the clock.
+local function numbering(first, shown, new_epoch, clock_us, most_entries)
+  local meta = redis.call('HMGET', KEYS[first], 'epoch', 'floor', 'high')
+  local log = {
+    meta_key = KEYS[first], seq_key = KEYS[first + 1], last_key = KEYS[first + 2], stream_key = KEYS[first + 3],
+    most_entries = most_entries, ticks = {}, last = {},
+    epoch = meta[1], floor = tonumber(meta[2] or 0), high = tonumber(meta[3] or 0),
+  }
+  if not log.epoch or shown > log.high then
+    log.epoch = new_epoch
+    log.floor = math.max(shown, log.high, clock_us)
+    log.high = log.floor
+    redis.call('DEL', log.seq_key)
+    redis.call('HSET', log.meta_key, 'epoch', log.epoch, 'floor', whole(log.floor), 'high', whole(log.high))
+    restate(log)
+  end
+  return log
 end

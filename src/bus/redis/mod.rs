@@ -1,17 +1,20 @@
 mod append;
 mod connection;
+mod entry;
+mod failure;
 mod follow;
 mod input;
 mod lease;
 mod nodes;
 mod offer;
+mod pulse;
 
 pub(super) use append::RedisLog;
 pub use connection::RedisSettings;
 pub(super) use connection::{Connections, VersionError, check_version};
-pub(super) use follow::Follower;
+pub(super) use follow::{Follow, Follower};
 pub(super) use input::InputStream;
-pub(super) use lease::Lease;
+pub(super) use lease::{Lease, Right};
 pub(super) use nodes::Presence;
 
 use std::collections::HashMap;
@@ -52,6 +55,12 @@ pub(super) mod keys {
     /// See [`NODES`].
     pub const SEEN: &str = "tickcast:{bus}:seen";
 
+    /// Is written to see whether that is possible.
+    pub const PULSE: &str = "tickcast:{bus}:pulse";
+
+    /// What a script that only numbers and appends touches.
+    pub const LOG: [&str; 4] = [META, SEQ, LAST, STREAM];
+
     /// Who may publish for a source.
     pub fn lease(source: &str) -> String {
         format!("tickcast:{{bus}}:lease:{source}")
@@ -76,6 +85,9 @@ pub(super) struct Scripts {
     claim: Script,
     price: Script,
     join: Script,
+    restore: Script,
+    lease: Script,
+    pulse: Script,
     renew: Script,
     release: Script,
     nodes: Script,
@@ -88,7 +100,10 @@ impl Scripts {
             offer: Script::from_lua(concat!(include_str!("log.lua"), include_str!("offer.lua"))),
             claim: Script::from_lua(include_str!("claim.lua")),
             price: Script::from_lua(include_str!("price.lua")),
-            join: Script::from_lua(include_str!("join.lua")),
+            join: Script::from_lua(concat!(include_str!("log.lua"), include_str!("join.lua"))),
+            restore: Script::from_lua(concat!(include_str!("log.lua"), include_str!("restore.lua"))),
+            lease: Script::from_lua(include_str!("lease.lua")),
+            pulse: Script::from_lua(include_str!("pulse.lua")),
             renew: Script::from_lua(include_str!("renew.lua")),
             release: Script::from_lua(include_str!("release.lua")),
             nodes: Script::from_lua(include_str!("nodes.lua")),

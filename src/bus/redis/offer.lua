@@ -31,7 +31,7 @@ local owners = redis.call('HMGET', KEYS[5], unpack(symbols))
 local lasts = redis.call('HMGET', KEYS[3], unpack(symbols))
 local room = tonumber(ARGV[7]) - redis.call('HLEN', KEYS[3])
 
-local log = numbering(KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]))
+local log = numbering(1, tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4])
 local reply, times = {ARGV[5], log.epoch}, {}
 for i, symbol in ipairs(symbols) do
   local mark, digits = string.match(ARGV[8 + 3 * i], '^(~?)(%d*)$')
@@ -60,7 +60,7 @@ for i, symbol in ipairs(symbols) do
   reply[#reply + 1] = verdict
 end
 
-append(log, KEYS[3], KEYS[4], ARGV[4])
+append(log)
 if ARGV[5] ~= '' then
   redis.call('SET', KEYS[6], cjson.encode(reply), 'PX', ARGV[6])
 end

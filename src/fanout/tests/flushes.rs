@@ -20,6 +20,7 @@ async fn flushes(story: impl AsyncFnOnce(mpsc::Sender<BusEvent>)) -> Vec<(u128, 
             let said = match news {
                 News::Flush(flush) => flush.items.iter().map(|item| format!("{}", item.tick.seq)).collect::<Vec<_>>(),
                 News::Status(_) => vec!["status".into()],
+                News::Fresh(turn) => vec![turn.state.into()],
                 News::Turned(..) => vec!["turned".into()],
             };
             flushes.push((begun.elapsed().as_millis(), said.join(" ")));

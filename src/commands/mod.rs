@@ -1,3 +1,5 @@
+mod record;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -10,7 +12,9 @@ use crate::bus::{Listing, RedisSettings};
 use crate::clock::Clock;
 use crate::config::{Config, KeyArgs, TokenArgs};
 use crate::pattern::Patterns;
+use crate::sources::Replay;
 use crate::wire::short;
+pub use record::record;
 
 /// How long the server may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -20,6 +24,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// # Errors
 /// One that cannot be used: the variable, the value and what is allowed.
 pub fn check(config: &Config) -> Result<(), String> {
+    if let Some(file) = &config.plan().replay {
+        Replay::check(file).map_err(|error| error.to_string())?;
+    }
     Auth::open(&config.access, Clock::system()).map(drop)
 }
 

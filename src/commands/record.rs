@@ -1,0 +1,150 @@
+use std::fs::{File, OpenOptions};
+use std::future::Future;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures_util::{FutureExt, StreamExt};
+use serde_json::json;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{self, Bus, RedisSettings};
+use crate::clock::Clock;
+use crate::config::{Config, RecordArgs};
+use crate::market::{Keep, Market};
+use crate::metrics::Metrics;
+use crate::price::BusEvent;
+use crate::recording::Encoder;
+use crate::sources::{Recall, Sources};
+
+/// How often what came goes to the file.
+const WRITE_EVERY: Duration = Duration::from_millis(200);
+
+/// What goes to the file at once, in bytes, however often that is.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Writes ticks to a file until `stop`, until the time is over, or until nothing more can come: those that the replicas
+/// around a Redis publish, or else those of the sources of these settings. Returns what to say of it.
+///
+/// # Errors
+/// The file exists or cannot be written, or the sources cannot run.
+pub async fn record(
+    args: &RecordArgs,
+    config: &Config,
+    clock: Clock,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<String> {
+    let shown = args.file.display();
+    let file = OpenOptions::new().write(true).create_new(true).open(&args.file);
+    let file = file.with_context(|| format!("cannot create {shown}: it must be a file that does not exist yet"))?;
+    let mut tape = Tape::begin(file).with_context(|| format!("cannot write {shown}"))?;
+
+    let metrics = Arc::<Metrics>::default();
+    let redis = config.redis().map(|address| RedisSettings::new(&address)).transpose()?;
+    let settings = bus::Settings {
+        redis,
+        lease_ttl: Duration::from_millis(config.lease_ttl_ms),
+        history: Duration::ZERO,
+        // Prices that replicas make for themselves while Redis is away are none to keep.
+        island_after: Duration::MAX,
+        node_id: config.app_id.clone(),
+    };
+    let (bus, mut events, background) = Bus::open(&settings, &clock, &metrics).await?;
+    // It knows which ticks are repeats.
+    let market = Arc::new(Market::new([], Keep { age_ms: 0, ticks: 0 }, metrics.clone()));
+    let recall: Recall = Arc::new({
+        let market = market.clone();
+        move |symbol| market.last_update(symbol)
+    });
+    let sources = match bus.is_shared() {
+        // The replicas run them.
+        true => None,
+        false => Some(Sources::open(config, &clock, &metrics, &recall).await?),
+    };
+    let finished = sources.as_ref().map_or_else(CancellationToken::new, Sources::finished);
+    let running = CancellationToken::new();
+    let making = async {
+        match sources {
+            Some(sources) => sources.run(&bus, &metrics, &running).await,
+            None => std::future::pending().await,
+        }
+    };
+    let describe = || json!({"id": config.app_id, "version": env!("CARGO_PKG_VERSION"), "status": "recording"});
+    let background = background.run(describe, running.clone());
+    let over = async {
+        match args.seconds {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut write = tokio::time::interval(WRITE_EVERY);
+    write.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    tokio::pin!(making, background, over, stop);
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(event) => tape.take(event, &market),
+                None => break,
+            },
+            _ = write.tick() => tape.write().with_context(|| format!("cannot write {shown}"))?,
+            ended = &mut making => return Err(ended.map_or_else(anyhow::Error::from, |()| anyhow!("the sources ended by themselves"))),
+            () = &mut background => return Err(anyhow!("the bus ended by itself")),
+            () = finished.cancelled() => break,
+            () = &mut over => break,
+            () = &mut stop => break,
+        }
+        if tape.waiting.len() >= WRITE_BYTES {
+            tape.write().with_context(|| format!("cannot write {shown}"))?;
+        }
+    }
+    running.cancel();
+    // What was published before that has come already.
+    while let Some(Some(event)) = events.next().now_or_never() {
+        tape.take(event, &market);
+    }
+    tape.write().and_then(|()| tape.file.sync_all()).with_context(|| format!("cannot write {shown}"))?;
+    Ok(format!("{} ticks in {} bytes: {shown}\n", tape.ticks, tape.bytes))
+}
+
+/// The file, and what is not in it yet. Written to directly: what a page cache takes is no wait worth a thread.
+struct Tape {
+    file: File,
+    encoder: Encoder,
+    waiting: Vec<u8>,
+    ticks: u64,
+    bytes: u64,
+}
+
+impl Tape {
+    fn begin(file: File) -> std::io::Result<Self> {
+        let mut tape = Self { file, encoder: Encoder::new(), waiting: Encoder::HEADER.to_vec(), ticks: 0, bytes: 0 };
+        tape.write()?;
+        Ok(tape)
+    }
+
+    fn take(&mut self, event: BusEvent, market: &Market) {
+        match event {
+            BusEvent::Ticks(batch) => {
+                for fresh in market.apply(batch).fresh {
+                    self.encoder.encode(&fresh.tick.update, &mut self.waiting);
+                    self.ticks += 1;
+                }
+            }
+            BusEvent::Past(batch) => market.recall(batch),
+            BusEvent::Feed(feed) => {
+                tracing::info!(state = feed.state.as_str(), reason = feed.reason, "the feed");
+                market.set_feed(feed);
+            }
+        }
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        self.file.write_all(&self.waiting)?;
+        self.bytes += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok(())
+    }
+}

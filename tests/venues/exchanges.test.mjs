@@ -1,0 +1,142 @@
+// What holds for every exchange, against a stand-in that replays its documented samples and misbehaves.
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { closeAfter, connect, request, until } from '../support/clients.mjs';
+import { EXCHANGES, start } from '../support/venues/feed.mjs';
+
+/** A silence of the exchange is noticed after 5 s; a busy machine takes its time besides. */
+const SILENCE_MS = 20_000;
+
+for (const exchange of EXCHANGES) {
+  const { name, btc, eth, wrong, hasSize } = exchange;
+
+  describe(name, { concurrency: true }, () => {
+    it('its prices come under the names that clients know, with bid, ask and size', async (test) => {
+      const symbols = `BTC=${btc}@${name},XBT=${btc.toLowerCase()}@${name},${eth}@${name}`;
+      const { watched, venue } = await start(test, exchange, { symbols, wait: ['BTC', 'XBT', eth] });
+      await watched.more('BTC', 3);
+      await watched.more('XBT', 3);
+      await watched.more(eth, 3);
+      for (const tick of watched.of('BTC')) {
+        assert.ok(tick.bid < tick.price && tick.price < tick.ask, JSON.stringify(tick));
+        assert.equal(typeof tick.size, hasSize ? 'number' : 'undefined');
+        assert.ok(Math.abs(tick.ts - Date.now()) < 60_000, `${tick.ts}`);
+      }
+      watched.hasAll('BTC', venue, btc);
+      watched.hasAll(eth, venue, eth);
+    });
+
+    it('a connection that is cut is made again, and so is one after a while of none', async (test) => {
+      const { watched, venue, stats, server } = await start(test, exchange);
+      await watched.more('BTC', 3);
+      assert.equal((await stats()).connections[name], 1);
+      venue.drop();
+      await until(() => venue.attempts.length === 2, 'another attempt');
+      await watched.more('BTC', 3);
+      const { port } = venue;
+      venue.drop();
+      venue.server.close();
+      await until(async () => (await stats()).reconnects >= 4, 'attempts in vain');
+      assert.equal((await stats()).connections[name], 0);
+      assert.equal((await server.json('/health')).status, 'ok', 'the exchange is down, and not the server');
+      await venue.listen(port);
+      await watched.more('BTC', 3);
+      assert.deepEqual(watched.wrong, []);
+    });
+
+    it('a connection takes the place of another without a hole', async (test) => {
+      const { watched, venue } = await start(test, exchange, { venue: { everyMs: 20 }, env: { EXCHANGE_RECONNECT: '2' } });
+      await until(() => venue.attempts.length >= 4, 'some connections');
+      await watched.more('BTC', 50);
+      watched.hasAll('BTC', venue, btc);
+      assert.ok(watched.of('BTC').length > 200, 'or it shows nothing');
+      await until(() => venue.sessions.size <= 2, 'the old ones to go');
+    });
+
+    it('what cannot be read is counted, and stops nothing', async (test) => {
+      const { watched, venue, stats } = await start(test, exchange);
+      venue.garbage();
+      await until(async () => (await stats()).garbage >= 5, 'garbage');
+      await watched.more('BTC', 3);
+      assert.equal(venue.attempts.length, 1, 'the connection goes on');
+      watched.hasAll('BTC', venue, btc);
+    });
+
+    it('a symbol that it refuses is named, and the others come', async (test) => {
+      const symbols = `BTC=${btc}@${name},FOO=${wrong}@${name},${eth}@${name}`;
+      const { server, watched, stats } = await start(test, exchange, { symbols, venue: { refuse: [wrong] }, wait: ['BTC', eth] });
+      const line = await server.logged(({ fields }) => fields?.message === 'the exchange refuses a symbol: going on without it');
+      assert.equal(line.fields.symbol, wrong);
+      assert.ok(line.fields.reason.length > 10, line.fields.reason);
+      await watched.more('BTC', 3);
+      assert.deepEqual((await stats()).refused, { [`${wrong}@${name}`]: 1 });
+    });
+
+    it('what goes back in time is dropped and counted', async (test) => {
+      const { watched, venue, stats } = await start(test, exchange);
+      await watched.more('BTC', 3);
+      venue.backwards(btc);
+      await until(async () => (await stats()).misdated === 1, 'a tick out of time');
+      await watched.more('BTC', 3);
+      watched.ticks = watched.ticks.filter(({ price }) => price !== 1 || assert.fail('it was published'));
+      assert.deepEqual(watched.wrong, []);
+    });
+
+    it('a jump waits for the next price: confirmed, both come, and otherwise none', async (test) => {
+      const { watched, venue, stats } = await start(test, exchange, { env: { MAX_JUMP: '20,BTC=10' } });
+      venue.paused = true;
+      const single = venue.jump(btc, 2);
+      const after = venue.tick(btc);
+      await until(async () => (await stats()).jumped === 1, 'a jump to be dropped');
+      const [first, second] = [venue.jump(btc, 2), venue.jump(btc, 2)];
+      await until(() => watched.ticks.some(({ price }) => price === second.price), 'the second price');
+      const prices = watched.of('BTC').map(({ price }) => price).slice(-3);
+      assert.deepEqual(prices, [after.price, first.price, second.price]);
+      assert.ok(!watched.ticks.some(({ price }) => price === single.price));
+      assert.equal((await stats()).jumped, 1);
+    });
+
+    it('who asks it to come later is obeyed', async (test) => {
+      const { watched, venue } = await start(test, exchange);
+      venue.limit(2);
+      venue.drop();
+      await until(() => venue.attempts.length === 2, 'an attempt that is refused');
+      await watched.more('BTC', 3);
+      assert.ok(venue.attempts[2] - venue.attempts[1] >= 1900, `after ${venue.attempts[2] - venue.attempts[1]} ms`);
+    });
+
+    it('symbols without ticks are stale, and live again by themselves', async (test) => {
+      const { server, watched, venue } = await start(test, exchange, { env: { STALE_AFTER: '400' }, wait: ['BTC', eth] });
+      const other = await connect(server.url);
+      closeAfter(test, other);
+      /** @type {any[]} */
+      const told = [];
+      other.on('status', (/** @type {any} */ status) => told.push(status));
+      await request(other, 'subscribe', [eth]);
+      venue.paused = true;
+      await watched.status(({ state, symbols }) => state === 'stale' && symbols?.includes('BTC'));
+      await watched.status(({ state, symbols }) => state === 'stale' && symbols?.includes(eth));
+      const { snapshot } = await request(watched.socket, 'subscribe', ['BTC']);
+      assert.equal(snapshot[0].stale, true);
+      assert.deepEqual((await server.json('/stats')).ticks.stale, ['BTC', eth]);
+      assert.equal((await server.json('/api/prices/BTC')).stale, true);
+      venue.tick(btc);
+      const live = await watched.status(({ state, symbols }) => state === 'live' && symbols);
+      assert.deepEqual(live.symbols, ['BTC'], 'only what is back');
+      assert.deepEqual((await server.json('/stats')).ticks.stale, [eth]);
+      venue.paused = false;
+      await until(() => told.some(({ state }) => state === 'live'), 'the other one to be back');
+      assert.ok(told.every(({ symbols }) => symbols.every((/** @type {string} */ symbol) => symbol === eth)), JSON.stringify(told));
+    });
+
+    if (name === 'binance') return;
+    it('a connection on which nothing is said is given up', async (test) => {
+      const { watched, venue } = await start(test, exchange);
+      await watched.more('BTC', 3);
+      venue.stall();
+      await until(() => venue.attempts.length === 2, 'another attempt', SILENCE_MS);
+      venue.speak();
+      await watched.more('BTC', 3, SILENCE_MS);
+    });
+  });
+}
