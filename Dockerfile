@@ -6,7 +6,8 @@ WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts
 RUN mkdir vendor && cd node_modules/socket.io-client/dist \
- && for name in socket.io socket.io.min socket.io.esm.min; do cp $name.js $name.js.map /build/vendor/; done
+ && for name in socket.io socket.io.min socket.io.esm.min; do cp $name.js $name.js.map /build/vendor/; done \
+ && cp ../../lightweight-charts/dist/lightweight-charts.standalone.production.mjs /build/vendor/lightweight-charts.js
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build

@@ -89,11 +89,12 @@ artillery: loadtest/node_modules/.all ## The same with Artillery, for a hundred 
 	cd loadtest && TARGET=$(TARGET) npm test --silent
 
 .PHONY: bench
-bench: vendor loadtest/peers/node/node_modules/.all ## Measure against Node.js, plain rooms and the floor: half an hour (BENCH=quick: minutes)
+bench: vendor node_modules/.all loadtest/peers/node/node_modules/.all ## Measure against Node.js, plain rooms and the floor: half an hour (BENCH=quick: minutes)
 	cargo build --release
 	cargo build --release -p tickcast-loadtest -p tickcast-peer-floor -p tickcast-peer-rooms
 	node bench/run.mjs --json bench.json --markdown bench.md $(if $(BENCH),--$(BENCH)) \
 	  $(if $(ROWS),--rows $(ROWS)) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BASELINE),--baseline $(BASELINE))
+	$(if $(ROWS),,tests/setup.sh chromium && node bench/page.mjs --markdown bench.md)
 
 .PHONY: bench-redis
 bench-redis: ## Measure what one Redis carries: its CPU for a tick, and for a replica that reads it
@@ -101,11 +102,15 @@ bench-redis: ## Measure what one Redis carries: its CPU for a tick, and for a re
 	node bench/redis.mjs
 
 .PHONY: vendor
-vendor: $(addprefix $(VENDOR)/,$(LIBRARIES)) ## Fetch the client libraries that the server hosts
+vendor: $(addprefix $(VENDOR)/,$(LIBRARIES) lightweight-charts.js) ## Fetch the client libraries that the server hosts, and the dashboard's chart library
 
 $(VENDOR)/%: node_modules/.served
 	@mkdir -p $(VENDOR)
 	cp node_modules/socket.io-client/dist/$* $@
+
+$(VENDOR)/lightweight-charts.js: node_modules/.served
+	@mkdir -p $(VENDOR)
+	cp node_modules/lightweight-charts/dist/lightweight-charts.standalone.production.mjs $@
 
 # What the server hosts alone, and that with the tools of the tests. The second has the first in it.
 node_modules/.served: package-lock.json

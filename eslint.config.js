@@ -39,5 +39,5 @@ export default [
     languageOptions: { globals: globals.nodeBuiltin },
   },
   // These hand functions to the page.
-  { files: ['tests/browser/**/*.mjs'], languageOptions: { globals: globals.browser } },
+  { files: ['tests/browser/**/*.mjs', 'bench/page.mjs'], languageOptions: { globals: globals.browser } },
 ];

@@ -1,31 +1,36 @@
 /** Only wiring: configuration, feed -> store -> views. */
+import { Choices } from './choices.js';
 import { readConfig, readQuery } from './config.js';
 import { createFeed } from './feed.js';
-import { ROW, startPainting, Store } from './store.js';
+import { startPainting, Store } from './store.js';
 import { connectionView } from './views/connection.js';
-import { onColoursChange } from './views/palette.js';
-import { snippetView } from './views/snippet.js';
+import { drawerView } from './views/drawer.js';
+import { looksView } from './views/looks.js';
+import { keptToken, signInView } from './views/signin.js';
 import { tableView } from './views/table.js';
+import { toolbarView } from './views/toolbar.js';
 
 const CLOCK_MS = 1_000;
 
 const config = readConfig();
 const socketUrl = new URL(config.socketPath, document.baseURI);
-const store = new Store();
-
-startPainting(store, [tableView(store), connectionView(store)]);
-onColoursChange(() => {
-  for (const row of store.rows.values()) store.mark(row, ROW.CHART);
-});
-snippetView({ url: socketUrl.origin, path: socketUrl.pathname, tickEvent: config.tickEvent });
-setInterval(() => store.clockTick(), CLOCK_MS);
-
-/** The official client, which the server serves beside its endpoint. */
 const bundle = new URL('socket.io.esm.min.js', socketUrl).href;
-const client = await import(bundle).catch((error) => {
+// The official client, which the server serves beside its endpoint: on its way while the views are made.
+const loading = import(bundle).catch((error) => {
   console.error(error);
   return null;
 });
+
+const choices = new Choices();
+const store = new Store();
+looksView(choices);
+const table = tableView(store, choices);
+toolbarView(choices, table);
+const drawer = drawerView(store);
+startPainting(store, [table, connectionView(store), drawer]);
+setInterval(() => store.clockTick(), CLOCK_MS);
+
+const client = await loading;
 if (typeof client?.io === 'function') {
   connect(client.io);
 } else {
@@ -35,8 +40,14 @@ if (typeof client?.io === 'function') {
   });
 }
 
+// Of no use before the prices are there.
+const { snippetsView } = await import('./views/snippets.js');
+const { origin, pathname: path } = socketUrl;
+snippetsView({ origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent });
+
 /** @param {(url: string, options: object) => any} io */
 function connect(io) {
+  const token = keptToken();
   const feed = createFeed({
     io: (url, options) => {
       const ws = io(url, options);
@@ -48,15 +59,30 @@ function connect(io) {
     },
     url: socketUrl.origin,
     path: socketUrl.pathname,
+    stats: true,
     tickEvent: config.tickEvent,
     batchEvent: config.batchEvent,
+    ...(token && { auth: { token } }),
     ...readQuery(location.search),
   });
   feed.on('tick', (tick, info) => store.tick(tick, info));
+  feed.on('stats', (stats) => store.stats(stats));
   feed.on('state', (state) => store.state(state));
   feed.on('status', (status) => store.status(status));
   feed.on('gap', (gap) => store.gap(gap));
   feed.on('epoch', (change) => store.epoch(change));
   feed.on('latency', (latency) => store.latency(latency));
+  feed.on('drain', (drain) => store.drain(drain));
   feed.on('problem', (problem) => console.warn(`${problem.event}: ${problem.code} ${problem.message}`));
+  signInView(feed);
+  drawer.ready(async () => {
+    const [{ detailView }, library] = await Promise.all([
+      import('./views/detail/index.js'),
+      import(new URL('lightweight-charts.js', socketUrl).href).catch((error) => {
+        console.error(error);
+        return null;
+      }),
+    ]);
+    return detailView({ library, store, feed, choices, api: new URL('api/', document.baseURI) });
+  });
 }

@@ -19,8 +19,9 @@
  * missed comes with the answer, where the server still has it. Another `epoch` is another numbering: it replaces what is known, whatever
  * its number. Nothing that the server sends makes it throw; what cannot be read is counted in `feed.counters.garbage`.
  *
- * Events: `tick` (tick, {how, joined}), `state`, `gap`, `epoch`, `status`, `latency`, `problem`, `drain`: see
- * FeedEvents. `on` returns a function that removes the listener.
+ * Events: `tick` (tick, {how, joined}), `state`, `gap`, `epoch`, `status`, `stats`, `latency`, `problem`, `drain`: see
+ * FeedEvents. `on` returns a function that removes the listener. What a server can do beside prices (`candles`, `alert`,
+ * `chat`...) goes through `feed.request(event, payload)`, which always answers, and `feed.listen(event, listener)`.
  */
 
 /**
@@ -63,6 +64,19 @@
  */
 
 /**
+ * @typedef {object} Stats of a symbol, over 24 hours; what the server does not know is absent
+ * @property {string} symbol
+ * @property {number} [open24h]
+ * @property {number} [high24h]
+ * @property {number} [low24h]
+ * @property {number} [volume24h]
+ */
+
+/**
+ * @typedef {{ok: true, [field: string]: any} | {ok: false, error: {code: string, message: string}}} Answer
+ */
+
+/**
  * @typedef {object} FeedEvents
  * @property {(tick: Tick, info: {how: 'live' | 'snapshot' | 'replay', joined: boolean}) => void} tick `joined`: it follows
  *   its predecessor without a hole; `replay`: it came while the connection was lost
@@ -71,6 +85,7 @@
  * @property {(change: {epoch: string, previous: string}) => void} epoch `previous` is empty for the first
  * @property {(status: {state: string, reason: string, symbols: string[] | null}) => void} status the market's, not
  *   the connection's: `live`, `stale` or `degraded`; `symbols` null: all of them
+ * @property {(stats: Stats[]) => void} stats
  * @property {(latency: {ms: number | null, offsetMs: number | null}) => void} latency round trip, null when unanswered;
  *   the server's clock minus ours
  * @property {(problem: {code: string, message: string, event: string}) => void} problem something was refused; it is
@@ -85,6 +100,7 @@
  * @property {boolean} connected
  * @property {boolean} [active] whether Socket.IO will reconnect by itself
  * @property {any} [io]
+ * @property {any} [auth]
  * @property {(event: string, listener: (...args: any[]) => void) => unknown} on
  * @property {(event: string, ...args: any[]) => unknown} emit
  * @property {() => unknown} connect
@@ -99,6 +115,7 @@
  * @property {'*' | string[]} [symbols] `*` (default): all, later ones too
  * @property {'tick' | 'batch'} [mode] one event per update, or one per flush (cheaper)
  * @property {number} [maxRate] at most so many ticks a second of each symbol; the server merges those between
+ * @property {boolean} [stats] also `stats`, at most once a second; left out where the server has none
  * @property {string} [tickEvent] as the server's `TICK_EVENT`
  * @property {string} [batchEvent] as the server's `BATCH_EVENT`
  * @property {Record<string, unknown>} [auth] sent at the handshake
@@ -115,6 +132,8 @@ const TIMES = {
   latencyEvery: 5_000,
   /** Connected for so long, earlier refusals are forgotten; else who is thrown out at once would be back at once. */
   settle: 10_000,
+  /** After the time at which a server said it goes, until the connection is ended from here. */
+  drainGrace: 2_000,
 };
 
 /** A server gone mad must not fill the page's memory. */
@@ -126,9 +145,8 @@ const MAX_SYMBOLS_PER_REPAIR = 50;
 /** What a server takes in one subscribe. */
 const MAX_SYMBOLS_RESUMED = 1_000;
 
-const OPTIONAL_NUMBERS = /** @type {const} */ ([
-  'high', 'low', 'bid', 'ask', 'size', 'open24h', 'high24h', 'low24h', 'volume24h',
-]);
+const DAY_NUMBERS = /** @type {const} */ (['open24h', 'high24h', 'low24h', 'volume24h']);
+const OPTIONAL_NUMBERS = /** @type {const} */ (['high', 'low', 'bid', 'ask', 'size', ...DAY_NUMBERS]);
 
 /** @typedef {ReturnType<typeof createFeed>} Feed */
 
@@ -163,6 +181,8 @@ export function createFeed(options) {
   let refusals = 0;
   /** False once a server has not answered a request to resume as agreed: then it is asked for a snapshot. */
   let resumes = true;
+  /** False once a server has refused to send them. */
+  let wantsStats = options.stats === true;
   let measuring = false;
 
   /** Symbols whose stream showed a hole and that wait for a repair. @type {Set<string>} */
@@ -237,8 +257,9 @@ export function createFeed(options) {
    * @param {string} event
    * @param {unknown} payload
    * @param {(answer: Record<string, any> | null) => void} done
+   * @param {(error: {code: string, message: string}) => boolean} [forgives] whether a refusal is no problem
    */
-  function ask(event, payload, done) {
+  function ask(event, payload, done, forgives) {
     const asked = session;
     let open = true;
     /** @param {unknown} answer @param {string} [failure] */
@@ -249,12 +270,8 @@ export function createFeed(options) {
       deadlines.delete(deadline);
       if (asked !== session || closed) return;
       if (isObject(answer) && answer.ok === true) return done(answer);
-      const error = isObject(answer) && isObject(answer.error) ? answer.error : {};
-      emit('problem', {
-        code: text(error.code) || failure || 'unreadable',
-        message: text(error.message) || `${event} was not answered as agreed`,
-        event,
-      });
+      const error = readError(answer, event, failure);
+      if (!forgives?.(error)) emit('problem', { ...error, event });
       done(null);
     };
     const deadline = setTimeout(finish, times.ack, null, 'timeout');
@@ -345,7 +362,10 @@ export function createFeed(options) {
 
   /** @param {'*' | string[]} wanted */
   function subscribe(wanted) {
-    ask('subscribe', { symbols: wanted, ...way, ...(resumes && heldSoFar()) }, (answer) => {
+    let withoutStats = false;
+    const payload = { symbols: wanted, ...way, ...(wantsStats && { stats: true }), ...(resumes && heldSoFar()) };
+    ask('subscribe', payload, (answer) => {
+      if (withoutStats) return subscribe(wanted);
       resumes = answer !== null;
       if (!answer) {
         arm('subscribe', backoff(refusals), () => subscribe(wanted));
@@ -366,6 +386,10 @@ export function createFeed(options) {
       // A symbol may be listed later: ask for those alone, ever more rarely.
       arm('subscribe', backoff(refusals), () => subscribe(rejected.map(({ symbol }) => symbol)));
       refusals += 1;
+    }, ({ code, message }) => {
+      withoutStats = wantsStats && code === 'invalid_payload' && message.startsWith('stats ');
+      if (withoutStats) wantsStats = false;
+      return withoutStats;
     });
   }
 
@@ -381,7 +405,7 @@ export function createFeed(options) {
     repair.outstanding = true;
     coolDown(times.repairEvery);
     counters.repairs += 1;
-    ask('subscribe', { symbols: batch, ...way }, (answer) => {
+    ask('subscribe', { symbols: batch, ...way, ...(wantsStats && { stats: true }) }, (answer) => {
       repair.outstanding = false;
       if (answer) {
         repair.failures = 0;
@@ -445,6 +469,7 @@ export function createFeed(options) {
   socket.on('connect', () => {
     newSession();
     resumes = true;
+    wantsStats = options.stats === true;
     everConnected = true;
     const engine = socket.io?.engine;
     setState({ phase: 'subscribing', attempt: 0, reason: '', transport: text(engine?.transport?.name) });
@@ -498,6 +523,15 @@ export function createFeed(options) {
   socket.on('drain', (raw) => {
     const ms = isObject(raw) && Number.isFinite(raw.reconnectInMs) ? raw.reconnectInMs : 0;
     emit('drain', { reconnectInMs: Math.max(0, ms) });
+    // The server ends the connection by itself; one that cannot any more must not keep us. An end of the transport, not
+    // of the socket: after that Socket.IO comes back by itself.
+    arm('drain', Math.max(0, ms) + times.drainGrace, () => socket.io?.engine?.close());
+  });
+
+  socket.on('stats', (raw) => {
+    const all = Array.isArray(raw) ? raw.filter((entry) => isObject(entry) && isSymbol(entry.symbol)) : [];
+    if (!Array.isArray(raw)) counters.garbage += 1;
+    emit('stats', all.map(readStats));
   });
 
   page?.addEventListener('visibilitychange', onVisible);
@@ -537,6 +571,53 @@ export function createFeed(options) {
      */
     off(name, listener) {
       listeners.get(name)?.delete(listener);
+    },
+
+    /**
+     * Asks for something, and resolves with the answer, whatever becomes of it: a refusal, no answer in time, and a
+     * lost connection are answers with `ok: false`.
+     *
+     * @param {string} event
+     * @param {unknown} payload
+     * @returns {Promise<Answer>}
+     */
+    request(event, payload) {
+      return new Promise((resolve) => {
+        if (!socket.connected) {
+          return resolve({ ok: false, error: { code: 'disconnected', message: 'There is no connection now.' } });
+        }
+        const deadline = setTimeout(() => resolve({ ok: false, error: readError(null, event, 'timeout') }), times.ack);
+        socket.emit(event, payload, (/** @type {unknown} */ answer) => {
+          clearTimeout(deadline);
+          const fine = isObject(answer) && answer.ok === true;
+          resolve(fine ? /** @type {Answer} */ (answer) : { ok: false, error: readError(answer, event) });
+        });
+      });
+    },
+
+    /**
+     * Any other event of the server, as it came: what is in it is for the listener to check.
+     *
+     * @param {string} event
+     * @param {(payload: any) => void} listener
+     */
+    listen(event, listener) {
+      socket.on(event, listener);
+    },
+
+    /**
+     * Connects anew with other credentials, at once; prices resume where they were.
+     *
+     * @param {Record<string, unknown>} auth sent at the handshake
+     */
+    signIn(auth) {
+      if (closed) return;
+      socket.auth = auth;
+      refusals = 0;
+      disarm('connect');
+      socket.disconnect();
+      disarm('connect');
+      socket.connect();
     },
 
     /** Ends the connection for good. */
@@ -583,6 +664,30 @@ function readTick(raw) {
   if (raw.stale === true) tick.stale = true;
   for (const name of OPTIONAL_NUMBERS) if (Number.isFinite(raw[name])) tick[name] = raw[name];
   return tick;
+}
+
+/**
+ * @param {Record<string, any>} raw
+ * @returns {Stats}
+ */
+function readStats(raw) {
+  /** @type {Stats} */
+  const stats = { symbol: raw.symbol };
+  for (const name of DAY_NUMBERS) if (Number.isFinite(raw[name])) stats[name] = raw[name];
+  return stats;
+}
+
+/**
+ * @param {unknown} answer
+ * @param {string} event
+ * @param {string} [failure] what it is called where there is no answer
+ */
+function readError(answer, event, failure) {
+  const error = isObject(answer) && isObject(answer.error) ? answer.error : {};
+  return {
+    code: text(error.code) || failure || 'unreadable',
+    message: text(error.message) || `${event} was not answered as agreed`,
+  };
 }
 
 /** @param {unknown} raw */

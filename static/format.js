@@ -13,6 +13,8 @@ const SIGNS = { up: '+', down: '−', flat: '' };
 /** @type {Map<number, Intl.NumberFormat>} */
 const formats = new Map();
 
+const compact = new Intl.NumberFormat(LOCALE, { notation: 'compact', maximumSignificantDigits: 4 });
+
 /** @param {number} value @param {number} digits */
 function fixed(value, digits) {
   let format = formats.get(digits);
@@ -34,9 +36,9 @@ export function digitsOf(value) {
   return Math.min(MAX_DIGITS, Math.max(0, decimals));
 }
 
-/** @param {number} price @param {number} digits */
+/** @param {number | null} price @param {number} digits */
 export function formatPrice(price, digits) {
-  return fixed(price, digits);
+  return price === null ? '–' : fixed(price, digits);
 }
 
 /**
@@ -75,4 +77,9 @@ export function formatCount(value) {
 /** @param {number} count @param {string} one @param {string} [many] */
 export function plural(count, one, many = `${one}s`) {
   return `${formatCount(count)} ${count === 1 ? one : many}`;
+}
+
+/** Short, for a narrow column: a volume is read by its size. @param {number | null} value */
+export function formatVolume(value) {
+  return value === null ? '–' : compact.format(value);
 }

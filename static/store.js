@@ -3,88 +3,16 @@
  * the marks of everything that happened since the last frame merge into one mask, which is painted once.
  */
 import { digitsOf } from './format.js';
+import { Row, ROW } from './row.js';
 
-/** What changed in a row; bits of a mask. */
-export const ROW = { ADDED: 1, PRICE: 2, CHART: 4, AGE: 8, STALE: 16 };
 /** What changed beside the rows; bits of a mask. */
-export const PANEL = { CONNECTION: 1, COUNTERS: 2 };
+export const PANEL = { CONNECTION: 1, COUNTERS: 2, CHOICES: 4 };
 
-/** The chart shows the last minute: so many points, each standing for so long. */
-export const CHART_POINTS = 120;
-export const CHART_POINT_MS = 500;
 /** Above it a symbol is not shown: a page with more rows is of no use to anybody. */
 export const MAX_ROWS = 2_000;
 
 /** @typedef {import('./feed.js').Tick} Tick */
-/** @typedef {{at: number, low: number, high: number, last: number, joined: boolean}} Point */
 /** @typedef {{rows: Map<Row, number>, panels: number}} Changes */
-
-/** The newest points, at most `CHART_POINTS`. */
-export class Ring {
-  constructor(capacity = CHART_POINTS) {
-    this.capacity = capacity;
-    /** @type {Point[]} */
-    this.slots = [];
-    this.next = 0;
-  }
-
-  get length() {
-    return this.slots.length;
-  }
-
-  /** The i-th, oldest first. @param {number} i */
-  at(i) {
-    const start = this.slots.length < this.capacity ? 0 : this.next;
-    return this.slots[(start + i) % this.capacity];
-  }
-
-  newest() {
-    return this.at(this.length - 1);
-  }
-
-  /** @param {Point} point */
-  push(point) {
-    this.slots[this.next] = point;
-    this.next = (this.next + 1) % this.capacity;
-  }
-}
-
-/** One symbol. */
-export class Row {
-  /** @param {Tick} tick */
-  constructor(tick) {
-    this.symbol = tick.symbol;
-    this.price = tick.price;
-    /** Its first price since the page was loaded. */
-    this.first = tick.price;
-    /** Of the last move: -1, 0 or 1. */
-    this.moved = 0;
-    this.digits = digitsOf(tick.price);
-    this.seq = tick.seq;
-    /** The source's time, ms. */
-    this.ts = tick.ts;
-    this.stale = tick.stale === true;
-    this.points = new Ring();
-  }
-
-  /**
-   * @param {Tick} tick
-   * @param {boolean} joined
-   * @param {number} at ms, on a clock that does not go back
-   */
-  plot(tick, joined, at) {
-    const low = Math.min(tick.price, tick.low ?? tick.price);
-    const high = Math.max(tick.price, tick.high ?? tick.price);
-    const newest = this.points.newest();
-    if (newest && joined && at - newest.at < CHART_POINT_MS) {
-      newest.low = Math.min(newest.low, low);
-      newest.high = Math.max(newest.high, high);
-      newest.last = tick.price;
-    } else {
-      this.points.push({ at, low, high, last: tick.price, joined: joined && newest !== undefined });
-    }
-  }
-}
 
 /** @typedef {ReturnType<typeof emptyConnection>} Connection */
 
@@ -100,6 +28,10 @@ function emptyConnection() {
     latencyMs: null,
     /** The server's clock minus ours. */
     offsetMs: 0,
+    /** Whether the offset was ever measured. */
+    offsetKnown: false,
+    /** When the server goes, on our clock (ms); null when it has not said so. @type {number | null} */
+    drainAt: null,
     market: { state: 'live', reason: '', symbols: /** @type {string[]} */ ([]) },
   };
 }
@@ -115,6 +47,8 @@ function emptyCounters() {
     missedAway: 0,
     /** Changes of the numbering: what was missed across one cannot be known. */
     resets: 0,
+    /** Updates from while the connection was lost that the server still had. */
+    caughtUp: 0,
   };
 }
 
@@ -132,6 +66,9 @@ export class Store {
     /** @type {Changes} */
     this.dirty = { rows: new Map(), panels: PANEL.CONNECTION | PANEL.COUNTERS };
     this.rateFrom = { at: now(), updates: 0 };
+    /** What change, high and low are over: 24 hours once the server has said it, else what was seen since the page was
+     *  loaded. @type {'day' | 'sinceLoad'} */
+    this.span = 'sinceLoad';
     /** Called when there is something to paint; set by the painter. */
     this.onDirty = () => {};
   }
@@ -145,6 +82,7 @@ export class Store {
       this.counters.updates += 1;
       this.counters.merged += (tick.n ?? 1) - 1;
     }
+    if (how === 'replay') this.counters.caughtUp += tick.n ?? 1;
     this.markPanel(PANEL.COUNTERS);
     if (!row) return this.add(tick);
     let mask = ROW.CHART | ROW.AGE;
@@ -161,8 +99,27 @@ export class Store {
     row.seq = tick.seq;
     row.ts = tick.ts;
     row.plot(tick, joined, this.now());
+    if (row.widen(tick)) mask |= ROW.FIGURES;
+    if (row.learn(tick)) mask |= this.spanOf(row);
     mask |= this.setStale(row, tick.stale === true);
     this.mark(row, mask);
+  }
+
+  /** The 24 hours' figures of some symbols. @param {import('./feed.js').Stats[]} all */
+  stats(all) {
+    for (const stats of all) {
+      const row = this.rows.get(stats.symbol);
+      if (row?.learn(stats)) this.mark(row, this.spanOf(row));
+    }
+  }
+
+  /** A column means one thing: with the first figures over 24 hours, all rows show those. @param {Row} row */
+  spanOf(row) {
+    if (this.span === 'sinceLoad' && row.day.open !== null) {
+      this.span = 'day';
+      for (const other of this.rows.values()) this.mark(other, ROW.FIGURES | ROW.PRICE);
+    }
+    return ROW.FIGURES | ROW.PRICE;
   }
 
   /** @param {Tick} tick */
@@ -171,15 +128,15 @@ export class Store {
       this.notShown.add(tick.symbol);
       return;
     }
-    const row = new Row(tick);
+    const row = new Row(tick, this.rows.size);
     row.plot(tick, false, this.now());
     this.rows.set(tick.symbol, row);
-    this.mark(row, ROW.ADDED | ROW.PRICE | ROW.CHART | ROW.AGE | ROW.STALE);
+    this.mark(row, ROW.ADDED | ROW.PRICE | ROW.CHART | ROW.AGE | ROW.STALE | this.spanOf(row));
   }
 
   /** @param {import('./feed.js').FeedState} state */
   state(state) {
-    this.setConnection(state.phase === 'live' ? state : { ...state, latencyMs: null });
+    this.setConnection(state.phase === 'live' ? state : { ...state, latencyMs: null, drainAt: null });
   }
 
   /** @param {Partial<Connection>} change */
@@ -190,7 +147,12 @@ export class Store {
 
   /** @param {{ms: number | null, offsetMs: number | null}} latency */
   latency({ ms, offsetMs }) {
-    this.setConnection({ latencyMs: ms, ...(offsetMs !== null && { offsetMs }) });
+    this.setConnection({ latencyMs: ms, ...(offsetMs !== null && { offsetMs, offsetKnown: true }) });
+  }
+
+  /** @param {{reconnectInMs: number}} drain */
+  drain({ reconnectInMs }) {
+    this.setConnection({ drainAt: this.now() + reconnectInMs });
   }
 
   /** @param {{state: string, reason: string, symbols: string[] | null}} status */

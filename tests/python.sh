@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 if python3 -m venv .python && .python/bin/python -m pip install --quiet --disable-pip-version-check \
-  python-socketio==5.18.1 redis==8.1.0 schemathesis==4.32.5; then
+  python-socketio==5.18.1 aiohttp==3.14.5 redis==8.1.0 schemathesis==4.32.5; then
   # Later than this file: what it asks for is there.
   touch .python
   exit 0

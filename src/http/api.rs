@@ -21,7 +21,7 @@ use super::error::{self, ApiError, documented, documented_wait};
 use super::guard::guarded;
 use super::pace::Pace;
 use super::prices::{self, Outlet};
-use super::{For, Parts, State, messages, overview};
+use super::{For, Parts, State, messages, operations, overview};
 use crate::auth::{Caller, Scope};
 use crate::config::Config;
 use crate::wire::{ErrorCode, from_object};
@@ -65,6 +65,7 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
         .with_state(desk.clone());
     let end = OpenApiRouter::new().routes(routes!(messages::end_user)).layer(body).with_state(desk);
     let drained = OpenApiRouter::new().routes(routes!(drain)).with_state(state.clone());
+    let operations = OpenApiRouter::new().routes(routes!(operations::operations)).with_state(state.clone());
 
     let role = config.publishing.role;
     let all = [
@@ -89,6 +90,8 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
             groups.push((scope, group));
         }
     }
+    // On every listener: the page that shows it is on the public one.
+    groups.push((Some(Scope::Admin), operations));
     let mut document = Described::openapi();
     let mut api = Router::new();
     for (scope, group) in groups {

@@ -19,7 +19,7 @@ use crate::config::Config;
 #[exclude = "vendor/*"]
 struct Page;
 
-/// The official client libraries: put there from npm by `make vendor`.
+/// The official client libraries, and the library that draws the dashboard's candles: put there from npm by `make vendor`.
 #[derive(RustEmbed)]
 #[folder = "static/vendor/"]
 struct Libraries;
@@ -32,6 +32,9 @@ const INDEX: &str = "index.html";
 
 /// The file at `/front/{room}`, one folder below the others.
 const FRONT: &str = "front.html";
+
+/// The file at `/ops`. It holds nothing secret: its data asks for a key.
+const OPS: &str = "ops.html";
 
 type Script = Extract<Arc<str>>;
 
@@ -62,6 +65,10 @@ pub(super) fn router(config: &Config) -> Router {
         .route(
             &format!("{base}/"),
             get(async |Extract(script): Script, headers: HeaderMap| page(INDEX, &script, &headers)),
+        )
+        .route(
+            &format!("{base}/ops"),
+            get(async |Extract(script): Script, headers: HeaderMap| page(OPS, &script, &headers)),
         )
         .route(&format!("{base}/front/{{room}}"), get(async move |headers: HeaderMap| page(FRONT, &front, &headers)))
         .route(
@@ -94,7 +101,7 @@ fn page(name: &str, script: &str, headers: &HeaderMap) -> Response {
     };
     // Revalidated each time: the names carry no version.
     let body = match name {
-        INDEX | FRONT => String::from_utf8_lossy(&file.data).replace(PLACEHOLDER, script).into(),
+        INDEX | FRONT | OPS => String::from_utf8_lossy(&file.data).replace(PLACEHOLDER, script).into(),
         _ => Bytes::from(file.data.into_owned()),
     };
     serve(name, body, "no-cache", headers)

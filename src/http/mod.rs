@@ -5,6 +5,7 @@ mod feeds;
 mod guard;
 mod limited;
 mod messages;
+mod operations;
 mod overview;
 mod pace;
 mod prices;

@@ -150,6 +150,69 @@ impl State {
         }
     }
 
+    /// Every live replica, as it says itself; alone, this one.
+    pub(super) fn replicas(&self) -> Vec<Value> {
+        let mut nodes = self.bus.nodes();
+        if nodes.is_empty() {
+            nodes.push(self.describe());
+        }
+        nodes
+    }
+
+    /// What this replica did so far.
+    pub(super) fn figures(&self) -> Stats<'_> {
+        let metrics = &self.metrics;
+        Stats {
+            id: &self.id,
+            role: self.role,
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_ms: self.uptime_ms(),
+            connections: Connections {
+                active: metrics.connections_active.get(),
+                total: metrics.connections_total.get(),
+                refused: metrics.connections_refused.get(),
+                tcp: metrics.tcp_connections.get(),
+            },
+            subscriptions: self.subscriptions(),
+            ticks: Ticks {
+                taken: metrics.ticks_in.get(),
+                repeated: metrics.ticks_repeated.get(),
+                lost: metrics.ticks_lost.get(),
+                history: self.market.history_ticks(),
+                stale: self.market.stale(),
+            },
+            deliveries: metrics.deliveries.get(),
+            deliveries_by_lane: metrics.deliveries_by_lane.get(),
+            conflated: metrics.conflated_paced.get() + metrics.conflated_behind.get(),
+            slow: Slow { clients: metrics.clients_slow.get(), disconnected: metrics.slow_disconnects.get() },
+            drops: Drops { messages: metrics.messages_dropped.get() },
+            published: Published::of(metrics),
+            messages: Messages {
+                received: metrics.messages_received.get(),
+                lost: metrics.messages_lost.get(),
+                refused: metrics.emits_refused.get(),
+            },
+            backend: Backend {
+                posted: metrics.backend_posted.get(),
+                retries: metrics.backend_retries.get(),
+                given_up: metrics.backend_given_up.get(),
+            },
+            errors: Errors {
+                protocol: metrics.protocol_errors.get(),
+                requests: metrics.request_errors.get(),
+                accept: metrics.accept_errors.get(),
+                redis: metrics.redis_errors.get(),
+                bus_entries: metrics.bus_garbage.get(),
+                bus_gaps: metrics.bus_gaps.get(),
+            },
+            limited: Limited::of(metrics),
+            bus: self.bus_health(self.market.feed()),
+            epoch_changes: metrics.epoch_changes.get(),
+            islands: metrics.islands.get(),
+            sources: Sources::of(self),
+        }
+    }
+
     /// What this replica says of itself to those who list the replicas.
     pub fn describe(&self) -> Value {
         let health = self.health();
@@ -182,7 +245,7 @@ async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
 
 /// What the replica did so far.
 #[derive(Debug, Serialize)]
-struct Stats<'a> {
+pub(super) struct Stats<'a> {
     id: &'a str,
     role: Role,
     version: &'static str,
@@ -295,68 +358,14 @@ async fn stats(Extract(state): Extract<Arc<State>>, Query(query): Query<StatsQue
     match query.scope.as_deref() {
         None | Some("node") => {}
         Some("cluster") => {
-            let mut nodes = state.bus.nodes();
-            if nodes.is_empty() {
-                nodes.push(state.describe());
-            }
-            return Json(json!({ "nodes": nodes })).into_response();
+            return Json(json!({ "nodes": state.replicas() })).into_response();
         }
         Some(other) => {
             let message = format!("scope is \"{}\": must be node or cluster\n", short(other));
             return (StatusCode::BAD_REQUEST, message).into_response();
         }
     }
-    let metrics = &state.metrics;
-    Json(Stats {
-        id: &state.id,
-        role: state.role,
-        version: env!("CARGO_PKG_VERSION"),
-        uptime_ms: state.uptime_ms(),
-        connections: Connections {
-            active: metrics.connections_active.get(),
-            total: metrics.connections_total.get(),
-            refused: metrics.connections_refused.get(),
-            tcp: metrics.tcp_connections.get(),
-        },
-        subscriptions: state.subscriptions(),
-        ticks: Ticks {
-            taken: metrics.ticks_in.get(),
-            repeated: metrics.ticks_repeated.get(),
-            lost: metrics.ticks_lost.get(),
-            history: state.market.history_ticks(),
-            stale: state.market.stale(),
-        },
-        deliveries: metrics.deliveries.get(),
-        deliveries_by_lane: metrics.deliveries_by_lane.get(),
-        conflated: metrics.conflated_paced.get() + metrics.conflated_behind.get(),
-        slow: Slow { clients: metrics.clients_slow.get(), disconnected: metrics.slow_disconnects.get() },
-        drops: Drops { messages: metrics.messages_dropped.get() },
-        published: Published::of(metrics),
-        messages: Messages {
-            received: metrics.messages_received.get(),
-            lost: metrics.messages_lost.get(),
-            refused: metrics.emits_refused.get(),
-        },
-        backend: Backend {
-            posted: metrics.backend_posted.get(),
-            retries: metrics.backend_retries.get(),
-            given_up: metrics.backend_given_up.get(),
-        },
-        errors: Errors {
-            protocol: metrics.protocol_errors.get(),
-            requests: metrics.request_errors.get(),
-            accept: metrics.accept_errors.get(),
-            redis: metrics.redis_errors.get(),
-            bus_entries: metrics.bus_garbage.get(),
-            bus_gaps: metrics.bus_gaps.get(),
-        },
-        limited: Limited::of(metrics),
-        bus: state.bus_health(state.market.feed()),
-        epoch_changes: metrics.epoch_changes.get(),
-        islands: metrics.islands.get(),
-        sources: Sources::of(&state),
-    })
-    .into_response()
+    Json(state.figures()).into_response()
 }
 
 #[cfg(test)]

@@ -137,6 +137,12 @@ impl Histogram {
         }
     }
 
+    /// How many times fell into each bucket, which ends at a bound in microseconds; the last has none.
+    pub fn counts(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
+        let bounds = BOUNDS_US.into_iter().map(Some).chain([None]);
+        bounds.zip(self.get().0)
+    }
+
     /// The count of each bucket, and the sum of all times in seconds.
     pub(super) fn get(&self) -> ([u64; BUCKETS], f64) {
         let counts = std::array::from_fn(|index| self.buckets[index].load(Relaxed));

@@ -17,3 +17,52 @@ export function find(root, selector, kind) {
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/**
+ * The same for what is written many times a second: does not ask the page what it shows.
+ *
+ * @param {Element} element
+ * @returns {(text: string) => void}
+ */
+export function writer(element) {
+  const node = document.createTextNode('');
+  element.replaceChildren(node);
+  let shown = '';
+  return (text) => {
+    if (text === shown) return;
+    shown = text;
+    node.data = text;
+  };
+}
+
+/**
+ * An element with attributes and children; `class`, `role` and the like as attributes, text as text.
+ *
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} name
+ * @param {Record<string, string>} [attributes]
+ * @param {(Node | string)[]} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function make(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * Radio buttons of one name as one choice.
+ *
+ * @param {ParentNode} root
+ * @param {string} name
+ * @param {(value: string) => void} chosen
+ * @returns {(value: string) => void} shows another choice
+ */
+export function radios(root, name, chosen) {
+  const inputs = /** @type {HTMLInputElement[]} */ ([...root.querySelectorAll(`input[name="${name}"]`)]);
+  for (const input of inputs) input.addEventListener('change', () => chosen(input.value));
+  return (value) => {
+    for (const input of inputs) input.checked = input.value === value;
+  };
+}

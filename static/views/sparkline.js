@@ -1,7 +1,7 @@
 /** A small chart on a canvas: a line of last prices over a faint band from low to high. */
-import { CHART_POINTS, CHART_POINT_MS } from '../store.js';
+import { CHART_POINTS, CHART_POINT_MS } from '../row.js';
 
-/** @typedef {import('../store.js').Point} Point */
+/** @typedef {import('../row.js').Point} Point */
 
 const WINDOW_MS = CHART_POINTS * CHART_POINT_MS;
 /** Room for the line's width and the last point's dot, CSS pixels. */
@@ -15,7 +15,7 @@ const MAX_PIXEL_RATIO = 3;
  * The points of the last minute, oldest first. The one before them holds at the left edge, so that a slow symbol has
  * a line, too.
  *
- * @param {import('../store.js').Ring} ring
+ * @param {import('../row.js').Ring} ring
  * @returns {Point[]}
  */
 export function recent(ring) {

@@ -1,145 +1,334 @@
-/** The table of prices: one row per symbol, in the order in which they came. */
-import { ROW } from '../store.js';
-import { formatAge, formatChange, formatCount, formatPrice, plural } from '../format.js';
+/**
+ * The table of prices. Only the rows in the window, and some around it, are in the page: 500 symbols cost as much as a
+ * screenful of them.
+ */
+import { PANEL } from '../store.js';
+import { CHART_POINT_MS, ROW } from '../row.js';
+import { arrange, isLive, moveBy, windowOf } from '../order.js';
+import { formatCount, plural } from '../format.js';
 import { find, setText } from './elements.js';
-import { colours } from './palette.js';
-import { range, recent, Sparkline } from './sparkline.js';
+import { onColoursChange } from './palette.js';
+import { RowView } from './row.js';
 
 /** @typedef {import('../store.js').Store} Store */
-/** @typedef {import('../store.js').Row} Row */
-/** @typedef {import('../format.js').Direction} Direction */
+/** @typedef {import('../row.js').Row} Row */
+/** @typedef {import('../choices.js').Choices} Choices */
+/** @typedef {import('../order.js').Sort} Sort */
 
-/** Flashing more often is a flicker, and harms some people. */
-const FLASH_EVERY_MS = 300;
-const FLASH_MS = 450;
-/** Charts this far outside the window are kept ready for scrolling, CSS pixels. */
-const NEARLY_VISIBLE = '200px';
+/** So many rows are kept ready above and below the window. */
+const OVERSCAN = 6;
+/** Prices change the order at most so often: what jumps more often cannot be read. */
+const ARRANGE_EVERY_MS = 1_000;
+/** So many rows and charts are painted in one frame; the others have the next ones, what changed meanwhile merged. */
+const ROWS_PER_FRAME = 20;
+const CHARTS_PER_FRAME = 5;
 
 /** What stands where the rows will be. @type {Record<string, string>} */
 const EMPTY = { live: 'Connected. No symbol has a price yet.', failed: 'No prices.' };
+/** What the columns of a span are called, by their sort. */
+const TITLES = { day: { change: '24 h', high: '24 h high', low: '24 h low', volume: '24 h volume' }, sinceLoad: { change: 'Since load', high: 'High', low: 'Low', volume: 'Volume' } };
 
-const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
-
-/** @param {Store} store */
-export function tableView(store) {
+/**
+ * @param {Store} store
+ * @param {Choices} choices
+ */
+export function tableView(store, choices) {
   const table = find(document, '#prices', HTMLTableElement);
   const body = find(table, 'tbody', HTMLTableSectionElement);
   const detail = find(document, '#prices-detail', HTMLElement);
   const empty = find(document, '#empty', HTMLElement);
-  const template = find(document, '#row', HTMLTemplateElement);
+  const template = find(find(document, '#row', HTMLTemplateElement).content, 'tr', HTMLTableRowElement);
+  const headings = /** @type {HTMLTableCellElement[]} */ ([...table.querySelectorAll('th[data-sort]')]);
 
+  /** In the order in which they are shown. @type {Row[]} */
+  let shown = [];
   /** @type {Map<Row, RowView>} */
   const views = new Map();
+  /** @type {RowView[]} */
+  const spare = [];
   /** @type {WeakMap<Element, RowView>} */
   const byCanvas = new WeakMap();
+  /** What changed in them and is not painted yet. @type {Map<RowView, number>} */
+  const behind = new Map();
+  /** Those whose chart is behind. @type {Set<RowView>} */
+  const charts = new Set();
+  let search = '';
+  let height = 0;
+  /** Of the first row, in the document. */
+  let top = 0;
+  let arrangedAt = -Infinity;
+  const due = { order: true, rows: true };
+  const held = { pointer: false, focus: false };
+  /** The one row that the Tab key stops at. */
+  let current = '';
+
+  function arrangement() {
+    return { ...choices.values, search, span: store.span };
+  }
+
+  /** Something else than a price calls for a new frame. @param {Partial<typeof due>} what */
+  function renew(what) {
+    Object.assign(due, what);
+    store.markPanel(PANEL.CHOICES);
+  }
+
+  // --- what is where
+
+  function measure() {
+    height = parseFloat(getComputedStyle(table).getPropertyValue('--row-height'));
+    top = body.getBoundingClientRect().top + scrollY;
+    renew({ rows: true });
+  }
 
   const sizes = new ResizeObserver((entries) => {
     for (const { target, contentRect } of entries) {
       const view = byCanvas.get(target);
       view?.sparkline.resize(contentRect.width, contentRect.height);
-      if (view) store.mark(view.row, ROW.CHART);
-    }
-  });
-  const sight = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
-      const view = byCanvas.get(target);
       if (!view) continue;
-      view.inSight = isIntersecting;
-      if (isIntersecting) store.mark(view.row, ROW.CHART);
+      view.drawnAt = -Infinity;
+      charts.add(view);
     }
-  }, { rootMargin: NEARLY_VISIBLE });
+    renew({});
+  });
 
-  /** @param {Row} row */
-  function add(row) {
-    const element = find(template.content, 'tr', HTMLTableRowElement);
-    const view = new RowView(row, /** @type {HTMLTableRowElement} */ (document.importNode(element, true)));
-    views.set(row, view);
+  /** @returns {RowView} */
+  function newView() {
+    const view = new RowView(/** @type {HTMLTableRowElement} */ (document.importNode(template, true)));
     byCanvas.set(view.canvas, view);
     sizes.observe(view.canvas);
-    sight.observe(view.canvas);
-    body.append(view.element);
+    return view;
+  }
+
+  function order() {
+    due.order = false;
+    due.rows = true;
+    arrangedAt = store.now();
+    shown = arrange(store.rows.values(), arrangement());
+    const heights = `${shown.length * height}px`;
+    if (body.style.height !== heights) body.style.height = heights;
+    table.ariaRowCount = String(shown.length + 1);
+    if (!shown.some((row) => row.symbol === current)) current = shown[0]?.symbol ?? '';
+  }
+
+  /** Puts the rows of the window into the page, and takes the others out. */
+  function place() {
+    due.rows = false;
+    const { from, to } = windowOf({ count: shown.length, height, top: scrollY - top, bottom: scrollY + innerHeight - top, overscan: OVERSCAN });
+    const wanted = new Map(shown.slice(from, to).map((row, i) => [row, from + i]));
+    // Taken out of the page it would lose the focus.
+    const focused = focusedRow();
+    const active = /** @type {HTMLElement | null} */ (focused && document.activeElement);
+    const at = focused ? shown.indexOf(focused) : -1;
+    if (focused && at >= 0 && !wanted.has(focused)) wanted.set(focused, at);
+    for (const [row, view] of views) {
+      if (wanted.has(row)) continue;
+      view.element.remove();
+      views.delete(row);
+      charts.delete(view);
+      behind.delete(view);
+      spare.push(view);
+    }
+    /** @type {HTMLTableRowElement | null} */
+    let last = null;
+    for (const [row, i] of [...wanted].sort(([, a], [, b]) => a - b)) {
+      let view = views.get(row);
+      if (!view) {
+        view = spare.pop() ?? newView();
+        view.show(row, store, choices.values.watched.has(row.symbol));
+        views.set(row, view);
+        charts.add(view);
+      }
+      view.put(i, height);
+      view.name.tabIndex = row.symbol === current ? 0 : -1;
+      // Read in the order in which they are seen; where it is right already, nothing moves.
+      /** @type {Element | null} */
+      const after = last ? last.nextElementSibling : body.firstElementChild;
+      if (after !== view.element) body.insertBefore(view.element, after);
+      last = view.element;
+    }
+    // One that was moved has lost it, too.
+    if (active && active !== document.activeElement) active.focus({ preventScroll: true });
+  }
+
+  /** @returns {Row | undefined} */
+  function focusedRow() {
+    if (!body.contains(document.activeElement)) return undefined;
+    const symbol = /** @type {HTMLElement | null} */ (document.activeElement?.closest('tr'))?.dataset.symbol;
+    return symbol === undefined ? undefined : store.rows.get(symbol);
+  }
+
+  function catchUp() {
+    let left = ROWS_PER_FRAME;
+    for (const [view, mask] of behind) {
+      if (left === 0) return renew({});
+      left -= 1;
+      behind.delete(view);
+      view.paint(mask, store);
+      if (mask & ROW.CHART) charts.add(view);
+    }
+  }
+
+  function draw() {
+    const now = store.now();
+    let left = CHARTS_PER_FRAME;
+    for (const view of charts) {
+      // Between two points there is nothing new to see.
+      if (now - view.drawnAt < CHART_POINT_MS) continue;
+      if (left === 0) return renew({});
+      left -= 1;
+      charts.delete(view);
+      view.draw(now);
+    }
+  }
+
+  // --- what the reader does
+
+  /** @param {number} step */
+  function focusBy(step) {
+    const at = shown.findIndex((row) => row.symbol === current);
+    const to = Math.min(shown.length - 1, Math.max(0, at + step));
+    const row = shown[to];
+    if (!row) return;
+    current = row.symbol;
+    const y = top + to * height;
+    const heading = table.tHead?.offsetHeight ?? 0;
+    if (y - heading < scrollY) scrollTo({ top: y - heading });
+    else if (y + height > scrollY + innerHeight) scrollTo({ top: Math.ceil(y + height - innerHeight) });
+    place();
+    views.get(row)?.name.focus({ preventScroll: true });
+  }
+
+  body.addEventListener('keydown', (event) => {
+    const page = Math.max(1, Math.floor(innerHeight / height) - 3);
+    const steps = new Map([['ArrowDown', 1], ['ArrowUp', -1], ['PageDown', page], ['PageUp', -page], ['Home', -Infinity], ['End', Infinity]]);
+    const step = steps.get(event.key);
+    if (step !== undefined && event.altKey && Number.isFinite(step)) {
+      const moved = moveBy(shown, current, step);
+      if (moved) {
+        choices.set({ sort: 'own', order: moved });
+        // At once: the next press may come before the next frame.
+        order();
+      }
+    } else if (step !== undefined) {
+      focusBy(step);
+    } else if (event.key === 'w' && !event.ctrlKey && !event.metaKey) {
+      choices.toggleWatched(current);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+
+  body.addEventListener('click', (event) => {
+    const target = /** @type {Element} */ (event.target);
+    const symbol = /** @type {HTMLElement | null} */ (target.closest('tr'))?.dataset.symbol;
+    if (symbol === undefined) return;
+    current = symbol;
+    if (target.closest('.star')) choices.toggleWatched(symbol);
+    else if (!target.closest('a')) location.hash = `#/${encodeURIComponent(symbol)}`;
+    renew({ rows: true });
+  });
+
+  // Rows must not move away from under the pointer, nor from under the focus.
+  /** @param {keyof typeof held} how @param {boolean} now */
+  function hold(how, now) {
+    held[how] = now;
+    table.toggleAttribute('data-held', held.pointer || held.focus);
+    renew({});
+  }
+  body.addEventListener('pointerenter', () => hold('pointer', true));
+  body.addEventListener('pointerleave', () => hold('pointer', false));
+  body.addEventListener('focusin', () => {
+    current = focusedRow()?.symbol ?? current;
+    hold('focus', true);
+  });
+  body.addEventListener('focusout', () => hold('focus', body.contains(document.activeElement)));
+
+  for (const heading of headings) {
+    find(heading, 'button', HTMLButtonElement).addEventListener('click', () => {
+      const { sort, descending } = choices.values;
+      const by = /** @type {Sort} */ (heading.dataset.sort);
+      // Names begin with A, numbers with the largest; then the other way round; then the reader's own order.
+      const first = by !== 'symbol' && by !== 'age';
+      if (sort !== by) choices.set({ sort: by, descending: first });
+      else if (descending === first) choices.set({ descending: !first });
+      else choices.set({ sort: 'own', descending: false });
+    });
+  }
+
+  addEventListener('scroll', () => renew({ rows: true }), { passive: true });
+  addEventListener('resize', measure);
+  // What is above the table grows and shrinks, too.
+  const room = new ResizeObserver(measure);
+  room.observe(document.body);
+  room.observe(table);
+  onColoursChange(() => {
+    for (const view of views.values()) {
+      view.drawnAt = -Infinity;
+      charts.add(view);
+    }
+    renew({});
+  });
+  choices.follow(({ sort, descending, watched }) => {
+    for (const heading of headings) {
+      heading.ariaSort = heading.dataset.sort !== sort ? null : descending ? 'descending' : 'ascending';
+    }
+    for (const [row, view] of views) view.setWatched(watched.has(row.symbol));
+    measure();
+    renew({ order: true });
+  });
+
+  /** @type {Store['span'] | ''} */
+  let titled = '';
+  function paintHeadings() {
+    if (titled === store.span) return;
+    titled = store.span;
+    for (const [sort, title] of Object.entries(TITLES[store.span])) {
+      const heading = headings.find((each) => each.dataset.sort === sort);
+      if (heading) setText(find(heading, 'button', HTMLButtonElement), title);
+    }
+  }
+
+  function paintWords() {
+    const all = store.rows.size;
+    const more = store.notShown.size > 0 ? `, ${formatCount(store.notShown.size)} more not shown` : '';
+    const some = shown.length === all ? plural(all, 'symbol') : `${formatCount(shown.length)} of ${plural(all, 'symbol')}`;
+    const isHeld = table.hasAttribute('data-held') && isLive(arrangement()) ? ' · order held' : '';
+    setText(detail, all > 0 ? `${some}${more}${isHeld}` : '');
+    empty.hidden = shown.length > 0;
+    table.toggleAttribute('data-empty', all === 0);
+    setText(empty, all > 0 ? 'No symbol fits. Change the search or the filter.' : EMPTY[store.connection.phase] ?? 'Waiting for the first prices…');
   }
 
   return {
+    /** @param {string} text */
+    search(text) {
+      search = text;
+      renew({ order: true });
+    },
+
+    /** To the first row, for who came from the search. */
+    focusFirst() {
+      current = shown[0]?.symbol ?? '';
+      focusBy(0);
+    },
+
     /** @param {import('../store.js').Changes} changes */
     paint({ rows, panels }) {
-      const before = views.size;
-      for (const [row, mask] of rows) {
-        if (mask & ROW.ADDED) add(row);
-        views.get(row)?.paint(mask, store);
+      for (const mask of rows.values()) if (mask & ROW.ADDED) due.order = true;
+      const late = store.now() - arrangedAt >= ARRANGE_EVERY_MS;
+      if (due.order || (late && isLive(arrangement()) && !held.pointer && !held.focus)) order();
+      for (const [row, view] of views) {
+        const mask = rows.get(row);
+        if (mask !== undefined) behind.set(view, (behind.get(view) ?? 0) | mask);
       }
-      if (views.size !== before) table.removeAttribute('data-empty');
-      if (panels === 0 && views.size === before) return;
-      const more = store.notShown.size > 0 ? `, ${formatCount(store.notShown.size)} more not shown` : '';
-      setText(detail, views.size > 0 ? `${plural(views.size, 'symbol')}${more}` : '');
-      empty.hidden = views.size > 0;
-      setText(empty, EMPTY[store.connection.phase] ?? 'Waiting for the first prices…');
+      if (due.rows) place();
+      catchUp();
+      draw();
+      if (panels) {
+        paintHeadings();
+        paintWords();
+      }
     },
   };
-}
-
-class RowView {
-  /** @param {Row} row @param {HTMLTableRowElement} element */
-  constructor(row, element) {
-    this.row = row;
-    this.element = element;
-    this.price = find(element, '.price .value', HTMLElement);
-    this.change = find(element, '.change', HTMLElement);
-    this.arrow = find(element, '.arrow', HTMLElement);
-    this.percent = find(element, '.percent', HTMLElement);
-    this.amount = find(element, '.amount', HTMLElement);
-    this.canvas = find(element, 'canvas', HTMLCanvasElement);
-    this.age = find(element, '.age', HTMLElement);
-    this.badge = find(element, '.badge', HTMLElement);
-    this.sparkline = new Sparkline(this.canvas);
-    this.inSight = true;
-    this.flashedAt = -Infinity;
-    /** @type {Animation | null} */
-    this.flash = null;
-    /** @type {Direction} */
-    this.direction = 'flat';
-
-    const name = find(element, '.name', HTMLElement);
-    name.textContent = row.symbol;
-    name.title = row.symbol;
-    element.dataset.symbol = row.symbol;
-  }
-
-  /** @param {number} mask @param {Store} store */
-  paint(mask, store) {
-    if (mask & ROW.PRICE) this.paintPrice(!(mask & ROW.ADDED));
-    if (mask & ROW.CHART && this.inSight) this.sparkline.draw(recent(this.row.points), colours()[this.direction]);
-    if (mask & ROW.STALE) {
-      this.badge.hidden = !this.row.stale;
-      this.element.classList.toggle('stale', this.row.stale);
-    }
-    if (mask & ROW.AGE) setText(this.age, formatAge(store.age(this.row)));
-  }
-
-  /** @param {boolean} moved */
-  paintPrice(moved) {
-    const { price, first, digits } = this.row;
-    const change = formatChange(price, first, digits);
-    this.direction = change.direction;
-    setText(this.price, formatPrice(price, digits));
-    setText(this.arrow, change.arrow);
-    setText(this.percent, change.percent);
-    setText(this.amount, change.amount);
-    this.change.dataset.direction = change.direction;
-    if (moved) this.flashPrice();
-    const { low, high } = range(recent(this.row.points));
-    this.canvas.ariaLabel = `Between ${formatPrice(low, digits)} and ${formatPrice(high, digits)}`;
-  }
-
-  flashPrice() {
-    const now = performance.now();
-    if (reducedMotion.matches || now - this.flashedAt < FLASH_EVERY_MS) return;
-    this.flashedAt = now;
-    this.flash?.cancel();
-    const colour = colours()[this.row.moved < 0 ? 'flash-down' : 'flash-up'];
-    this.flash = this.price.animate(
-      [{ backgroundColor: colour }, { backgroundColor: 'transparent' }],
-      { duration: FLASH_MS, easing: 'ease-out', id: 'flash' },
-    );
-  }
 }

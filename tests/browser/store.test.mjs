@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { digitsOf, formatAge, formatChange, formatPrice } from '../../static/format.js';
-import { CHART_POINTS, CHART_POINT_MS, MAX_ROWS, PANEL, ROW, startPainting, Store } from '../../static/store.js';
+import { CHART_POINTS, CHART_POINT_MS, ROW } from '../../static/row.js';
+import { MAX_ROWS, PANEL, startPainting, Store } from '../../static/store.js';
 import { range, recent, runs } from '../../static/views/sparkline.js';
 
 const LIVE = { how: 'live', joined: true };
@@ -71,6 +72,30 @@ describe('a row', () => {
   });
 });
 
+describe('the figures', () => {
+  test('are those since the page was loaded, until the server knows 24 hours', () => {
+    const { store, row } = start();
+    store.tick(tick(100), SNAPSHOT);
+    store.tick(tick(100), SNAPSHOT);
+    store.tick(tick(104, { high: 110, low: 99, n: 3 }), LIVE);
+    store.tick(tick(50, { symbol: 'ETH' }), SNAPSHOT);
+    assert.equal(store.span, 'sinceLoad');
+    assert.deepEqual(row().sinceLoad, { open: 100, high: 110, low: 99, volume: null });
+    assert.equal(row().percent('sinceLoad'), 4);
+    store.stats([{ symbol: 'BTC', open24h: 80, high24h: 105, low24h: 70, volume24h: 5_000 }, { symbol: 'unknown', open24h: 1 }]);
+    assert.equal(store.span, 'day', 'a column means the same in every row');
+    assert.deepEqual(row().day, { open: 80, high: 105, low: 70, volume: 5_000 });
+    assert.deepEqual([row().percent('day'), row('ETH').percent('day')], [30, null]);
+  });
+
+  test('of 24 hours grow with a price beyond them at once', () => {
+    const { store, row } = start();
+    store.tick(tick(100, { open24h: 90, high24h: 110, low24h: 80, volume24h: 7 }), SNAPSHOT);
+    store.tick(tick(100, { high: 120, low: 95, n: 2 }), LIVE);
+    assert.deepEqual(row().day, { open: 90, high: 120, low: 80, volume: 7 });
+  });
+});
+
 describe('the chart', () => {
   test('holds a bounded number of points, each for a span of time with its extremes', () => {
     const { clock, store, row } = start();
@@ -124,6 +149,14 @@ describe('the counters', () => {
     assert.deepEqual({ gaps, missedInGaps, missedAway, resets }, { gaps: 1, missedInGaps: 3, missedAway: 42, resets: 1 });
   });
 
+  test('tell what a resumed connection brought', () => {
+    const { store } = start();
+    store.tick(tick(1), SNAPSHOT);
+    store.tick(tick(2, { seq: 2 }), { how: 'replay', joined: true });
+    store.tick(tick(3, { seq: 7, n: 5 }), { how: 'replay', joined: true });
+    assert.deepEqual([store.counters.caughtUp, store.counters.updates], [6, 0]);
+  });
+
   test('count live updates, merged ones apart, and their rate', () => {
     const { clock, store } = start();
     store.tick(tick(1), SNAPSHOT);
@@ -162,7 +195,7 @@ describe('painting', () => {
     assert.deepEqual([frames.length, painted.length], [1, 0]);
     frames.shift()();
     assert.equal(painted.length, 1);
-    assert.deepEqual([...painted[0].rows], [[row(), ROW.ADDED | ROW.PRICE | ROW.CHART | ROW.AGE | ROW.STALE]]);
+    assert.deepEqual([...painted[0].rows], [[row(), ROW.ADDED | ROW.PRICE | ROW.CHART | ROW.AGE | ROW.STALE | ROW.FIGURES]]);
     assert.equal(painted[0].panels, PANEL.CONNECTION | PANEL.COUNTERS);
     assert.equal(frames.length, 0, 'nothing changed, so no frame is asked for');
     store.tick(tick(3), LIVE);

@@ -1,0 +1,103 @@
+/** Programs that connect to this very server, to be copied: complete, and run as they are by the tests. */
+
+/**
+ * @typedef {object} Server
+ * @property {string} origin
+ * @property {string} path of Socket.IO, with a slash at its end
+ * @property {string} base of the page, with a slash at its end
+ * @property {string} tickEvent
+ */
+
+/** @typedef {{name: string, file: string, needs: string, code: (server: Server) => string}} Snippet */
+
+/** @param {string} text as a literal in any of these languages */
+const quoted = (text) => JSON.stringify(text);
+
+/** @type {readonly Snippet[]} */
+export const SNIPPETS = [
+  {
+    name: 'JavaScript',
+    file: 'feed.mjs',
+    needs: 'npm install socket.io-client, then node feed.mjs',
+    code: ({ origin, path, tickEvent }) => `import { io } from 'socket.io-client';
+
+const socket = io(${quoted(origin)}${path === '/socket.io/' ? '' : `, { path: ${quoted(path)} }`});
+socket.on('connect', () => socket.emit('subscribe', '*'));
+socket.on(${quoted(tickEvent)}, ({ symbol, price }) => console.log(symbol, price));
+socket.on('connect_error', ({ message }) => console.error(message));
+`,
+  },
+  {
+    name: 'Python',
+    file: 'feed.py',
+    needs: 'pip install "python-socketio[asyncio_client]", then python3 feed.py',
+    code: ({ origin, path, tickEvent }) => `import asyncio
+import socketio
+
+client = socketio.AsyncClient()
+
+
+@client.event
+async def connect():
+    await client.emit("subscribe", "*")
+
+
+@client.on(${quoted(tickEvent)})
+async def tick(tick):
+    print(tick["symbol"], tick["price"], flush=True)
+
+
+async def main():
+    await client.connect(${quoted(origin)}, socketio_path=${quoted(path.replace(/^\/|\/$/g, ''))})
+    await client.wait()
+
+
+asyncio.run(main())
+`,
+  },
+  {
+    name: 'curl',
+    file: 'feed.sh',
+    needs: 'Socket.IO by hand: long polling, with nothing but a shell and curl',
+    code: ({ origin, path }) => `#!/bin/sh
+url=${shell(`${origin}${path}?EIO=4&transport=polling`)}
+sid=$(curl -sf "$url" | sed 's/.*"sid":"\\([^"]*\\)".*/\\1/')
+send() { curl -sf -H 'Content-Type: text/plain' --data-binary "$1" "$url&sid=$sid" > /dev/null; }
+send 40                                    # join the default namespace
+send '42["subscribe","*"]'
+while packets=$(curl -sf "$url&sid=$sid"); do
+  printf '%s' "$packets" | tr '\\036' '\\n' | while read -r packet; do
+    case $packet in
+      2) send 3 ;;                         # the heartbeat: a pong for each ping
+      *) printf '%s\\n' "$packet" ;;        # 42["tick",{...}] is a tick
+    esac
+  done
+done
+`,
+  },
+  {
+    name: 'Rust',
+    file: 'src/main.rs',
+    needs: 'Socket.IO by hand, over a WebSocket: cargo add tungstenite --features native-tls, then cargo run',
+    code: ({ origin, path }) => `use tungstenite::{Message, connect};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (mut socket, _) = connect(${quoted(`${origin.replace(/^http/, 'ws')}${path}?EIO=4&transport=websocket`)})?;
+    loop {
+        let Message::Text(packet) = socket.read()? else { continue };
+        match packet.as_str() {
+            "2" => socket.send("3".into())?, // the heartbeat: a pong for each ping
+            open if open.starts_with('0') => socket.send("40".into())?, // join the default namespace
+            joined if joined.starts_with("40") => socket.send(r#"42["subscribe","*"]"#.into())?,
+            tick => println!("{tick}"),
+        }
+    }
+}
+`,
+  },
+];
+
+/** @param {string} text */
+function shell(text) {
+  return `'${text.replaceAll('\'', '\'\\\'\'')}'`;
+}

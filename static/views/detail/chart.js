@@ -1,0 +1,162 @@
+/** Candles and volume, drawn by lightweight-charts; and lines that can be dragged. */
+import { colours, onColoursChange } from '../palette.js';
+
+/** @typedef {import('../../candles.js').Candle} Candle */
+/** A horizontal line at a price. @typedef {{id: string, price: number, title: string}} Level */
+
+/** So near to a line the pointer takes hold of it, CSS pixels. */
+const NEAR = 7;
+/** How much of the height the candles leave to the volume. */
+const VOLUME_TOP = 0.8;
+
+const time = (/** @type {Candle} */ { ts }) => Math.floor(ts / 1_000);
+
+/**
+ * @param {any} library lightweight-charts
+ * @param {HTMLElement} box
+ * @param {{seconds: boolean, hover: (candle: Candle | null) => void, older: () => void, moved: (id: string, price: number) => void}} hooks
+ *   `older`: what lies before the first candle is looked at; `moved`: a line was dragged to another price
+ */
+export function createChart(library, box, { seconds, hover, older, moved }) {
+  const chart = library.createChart(box, {
+    autoSize: true,
+    // The attribution stands below the chart, as a link: the library's own would bring a style that the page's policy forbids.
+    layout: { attributionLogo: false, background: { type: 'solid', color: 'transparent' }, fontFamily: getComputedStyle(box).fontFamily },
+    timeScale: { timeVisible: true, secondsVisible: seconds, borderVisible: false, rightOffset: 3 },
+    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.08, bottom: 0.24 } },
+    crosshair: { mode: library.CrosshairMode.Normal },
+    localization: { locale: 'en-US' },
+  });
+  const series = chart.addSeries(library.CandlestickSeries, { borderVisible: false });
+  const volumes = chart.addSeries(library.HistogramSeries, { priceFormat: { type: 'volume' }, priceScaleId: 'volume', priceLineVisible: false, lastValueVisible: false });
+  chart.priceScale('volume').applyOptions({ scaleMargins: { top: VOLUME_TOP, bottom: 0 } });
+
+  /** @type {Candle[]} */
+  let candles = [];
+  /** @type {Map<string, {line: any, level: Level}>} */
+  const levels = new Map();
+  /** @type {{id: string, price: number} | null} */
+  let dragged = null;
+
+  const volumeOf = (/** @type {Candle} */ candle) => ({
+    time: time(candle), value: candle.volume, color: `${colours()[candle.close >= candle.open ? 'up' : 'down']}60`,
+  });
+  const barOf = (/** @type {Candle} */ { open, high, low, close, ...candle }) => ({ time: Math.floor(candle.ts / 1_000), open, high, low, close });
+
+  function dress() {
+    const { up, down, muted, 'edge-solid': edge, accent } = colours();
+    chart.applyOptions({ layout: { textColor: muted }, grid: { vertLines: { color: edge }, horzLines: { color: edge } } });
+    series.applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down });
+    volumes.setData(candles.map(volumeOf));
+    for (const { line } of levels.values()) line.applyOptions({ color: accent, axisLabelColor: accent });
+  }
+  onColoursChange(dress);
+  dress();
+
+  chart.subscribeCrosshairMove((/** @type {any} */ { time: at }) => {
+    hover(at === undefined ? null : candles.find((candle) => time(candle) === at) ?? null);
+  });
+  chart.timeScale().subscribeVisibleLogicalRangeChange((/** @type {{from: number} | null} */ range) => {
+    if (range && range.from < 0 && candles.length > 0) older();
+  });
+
+  // --- lines that are dragged
+
+  /** @param {PointerEvent} event */
+  const yOf = (event) => event.clientY - box.getBoundingClientRect().top;
+  /** @param {PointerEvent} event */
+  function levelAt(event) {
+    const y = yOf(event);
+    return [...levels.values()].find(({ level }) => Math.abs((series.priceToCoordinate(level.price) ?? -Infinity) - y) <= NEAR);
+  }
+  /** @param {PointerEvent} event */
+  function onDown(event) {
+    const found = levelAt(event);
+    if (!found) return;
+    // Before the chart takes it for a scroll.
+    event.stopPropagation();
+    event.preventDefault();
+    box.setPointerCapture(event.pointerId);
+    dragged = { id: found.level.id, price: found.level.price };
+    chart.applyOptions({ handleScroll: false, handleScale: false });
+  }
+  /** @param {PointerEvent} event */
+  function onMove(event) {
+    if (!dragged) {
+      box.classList.toggle('over-line', levelAt(event) !== undefined);
+      return;
+    }
+    const price = series.coordinateToPrice(yOf(event));
+    if (price === null || price <= 0) return;
+    dragged.price = price;
+    levels.get(dragged.id)?.line.applyOptions({ price });
+  }
+  function onUp() {
+    if (!dragged) return;
+    const { id, price } = dragged;
+    dragged = null;
+    chart.applyOptions({ handleScroll: true, handleScale: true });
+    moved(id, price);
+  }
+  box.addEventListener('pointerdown', onDown, { capture: true });
+  box.addEventListener('pointermove', onMove);
+  box.addEventListener('pointerup', onUp);
+  box.addEventListener('pointercancel', onUp);
+
+  return {
+    /** @param {Candle[]} all oldest first @param {number} digits decimals of a price */
+    set(all, digits) {
+      const before = candles[0];
+      candles = all;
+      series.applyOptions({ priceFormat: { type: 'price', precision: digits, minMove: 10 ** -digits } });
+      const range = before && all[0] && all[0].ts < before.ts ? chart.timeScale().getVisibleRange() : null;
+      series.setData(all.map(barOf));
+      volumes.setData(all.map(volumeOf));
+      // What was put before the first must not move what is looked at.
+      if (range) chart.timeScale().setVisibleRange(range);
+    },
+
+    /** The last one, grown, or the one after it. @param {Candle} candle */
+    update(candle) {
+      const last = candles.at(-1);
+      if (last && candle.ts < last.ts) return;
+      if (last?.ts === candle.ts) candles[candles.length - 1] = candle;
+      else candles.push(candle);
+      series.update(barOf(candle));
+      volumes.update(volumeOf(candle));
+    },
+
+    /** @param {boolean} on */
+    showSeconds(on) {
+      chart.applyOptions({ timeScale: { secondsVisible: on } });
+    },
+
+    toNow() {
+      chart.timeScale().resetTimeScale();
+    },
+
+    /** @param {Level[]} wanted */
+    setLevels(wanted) {
+      const ids = new Set(wanted.map(({ id }) => id));
+      for (const [id, { line }] of levels) {
+        if (ids.has(id)) continue;
+        series.removePriceLine(line);
+        levels.delete(id);
+      }
+      for (const level of wanted) {
+        const known = levels.get(level.id);
+        const look = { price: level.price, title: level.title, color: colours().accent, axisLabelColor: colours().accent, lineStyle: 2, lineWidth: 2, axisLabelVisible: true };
+        if (!known) levels.set(level.id, { level, line: series.createPriceLine(look) });
+        else if (dragged?.id !== level.id) {
+          known.level = level;
+          known.line.applyOptions(look);
+        }
+      }
+    },
+
+    /** Where a price is drawn, CSS pixels from the top of the box; null where it is out of sight. @param {number} price @returns {number | null} */
+    yOf(price) {
+      return series.priceToCoordinate(price);
+    },
+  };
+}

@@ -1,0 +1,55 @@
+/** Programs that connect to this very server, one tab for each language. */
+import { SNIPPETS } from '../snippets.js';
+import { find, make, setText } from './elements.js';
+
+/** How long the button says that it copied, ms. */
+const COPIED_MS = 1_500;
+
+/** @param {import('../snippets.js').Server} server */
+export function snippetsView(server) {
+  const list = find(document, '#languages', HTMLElement);
+  const panel = find(document, '#snippet-panel', HTMLElement);
+  const code = find(document, '#snippet', HTMLElement);
+  const needs = find(document, '#snippet-needs', HTMLElement);
+  const copy = find(document, '#copy', HTMLButtonElement);
+
+  const tabs = SNIPPETS.map(({ name }, i) => {
+    const tab = make('button', { type: 'button', role: 'tab', id: `language-${i}`, 'aria-controls': 'snippet-panel' }, name);
+    tab.addEventListener('click', () => show(i));
+    return tab;
+  });
+  list.append(...tabs);
+
+  /** @param {number} chosen */
+  function show(chosen) {
+    const snippet = SNIPPETS[chosen];
+    if (!snippet) return;
+    tabs.forEach((tab, i) => {
+      tab.ariaSelected = String(i === chosen);
+      tab.tabIndex = i === chosen ? 0 : -1;
+    });
+    panel.setAttribute('aria-labelledby', `language-${chosen}`);
+    setText(code, snippet.code(server));
+    setText(needs, `${snippet.file}: ${snippet.needs}`);
+  }
+
+  list.addEventListener('keydown', (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const next = (tabs.findIndex((tab) => tab.tabIndex === 0) + step + tabs.length) % tabs.length;
+    show(next);
+    tabs[next]?.focus();
+  });
+  show(0);
+
+  // Browsers offer the clipboard to secure origins only.
+  copy.hidden = !navigator.clipboard;
+  copy.addEventListener('click', async () => {
+    await navigator.clipboard.writeText(code.textContent ?? '').then(
+      () => (copy.textContent = 'Copied'),
+      () => (copy.textContent = 'Not allowed'),
+    );
+    setTimeout(() => (copy.textContent = 'Copy'), COPIED_MS);
+  });
+}

@@ -1,0 +1,98 @@
+// One symbol: chart, ticks, room, and what is said where the server has no candles or alerts.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startServer } from '../support/server.mjs';
+import { newPage, openBrowser, TEST, untilPhase } from './open.mjs';
+
+let server;
+let browser;
+
+before(async () => {
+  [server, browser] = await Promise.all([startServer(), openBrowser()]);
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function open(t, hash = '', options = {}) {
+  const { page, faults } = await newPage(t, browser, options);
+  await page.goto(`${server.url}/${hash}`);
+  await untilPhase(page, 'live');
+  await page.locator('#prices tbody tr').first().waitFor();
+  return { page, faults };
+}
+
+test('opens from the keyboard, shows what comes, and gives the focus back', TEST, async (t) => {
+  const { page, faults } = await open(t);
+  await page.locator('tr[data-symbol="ETH"] .name').focus();
+  await page.keyboard.press('Enter');
+  await page.locator('#detail-title', { hasText: 'ETH' }).waitFor();
+  assert.equal(await page.title(), 'ETH · tickcast');
+  const drawn = () => page.$$eval('.chart-box canvas', (all) => all.some((canvas) =>
+    canvas.width > 0 && canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte > 0)));
+  await page.locator('.legend', { hasText: /O [\d,.]+ H [\d,.]+ L [\d,.]+ C [\d,.]+/ }).waitFor();
+  assert.ok(await drawn(), 'something is drawn');
+  await page.waitForFunction(() => document.querySelectorAll('.ticks tbody tr').length >= 10);
+  const shown = await page.locator('.big').innerText();
+  await page.waitForFunction((was) => document.querySelector('.big').innerText !== was, shown);
+  assert.ok(await page.getByRole('link', { name: 'TradingView' }).isVisible(), 'the attribution');
+  await page.keyboard.press('Escape');
+  assert.equal(await page.locator('#detail').isHidden(), true);
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'ETH');
+  assert.deepEqual(faults, []);
+});
+
+test('an address leads to it, and back leads out', TEST, async (t) => {
+  const { page } = await open(t, '#/SOL');
+  await page.locator('#detail-title', { hasText: 'SOL' }).waitFor();
+  await page.evaluate(() => (location.hash = '#/BTC'));
+  await page.locator('#detail-title', { hasText: 'BTC' }).waitFor();
+  await page.goBack();
+  await page.locator('#detail-title', { hasText: 'SOL' }).waitFor();
+});
+
+test('candles last as long as the reader says, on every visit', TEST, async (t) => {
+  const { page } = await open(t, '#/BTC');
+  await page.getByRole('radio', { name: '1s', exact: true }).check();
+  await page.waitForFunction(() => /:\d\d · O/.test(document.querySelector('.legend').innerText));
+  const first = await page.locator('.legend').innerText();
+  await page.waitForFunction((was) => document.querySelector('.legend').innerText.slice(0, 19) > was, first.slice(0, 19));
+  await page.reload();
+  await page.locator('#detail-title', { hasText: 'BTC' }).waitFor();
+  assert.equal(await page.getByRole('radio', { name: '1s', exact: true }).isChecked(), true);
+});
+
+test('the crosshair says what is under it', TEST, async (t) => {
+  const { page } = await open(t, '#/BTC');
+  await page.getByRole('radio', { name: '1s', exact: true }).check();
+  await page.waitForFunction(() => /· O/.test(document.querySelector('.legend').innerText));
+  const begun = (await page.locator('.legend').innerText()).slice(0, 19);
+  await page.waitForFunction((was) => document.querySelector('.legend').innerText.slice(0, 19) > was, begun);
+  const box = await page.locator('.chart-box').boundingBox();
+  // From the right: until an earlier candle than the last is under the pointer.
+  for (let x = box.x + box.width - 90; x > box.x; x -= 2) {
+    await page.mouse.move(x, box.y + box.height / 2);
+    if ((await page.locator('.legend').innerText()).startsWith(begun)) return;
+  }
+  assert.fail(`the candle of ${begun} was not found`);
+});
+
+test('two readers talk in the room of a symbol', TEST, async (t) => {
+  const [one, two] = [await open(t, '#/ADA'), await open(t, '#/ADA')];
+  for (const { page } of [one, two]) await page.locator('#detail-title', { hasText: 'ADA' }).waitFor();
+  await two.page.locator('.say input').fill('<b>is it moving?</b>');
+  await two.page.locator('.say input').press('Enter');
+  for (const { page } of [one, two]) await page.locator('.said li', { hasText: '<b>is it moving?</b>' }).waitFor();
+  assert.deepEqual([one.faults, two.faults], [[], []]);
+});
+
+test('on a phone it covers the market', TEST, async (t) => {
+  const { page } = await open(t, '#/BTC', { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+  await page.locator('#detail-title', { hasText: 'BTC' }).waitFor();
+  const box = await page.locator('#detail').boundingBox();
+  assert.deepEqual([Math.round(box.x), Math.round(box.y), Math.round(box.width), Math.round(box.height)], [0, 0, 390, 844]);
+  assert.equal(await page.evaluate(() => document.querySelector('#detail').scrollWidth), 390 - 2);
+  await page.getByRole('button', { name: 'Close' }).tap();
+  await page.locator('#detail').waitFor({ state: 'hidden' });
+});

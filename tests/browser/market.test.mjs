@@ -1,0 +1,213 @@
+// The market view: what a reader can do with it, and what of that the device keeps.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startServer } from '../support/server.mjs';
+import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase } from './open.mjs';
+
+const MANY = Array.from({ length: 500 }, (_, i) => `S${String(i).padStart(3, '0')}`);
+
+let few;
+let many;
+let browser;
+
+before(async () => {
+  [few, many, browser] = await Promise.all([
+    startServer(),
+    startServer({ SYMBOLS: MANY.join(','), UPDATE_INTERVAL: '500' }),
+    openBrowser(),
+  ]);
+});
+after(async () => {
+  await browser?.close();
+  await Promise.all([few?.stop(), many?.stop()]);
+});
+
+/** A page on which prices have come. */
+async function open(t, server = few, options = {}) {
+  const { page, faults } = await newPage(t, browser, options);
+  await page.goto(server.url);
+  await page.locator('#prices tbody tr').first().waitFor();
+  await untilPhase(page, 'live');
+  return { page, faults };
+}
+
+/** The symbols on the page, from top to bottom as they are seen. */
+function seen(page) {
+  return page.$$eval('#prices tbody tr', (rows) => rows
+    .map((row) => ({ symbol: row.dataset.symbol, y: row.getBoundingClientRect().y }))
+    .sort((a, b) => a.y - b.y).map(({ symbol }) => symbol));
+}
+
+/** Until the symbols on the page are these. */
+function untilSeen(page, wanted) {
+  return page.waitForFunction((all) => {
+    const rows = [...document.querySelectorAll('#prices tbody tr')].sort((a, b) => a.getBoundingClientRect().y - b.getBoundingClientRect().y);
+    return JSON.stringify(rows.map((row) => row.dataset.symbol)) === all;
+  }, JSON.stringify(wanted));
+}
+
+test('columns sort one way, the other way, and not', TEST, async (t) => {
+  const { page, faults } = await open(t);
+  const came = await seen(page);
+  const heading = page.locator('th[data-sort="symbol"]');
+  const names = [...came].sort();
+  await heading.getByRole('button').click();
+  await untilSeen(page, names);
+  assert.equal(await heading.getAttribute('aria-sort'), 'ascending');
+  await heading.getByRole('button').click();
+  await untilSeen(page, names.toReversed());
+  assert.equal(await heading.getAttribute('aria-sort'), 'descending');
+  // The order of the elements is the one that is seen: it is what a screen reader reads.
+  assert.deepEqual(await page.$$eval('#prices tbody tr', (rows) => rows.map((row) => row.dataset.symbol)), names.toReversed());
+  await page.reload();
+  await untilSeen(page, names.toReversed());
+  await heading.getByRole('button').click();
+  await untilSeen(page, came);
+  assert.equal(await heading.getAttribute('aria-sort'), null);
+  assert.deepEqual(faults, []);
+});
+
+test('by price the largest comes first', TEST, async (t) => {
+  const { page } = await open(t);
+  await page.locator('th[data-sort="price"] button').click();
+  await page.waitForFunction(() => {
+    const numbers = [...document.querySelectorAll('#prices tbody .price')].map((cell) => Number(cell.innerText.replaceAll(',', '')));
+    return numbers.length > 5 && numbers.every((number, i) => i === 0 || number <= numbers[i - 1]);
+  });
+});
+
+test('the pointer and the focus hold the order', TEST, async (t) => {
+  const { page } = await open(t, many);
+  await page.locator('th[data-sort="change"] button').click();
+  await page.locator('#prices tbody tr').nth(3).hover();
+  await page.getByText('order held').waitFor();
+  const held = await seen(page);
+  // Prices go on; the rows stay where they are for longer than they do without the pointer.
+  const shown = await prices(page);
+  await page.waitForFunction((was) => {
+    const rows = [...document.querySelectorAll('#prices tbody tr')];
+    globalThis.begun ??= performance.now();
+    globalThis.moved ??= new Set();
+    for (const { dataset, children } of rows) if (children[2].innerText !== was[dataset.symbol]) globalThis.moved.add(dataset.symbol);
+    return performance.now() - globalThis.begun > 2_500 && rows.every((row) => globalThis.moved.has(row.dataset.symbol));
+  }, shown);
+  assert.deepEqual(await seen(page), held);
+  await page.mouse.move(5, 5);
+  await page.waitForFunction((was) => JSON.stringify([...document.querySelectorAll('#prices tbody tr')].map((row) => row.dataset.symbol)) !== was, JSON.stringify(held));
+});
+
+test('the search finds part of a name, and says so when there is none', TEST, async (t) => {
+  const { page } = await open(t, many);
+  await page.keyboard.press('/');
+  await page.keyboard.type('s01');
+  await untilSeen(page, MANY.slice(10, 20));
+  await page.getByText('10 of 500 symbols').waitFor();
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'S010');
+  await page.fill('#search', 'nothing like it');
+  await page.getByText('No symbol fits').waitFor();
+  assert.deepEqual(await seen(page), []);
+  await page.fill('#search', '');
+  await page.locator('#prices tr[data-symbol="S000"]').waitFor();
+});
+
+test('the watchlist and the reader\'s order are kept on the device', TEST, async (t) => {
+  const { page } = await open(t);
+  const [first, second, third] = await seen(page);
+  await page.getByRole('button', { name: `Watch ${second}` }).click();
+  await page.locator(`tr[data-symbol="${third}"] .name`).focus();
+  await page.keyboard.press('w');
+  await page.keyboard.press('Alt+ArrowUp');
+  await page.keyboard.press('Alt+ArrowUp');
+  await page.waitForFunction((symbol) => document.querySelector('#prices tbody tr').dataset.symbol === symbol, third);
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), third, 'the focus goes with it');
+  assert.deepEqual((await seen(page)).slice(0, 3), [third, first, second]);
+  await page.getByRole('radio', { name: 'Watchlist' }).check();
+  await untilSeen(page, [third, second]);
+  await page.reload();
+  await untilSeen(page, [third, second]);
+  assert.equal(await page.getByRole('button', { name: `Watch ${second}` }).getAttribute('aria-pressed'), 'true');
+});
+
+test('a filter shows what it says', TEST, async (t) => {
+  const { page } = await open(t, many);
+  await untilAllMoved(page);
+  for (const [label, direction] of [['Up', 'up'], ['Down', 'down']]) {
+    await page.getByRole('radio', { name: label, exact: true }).check();
+    await page.waitForFunction((wanted) => {
+      const all = [...document.querySelectorAll('#prices tbody .change')];
+      return all.length > 3 && all.filter((cell) => cell.dataset.direction === wanted).length > all.length / 2;
+    }, direction);
+    assert.match(await page.locator('#prices-detail').innerText(), /^\d+ of 500 symbols/);
+  }
+});
+
+test('500 symbols cost a screenful of rows, and each can be reached', TEST, async (t) => {
+  const { page, faults } = await open(t, many);
+  assert.equal(await page.locator('#prices').getAttribute('aria-rowcount'), '501');
+  const count = async () => page.locator('#prices tbody tr').count();
+  assert.ok(await count() < 40, `${await count()} rows in the page`);
+  await page.locator('tr[data-symbol="S000"] .name').focus();
+  await page.keyboard.press('End');
+  await page.waitForFunction(() => document.activeElement.textContent === 'S499');
+  const last = page.locator('tr[data-symbol="S499"]');
+  assert.equal(await last.getAttribute('aria-rowindex'), '501');
+  const box = await last.boundingBox();
+  assert.ok(box.y >= 0 && box.y + box.height <= 800, 'in the window');
+  // Scrolled away, the one with the focus stays in the page, and the way on begins there.
+  await page.evaluate(() => scrollTo(0, 0));
+  await page.locator('tr[data-symbol="S000"]').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'S499');
+  await page.keyboard.press('ArrowUp');
+  await page.waitForFunction(() => document.activeElement.textContent === 'S498');
+  await page.keyboard.press('Home');
+  await page.waitForFunction(() => document.activeElement.textContent === 'S000');
+  assert.ok(await count() < 45, `${await count()} rows in the page`);
+  // All shown rows are alive, also those that showed another symbol before.
+  await untilAllMoved(page);
+  assert.deepEqual(faults, []);
+});
+
+test('rows are closer together when the reader wants it so', TEST, async (t) => {
+  const { page } = await open(t);
+  const height = async () => (await page.locator('#prices tbody tr').first().boundingBox()).height;
+  const was = await height();
+  await page.locator('#looks summary').click();
+  await page.getByRole('radio', { name: 'Compact' }).check();
+  await page.waitForFunction((tall) => document.querySelector('#prices tbody tr').getBoundingClientRect().height < tall, was);
+  const [one, two] = await page.$$eval('#prices tbody tr', (rows) => rows.slice(0, 2).map((row) => row.getBoundingClientRect().y));
+  assert.equal(two - one, await height());
+});
+
+test('the theme and the palette are the reader\'s, and known before the first paint', TEST, async (t) => {
+  const { page } = await open(t, few, { colorScheme: 'dark' });
+  const up = () => page.evaluate(() => getComputedStyle(document.querySelector('.pill')).backgroundColor);
+  const dark = await up();
+  await page.locator('#looks summary').click();
+  await page.getByRole('radio', { name: 'Light' }).check();
+  assert.notEqual(await up(), dark);
+  await page.getByRole('radio', { name: 'Blue, orange' }).check();
+  await page.keyboard.press('Escape');
+  assert.equal(await page.locator('#looks').getAttribute('open'), null);
+  await page.route('**/app.js', (route) => route.abort());
+  await page.reload();
+  assert.deepEqual(await page.evaluate(() => ({ ...document.documentElement.dataset })), { theme: 'light', palette: 'blue-orange', density: 'comfortable' });
+  assert.notEqual(await up(), dark);
+});
+
+test('it can be installed', TEST, async (t) => {
+  const { page } = await open(t);
+  const manifest = new URL(await page.locator('link[rel="manifest"]').getAttribute('href'), few.url);
+  const response = await fetch(manifest);
+  assert.equal(response.headers.get('content-type'), 'application/manifest+json');
+  const { icons, start_url: start, display } = await response.json();
+  assert.equal(new URL(start, manifest).href, `${few.url}/`);
+  assert.equal(display, 'standalone');
+  for (const { src, sizes, type } of icons) {
+    const icon = await fetch(new URL(src, manifest));
+    assert.deepEqual([icon.status, icon.headers.get('content-type')], [200, type], src);
+    if (type !== 'image/png') continue;
+    const bytes = Buffer.from(await icon.arrayBuffer());
+    assert.equal(`${bytes.readUInt32BE(16)}x${bytes.readUInt32BE(20)}`, sizes, src);
+  }
+});

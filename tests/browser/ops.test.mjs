@@ -1,0 +1,90 @@
+// The operators' page, against the real server.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { formatMs, formatUptime, leaves, percentile } from '../../static/operations.js';
+import { connect } from '../support/clients.mjs';
+import { startServer } from '../support/server.mjs';
+import { newPage, openBrowser, TEST } from './open.mjs';
+
+let browser;
+
+before(async () => {
+  browser = await openBrowser();
+});
+after(() => browser?.close());
+
+describe('percentiles', () => {
+  const at = (...counts) => counts.map((count, i) => ({ up_to_ms: [1, 5, 10, null][i], count }));
+
+  test('are of what came between two looks', () => {
+    const before1 = at(100, 0, 0, 0);
+    assert.equal(percentile(at(100, 0, 0, 0), before1, 0.5), null);
+    assert.equal(percentile(at(150, 50, 0, 0), before1, 0.5), 1);
+    assert.equal(percentile(at(150, 50, 0, 0), before1, 0.51), 5);
+    assert.equal(percentile(at(100, 0, 99, 1), before1, 0.99), 10);
+    assert.equal(percentile(at(100, 0, 98, 2), before1, 0.99), Infinity);
+    assert.deepEqual([formatMs(null), formatMs(Infinity), formatMs(0.25), formatMs(5)], ['–', '> 10 s', '≤ 0.25 ms', '≤ 5 ms']);
+  });
+
+  test('other words', () => {
+    assert.deepEqual([5_000, 120_000, 5_400_000, 260_000_000].map(formatUptime), ['5 s', '2 min', '1 h 30 min', '3 d']);
+    assert.deepEqual(leaves({ a_b: { c: 1 }, d: 2, e: 'x', f: null }, 'z'), [['z a b c', 1], ['z d', 2]]);
+  });
+});
+
+async function open(t, env) {
+  const server = await startServer({ APP_ID: 'app7', ...env });
+  t.after(() => server.stop());
+  const { page, faults } = await newPage(t, browser);
+  await page.goto(`${server.url}/ops`);
+  return { server, page, faults };
+}
+
+test('shows replicas, clients, deliveries, tick age and sources', TEST, async (t) => {
+  const { server, page, faults } = await open(t);
+  const client = await connect(server.url);
+  client.emit('subscribe', '*');
+  await page.locator('#clients', { hasText: /^1$/ }).waitFor();
+  await page.locator('#deliveries', { hasText: /^[1-9][\d,]*\/s$/ }).waitFor();
+  await page.locator('#p99', { hasText: /^≤ [\d.]+ ms$/ }).waitFor();
+  const row = page.locator('#replicas tbody tr');
+  assert.equal(await row.count(), 1);
+  assert.match((await row.innerText()).replace(/\s+/g, ' '), /^app7 ok all simulator: publisher 1 /);
+  assert.deepEqual(faults, []);
+});
+
+test('a server with keys asks for one, and takes an admin\'s', TEST, async (t) => {
+  const { page } = await open(t, { API_KEY: 'the key of an operator, long enough' });
+  await page.getByText('An admin key is needed').waitFor();
+  assert.equal(await page.locator('#board').isHidden(), true);
+  await page.fill('#key', 'a wrong one');
+  await page.getByRole('button', { name: 'Open' }).click();
+  await page.locator('#notice', { hasText: 'X-API-Key is not valid' }).waitFor();
+  await page.fill('#key', 'the key of an operator, long enough');
+  await page.getByRole('button', { name: 'Open' }).click();
+  await page.locator('#replicas tbody tr').waitFor();
+  assert.equal(await page.locator('#key-form').isHidden(), true);
+});
+
+test('disconnects a user', TEST, async (t) => {
+  const { server, page } = await open(t);
+  const client = await connect(server.url, { auth: { user: 'zoe' } });
+  const gone = new Promise((resolve) => client.on('disconnect', resolve));
+  await page.fill('#user', 'zoe');
+  await page.getByRole('button', { name: 'Disconnect' }).click();
+  await page.locator('#acted', { hasText: '1 connection of zoe ended' }).waitFor();
+  assert.equal(await gone, 'io server disconnect');
+});
+
+test('drains the replica that is named, and no other', TEST, async (t) => {
+  const { server, page } = await open(t, { DRAIN_DEADLINE: '3000' });
+  await page.locator('#replicas tbody tr').waitFor();
+  await page.fill('#drain-id', 'app8');
+  await page.getByRole('button', { name: 'Drain' }).click();
+  await page.locator('#acted', { hasText: 'nothing was drained' }).waitFor();
+  await page.fill('#drain-id', 'app7');
+  await page.getByRole('button', { name: 'Drain' }).click();
+  await page.locator('#acted', { hasText: 'app7 drains' }).waitFor();
+  assert.equal((await server.exited).code, 0);
+  await page.getByText('The server does not answer').waitFor();
+});
