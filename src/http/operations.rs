@@ -15,10 +15,10 @@ pub(super) struct Operations {
     /// The replica that answers: behind a proxy it may be any.
     id: String,
     /// Every live replica: `id`, `role`, `version`, `uptime_ms`, `status`, `connections`, `lag_ms`, `epoch`, `sources`.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<HashMap<String, Value>>)]
     nodes: Vec<Value>,
     /// What this replica did so far, as `/stats` has it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, Value>)]
     figures: Value,
     /// How old ticks were when this replica wrote them to a client, ever.
     tick_age: Vec<Bucket>,

@@ -135,13 +135,12 @@ export class RowView {
 
   /** @param {number} moved */
   flashPrice(moved) {
-    const now = performance.now();
-    if (reducedMotion.matches || now - this.flashedAt < FLASH_EVERY_MS) return;
-    this.flashedAt = now;
+    if (reducedMotion.matches || performance.now() - this.flashedAt < FLASH_EVERY_MS) return;
     this.flash?.cancel();
     this.flash = this.price.animate(
       [{ backgroundColor: `${colours()[moved < 0 ? 'down' : 'up']}48` }, { backgroundColor: 'transparent' }],
       { duration: FLASH_MS, easing: 'ease-out', id: 'flash' },
     );
+    this.flashedAt = performance.now();
   }
 }

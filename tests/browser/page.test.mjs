@@ -186,8 +186,8 @@ test('a changed price flashes, but not more often than the eye can bear', TEST, 
   const last = new Map();
   for (const [symbol, at] of await page.evaluate(() => globalThis.flashes)) {
     const since = at - (last.get(symbol) ?? -Infinity);
-    // The page takes its time a moment before it flashes.
-    assert.ok(since > 290, `${symbol} flashed again after ${since} ms`);
+    // Clocks of pages are coarse.
+    assert.ok(since > 299, `${symbol} flashed again after ${since} ms`);
     last.set(symbol, at);
   }
 });

@@ -69,6 +69,8 @@ function allowed(document, schema, dice) {
   const { type, properties = {}, required = [], items, oneOf, example, minItems = 0, pattern, minLength = 0, maximum } = resolve(document, schema);
   if (example !== undefined) return example;
   if (oneOf) return allowed(document, oneOf[Math.floor(dice() * oneOf.length)], dice);
+  // A schema that says nothing allows everything.
+  if (Object.keys(schema).length === 0) return;
   const kinds = [type].flat();
   switch (kinds[Math.floor(dice() * kinds.length)]) {
     case 'object': {
@@ -170,6 +172,8 @@ function* mismatches(document, schema, value, where) {
     return;
   }
   const is = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value;
+  // A schema that says nothing allows everything.
+  if (Object.keys(schema).length === 0) return;
   const kinds = [type].flat().filter((each) => each !== undefined);
   const fits = kinds.length === 0 || kinds.includes(is) || (is === 'number' && kinds.includes('integer') && Number.isInteger(value));
   if (!fits) yield `${where} is ${is}: must be ${kinds}`;
