@@ -132,7 +132,7 @@ describe('metrics', { concurrency: true }, () => {
     assert.ok([404, 405].includes(await status(`${server.url}/api/disconnect`, post)));
     assert.equal(await status(`${admin}/api/disconnect`, post), 200);
     const paths = async (/** @type {string} */ url) => Object.keys((await (await fetch(`${url}/api/openapi.json`)).json()).paths);
-    assert.deepEqual((await paths(admin)).sort(), ['/api/disconnect', '/api/drain']);
+    assert.deepEqual((await paths(admin)).sort(), ['/api/disconnect', '/api/drain', '/api/ops']);
     assert.ok(!(await paths(server.url)).includes('/api/drain'));
     // Nothing else is there.
     assert.equal(await status(`${admin}/`), 404);
