@@ -78,7 +78,8 @@ describe('operations', { concurrency: true }, () => {
 
     const ask = async (/** @type {string} */ query) => {
       const url = `http://127.0.0.1:${port}/api/v1/query?query=${encodeURIComponent(query)}`;
-      const answer = await fetch(url).then((response) => response.json(), () => null);
+      // It listens before it is ready.
+      const answer = await fetch(url).then((response) => (response.status === 503 ? null : response.json()), () => null);
       if (answer === null) return [];
       assert.equal(answer.status, 'success', `${query}: ${answer.error}`);
       return answer.data.result.filter((/** @type {any} */ { value }) => Number.isFinite(Number(value[1])));
