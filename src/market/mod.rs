@@ -1,3 +1,4 @@
+mod candles;
 mod history;
 
 use std::collections::HashMap;
@@ -6,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
 use crate::price::{Batch, Epoch, Feed, FeedState, Price, Symbol, SymbolId, Tick, Update};
+pub use candles::{Candles, Folded, Kept, Mark, Range, Saved};
 pub use history::{History, Keep};
 
 /// What is true now, for every symbol.
