@@ -231,6 +231,26 @@ impl Candle {
     }
 }
 
+/// What a symbol did in the last 24 hours, or since its first price that is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Day {
+    /// The price at its beginning.
+    pub open: Price,
+    /// The highest price.
+    pub high: Price,
+    /// The lowest price.
+    pub low: Price,
+    /// The sum of the sizes that the source gave; 0 where it gave none.
+    pub volume: Price,
+}
+
+impl Day {
+    /// The same, where the price is this by now.
+    pub fn with(&self, price: Price) -> Self {
+        Self { high: self.high.max(price), low: self.low.min(price), ..*self }
+    }
+}
+
 /// Names one unbroken run of the bus's numbering: an opaque text. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
@@ -305,6 +325,11 @@ pub enum BusEvent {
     Past(Batch),
     /// The feed is otherwise now.
     Feed(Feed),
+    /// What comes from here on this replica makes by itself, and nobody else has it.
+    Alone,
+    /// What comes from here on is everybody's again. These ticks, in order, passed meanwhile: nobody is told of them, but
+    /// what is made of all ticks takes them in place of those since [`BusEvent::Alone`].
+    Back(Vec<Batch>),
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
+mod day;
 mod ring;
 
 use crate::price::{Candle, Epoch, Interval, Price, Tick};
+pub use day::DayOf;
 pub use ring::Range;
 use ring::Ring;
 
 /// How many candles of each interval are held of a symbol, the running one included, by [`Interval::index`].
 ///
-/// A candle holds 112 bytes; those of intervals in which nothing came are made when they are read, and hold none.
+/// A candle holds 96 bytes; those of intervals in which nothing came are made when they are read, and hold none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept(pub [usize; Interval::COUNT]);
 
@@ -61,7 +63,8 @@ pub struct Saved {
 /// - A candle is of `[ts, ts + interval)`, aligned to the Unix epoch.
 /// - A tick of the running interval, or of a later one, counts with its price as the close.
 /// - A tick of an earlier interval is *late*: it counts in that candle's high, low, volume and `n`, and changes neither open
-///   nor close. Where the candle is not held any more, it is left out.
+///   nor close (those of one where nothing had come are the close before it, where that is known). Where the candle is not
+///   held any more, it is left out.
 /// - The first tick of another epoch says again what was known, as a rule: it counts only where it is later, by its time,
 ///   than everything before it.
 ///
@@ -77,10 +80,20 @@ pub struct Candles {
     amended: Amended,
     /// The times that this process did not see, in ms since the Unix epoch: from, and to before which.
     unseen_ms: (u64, u64),
-    /// Grows when the past was replaced.
-    replaced: u64,
+    /// How often this replica came back, and what began then is what it was: by [`Interval::index`], from when on.
+    back: Back,
     /// How many ticks were folded in.
     folded: u64,
+}
+
+/// That what an island made was taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Back {
+    /// How often.
+    pub times: u64,
+    /// Since when candles may be others than before, at the last time, in ms since the Unix epoch; by
+    /// [`Interval::index`].
+    pub from_ms: [u64; Interval::COUNT],
 }
 
 /// The running candles, and up to which tick.
@@ -137,20 +150,21 @@ impl Candles {
             ashore: None,
             amended: Amended::default(),
             unseen_ms: (0, u64::MAX),
-            replaced: 0,
+            back: Back::default(),
             folded: 0,
         }
     }
 
-    /// Takes a tick that stands for `missed` others too, which never came. Ticks come in the order of their log.
-    pub fn fold(&mut self, epoch: &Epoch, tick: &Tick, missed: u64) -> Folded {
+    /// Takes a tick. They come in the order of their log; updates of the same epoch that never came count with the one
+    /// after them.
+    pub fn fold(&mut self, epoch: &Epoch, tick: &Tick) -> Folded {
         let Tick { seq, update } = tick;
-        let (n, size) = (missed + 1, update.size.unwrap_or_default());
+        let size = update.size.unwrap_or_default();
         let Some(running) = &mut self.running else {
             self.unseen_ms.1 = update.ts_ms;
             let candle = |interval: Interval| Candle {
                 volume: size,
-                n,
+                n: 1,
                 ..Candle::quiet(interval.start_of(update.ts_ms), update.price)
             };
             self.running = Some(Running {
@@ -158,13 +172,15 @@ impl Candles {
                 seq: *seq,
                 last_ms: update.ts_ms,
                 candles: Interval::ALL.map(candle),
-                taken: (size, n),
+                taken: (size, 1),
             });
             self.folded += 1;
             return Folded::Counted;
         };
+        let mut n = 1;
         if running.epoch == *epoch {
-            if *seq <= running.seq {
+            n = seq.saturating_sub(running.seq);
+            if n == 0 {
                 return Folded::Known;
             }
         } else {
@@ -186,12 +202,12 @@ impl Candles {
         second.n += n;
         // What is neither high nor low in a second is so in no longer interval that it is in.
         if update.price > second.high {
-            for candle in running.candles.iter_mut().take_while(|candle| update.price > candle.high) {
-                candle.high = update.price;
+            for candle in &mut running.candles {
+                candle.high = candle.high.max(update.price);
             }
         } else if update.price < second.low {
-            for candle in running.candles.iter_mut().take_while(|candle| update.price < candle.low) {
-                candle.low = update.price;
+            for candle in &mut running.candles {
+                candle.low = candle.low.min(update.price);
             }
         }
         Folded::Counted
@@ -252,6 +268,13 @@ impl Candles {
         self.rings[interval.index()].read(running, range, now_ms)
     }
 
+    /// When the first candle begins that can be read at `now_ms`; none before the first tick.
+    pub fn first_ms(&self, interval: Interval, now_ms: u64) -> Option<u64> {
+        let running = self.running(interval)?;
+        let last_ms = running.ts_ms.max(interval.start_of(now_ms));
+        Some(self.rings[interval.index()].first_ms(&running, last_ms))
+    }
+
     /// What has changed since `mark`, and the mark to ask with the next time; none where nothing has. A default mark asks
     /// for everything. While this replica is on its own nothing changes that anybody else has.
     pub fn changes(&self, mark: &Mark) -> Option<(Saved, Mark)> {
@@ -261,7 +284,10 @@ impl Candles {
         let from_ms = if amended.is_some() { mark.from_ms } else { Default::default() };
         let mut closed = Vec::new();
         for (interval, ring) in Interval::ALL.into_iter().zip(&self.rings) {
-            closed.extend(ring.since(from_ms[interval.index()]).map(|candle| (interval, *candle)));
+            let from_ms = from_ms[interval.index()];
+            // One that was let go of before it was stored says how the quiet ones after it are.
+            let held = ring.let_go_since(from_ms).into_iter().chain(ring.since(from_ms).copied());
+            closed.extend(held.map(|candle| (interval, candle)));
         }
         for &(interval, ts_ms) in amended.into_iter().flatten() {
             if ts_ms < from_ms[interval.index()] && !closed.iter().any(|(of, is)| (*of, is.ts_ms) == (interval, ts_ms))
@@ -327,7 +353,6 @@ impl Candles {
             // Whoever stores them stores all again.
             self.amended.forget();
             self.folded += 1;
-            self.replaced += 1;
         }
         taken
     }
@@ -342,18 +367,29 @@ impl Candles {
     /// Takes back what was folded in since [`Candles::go_alone`].
     pub fn come_back(&mut self) {
         let Some(known) = self.ashore.take() else { return };
-        for ring in &mut self.rings {
-            let interval = ring.interval();
-            ring.cut(known.as_ref().map_or(0, |known| known.candles[interval.index()].ts_ms));
+        let from_ms = known.as_ref().map_or_else(Default::default, |known| known.candles.map(|candle| candle.ts_ms));
+        for (ring, &from_ms) in self.rings.iter_mut().zip(&from_ms) {
+            ring.cut(from_ms);
         }
         self.running = known.map(|known| *known);
         self.folded += 1;
-        self.replaced += 1;
+        self.back = Back { times: self.back.times + 1, from_ms };
     }
 
-    /// Grows when candles of the past were replaced, by [`Candles::fill`] and [`Candles::come_back`].
-    pub fn replaced(&self) -> u64 {
-        self.replaced
+    /// How often [`Candles::come_back`] has changed something.
+    pub fn back(&self) -> &Back {
+        &self.back
+    }
+
+    /// How many ticks were folded in, or taken out: while it stays the same, nothing has changed.
+    pub fn folded(&self) -> u64 {
+        self.folded
+    }
+
+    /// How many are held; those of quiet intervals are not.
+    pub fn held(&self) -> usize {
+        let running = if self.running.is_some() { Interval::COUNT } else { 0 };
+        running + self.rings.iter().map(Ring::len).sum::<usize>()
     }
 }
 
@@ -394,3 +430,6 @@ impl Running {
 fn add(volume: Price, size: Price) -> Price {
     if size.is_zero() { volume } else { volume.saturating_add(size) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,13 +36,16 @@ impl Ring {
         Self { interval, kept: kept.max(1), candles: VecDeque::new(), before: None }
     }
 
-    pub(super) fn interval(&self) -> Interval {
-        self.interval
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.candles.len()
     }
 
     /// When the oldest begins that is held while the one at `last_ms` is the last.
     fn oldest_ms(&self, last_ms: u64) -> u64 {
-        last_ms.saturating_sub((self.kept as u64 - 1).saturating_mul(self.interval.ms()))
+        let oldest_ms = last_ms.saturating_sub((self.kept as u64 - 1).saturating_mul(self.interval.ms()));
+        // What an island let go of does not come back.
+        self.before.map_or(oldest_ms, |(ts_ms, _)| oldest_ms.max(ts_ms + self.interval.ms()))
     }
 
     /// Takes a candle that has closed, because one that begins at `running_ms` runs now.
@@ -81,7 +84,7 @@ impl Ring {
         let place = self.candles.partition_point(|candle| candle.ts_ms < start_ms);
         if self.candles.get(place).is_none_or(|candle| candle.ts_ms != start_ms) {
             // Before everything that is known there is no price that held on.
-            let Some(close) = self.close_before(start_ms) else { return false };
+            let close = self.close_before(start_ms).unwrap_or(price);
             self.make_room();
             self.candles.insert(place, Candle::quiet(start_ms, close));
         }
@@ -101,6 +104,11 @@ impl Ring {
     /// The one that begins at `ts_ms`.
     pub(super) fn at(&self, ts_ms: u64) -> Option<&Candle> {
         self.candles.binary_search_by_key(&ts_ms, |candle| candle.ts_ms).ok().and_then(|place| self.candles.get(place))
+    }
+
+    /// The last one that was let go of, if it began at `from_ms` or later: of it only its close is known.
+    pub(super) fn let_go_since(&self, from_ms: u64) -> Option<Candle> {
+        self.before.filter(|(ts_ms, _)| *ts_ms >= from_ms).map(|(ts_ms, close)| Candle::quiet(ts_ms, close))
     }
 
     /// The last price before the interval at `ts_ms`; none where that is not known.
@@ -124,15 +132,21 @@ impl Ring {
         }
     }
 
+    /// When the first begins that can be read while the one at `last_ms` is the last.
+    pub(super) fn first_ms(&self, running: &Candle, last_ms: u64) -> u64 {
+        let oldest_ms = self.oldest_ms(last_ms);
+        match (self.before, self.candles.front()) {
+            (Some(_), _) => oldest_ms,
+            (None, first) => oldest_ms.max(first.unwrap_or(running).ts_ms),
+        }
+    }
+
     /// The candles of `range`, with the one that runs, and with those of quiet intervals up to `now_ms`.
     pub(super) fn read(&self, running: Candle, range: Range, now_ms: u64) -> Vec<Candle> {
         let step = self.interval.ms();
         let last_ms = running.ts_ms.max(self.interval.start_of(now_ms));
-        let mut oldest_ms = self.oldest_ms(last_ms);
-        if self.before.is_none() {
-            oldest_ms = oldest_ms.max(self.candles.front().map_or(running.ts_ms, |first| first.ts_ms));
-        }
-        let from_ms = range.from_ms.div_ceil(step).saturating_mul(step).max(oldest_ms);
+        let first_ms = self.first_ms(&running, last_ms);
+        let from_ms = range.from_ms.div_ceil(step).saturating_mul(step).max(first_ms);
         let to_ms = self.interval.start_of(range.to_ms).min(last_ms);
         if from_ms > to_ms || range.limit == 0 {
             return Vec::new();
