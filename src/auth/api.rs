@@ -178,7 +178,7 @@ pub(super) fn hash(key: &[u8]) -> Hash {
 }
 
 /// True for the origin of a page that this machine serves itself.
-fn is_of_this_machine(origin: &str) -> bool {
+pub(super) fn is_of_this_machine(origin: &str) -> bool {
     let Ok(origin) = url::Url::parse(origin) else { return false };
     match origin.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

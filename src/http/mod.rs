@@ -238,3 +238,6 @@ async fn not_found() -> Response {
 fn missing() -> Response {
     (StatusCode::NOT_FOUND, "not found\n").into_response()
 }
+
+#[cfg(test)]
+mod fuzz;

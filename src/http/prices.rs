@@ -303,7 +303,8 @@ async fn collect(body: Body) -> Result<Vec<u8>, ApiError> {
     Ok(whole)
 }
 
-fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Candidate>, ApiError> {
+/// Reads a batch.
+pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Candidate>, ApiError> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         let detail = format!("Content-Type is \"{}\": must be application/json", short(kind));
@@ -322,7 +323,7 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Candidate>, ApiError> {
 }
 
 /// Callers do not get into each other's way, whatever they call their requests.
-fn offer_key(caller: &str, key: &HeaderValue, body: &[u8]) -> Result<OfferKey, ApiError> {
+pub(super) fn offer_key(caller: &str, key: &HeaderValue, body: &[u8]) -> Result<OfferKey, ApiError> {
     let text = key
         .to_str()
         .ok()
