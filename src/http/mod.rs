@@ -3,6 +3,7 @@ mod assets;
 mod error;
 mod feeds;
 mod guard;
+mod health;
 mod limited;
 mod messages;
 mod operations;
@@ -10,6 +11,7 @@ mod overview;
 mod pace;
 mod prices;
 mod scrape;
+mod stats;
 mod status;
 
 use std::collections::HashMap;
