@@ -2,6 +2,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::outage::Outage;
+
 /// The name of the file that is written to; those before it have `.1`, `.2` and so on after it.
 const NAME: &str = "tickcast.log";
 
@@ -15,6 +17,7 @@ pub(super) struct Rotating {
     max_bytes: u64,
     /// That which is written to among them; at least one.
     max_files: u64,
+    outage: Outage,
 }
 
 impl Rotating {
@@ -25,10 +28,16 @@ impl Rotating {
     pub(super) fn open(folder: &Path, max_bytes: u64, max_files: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let (file, written_bytes) = append(&folder.join(NAME))?;
-        let rotating = Self { folder: folder.to_owned(), file, written_bytes, max_bytes, max_files };
+        let outage = Outage::default();
+        let rotating = Self { folder: folder.to_owned(), file, written_bytes, max_bytes, max_files, outage };
         // There may have been more of them under other settings.
         rotating.drop_oldest()?;
         Ok(rotating)
+    }
+
+    /// Whether it takes lines.
+    pub(super) fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     fn path(&self, age: u64) -> PathBuf {
@@ -70,7 +79,9 @@ impl Write for Rotating {
         if full && self.written_bytes > 0 && self.rotate().is_err() {
             self.written_bytes = 0;
         }
-        self.file.write_all(line)?;
+        let written = self.file.write_all(line);
+        self.outage.note(&written);
+        written?;
         self.written_bytes += line.len() as u64;
         Ok(line.len())
     }
@@ -88,6 +99,7 @@ fn append(path: &Path) -> io::Result<(File, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outage::News;
     use super::*;
 
     fn files(folder: &Path) -> Vec<(String, String)> {
@@ -133,6 +145,16 @@ mod tests {
             log.write_all(line.as_bytes()).unwrap();
         }
         assert_eq!(files(folder.path()), named(&[("tickcast.log", "three\n")]));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_that_is_full_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(NAME)).unwrap();
+        let mut log = Rotating::open(folder.path(), 1000, 2).unwrap();
+        assert!(log.write_all(b"one\n").is_err());
+        assert!(matches!(log.outage().news(), Some(News::Began(error)) if error.contains("space")));
     }
 
     #[test]
