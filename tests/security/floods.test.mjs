@@ -11,6 +11,8 @@ import { startServer } from '../support/server.mjs';
 const attempts = new Attempts('floods, slowness and nonsense');
 const HANDSHAKE = '/socket.io/?EIO=4&transport=polling';
 const MAX_PAYLOAD = 20_000;
+/** More than all those who are slow at a time. */
+const MAX_TCP_CONNECTIONS = 600;
 const kinds = { websocket: RawWebSocket, polling: RawPolling };
 
 /** @type {any} */
@@ -24,9 +26,11 @@ before(async () => {
   server = await startServer({
     MAX_MESSAGES_PER_SECOND: '20',
     ABUSE_FACTOR: '3',
+    // More than the floods of messages have: those are ended for what they say.
+    MAX_FRAMES_PER_SECOND: '1000',
     MAX_PAYLOAD: `${MAX_PAYLOAD}`,
     MAX_CONNECTS_PER_SECOND: '200',
-    MAX_TCP_CONNECTIONS: '400',
+    MAX_TCP_CONNECTIONS: `${MAX_TCP_CONNECTIONS}`,
     CONNECT_TIMEOUT: '1000',
     HTTP_HEADER_TIMEOUT: '1000',
     HTTP_BODY_TIMEOUT: '1000',
@@ -95,8 +99,11 @@ async function enter(Raw, options) {
   }
 }
 
-/** @returns {Promise<any>} */
-const stats = () => server.json('/stats');
+/** The figures; where every connection is taken, as soon as there is one. @returns {Promise<any>} */
+const stats = () => until(async () => {
+  const figures = await server.json('/stats').catch(() => null);
+  return figures?.limited && figures;
+}, 'the figures');
 
 /** @param {(socket: net.Socket) => void} talk */
 const plain = (talk) => said(server.port, talk);
@@ -138,6 +145,37 @@ describe('floods', () => {
     });
   }
 
+  // What no handler ever sees. Over polling it comes in requests, which are limited by address.
+  const unheard = {
+    'heartbeats that nobody asked for': (/** @type {any} */ client) => client.send('3'),
+    'pings of the client': (/** @type {any} */ client) => client.send('2'),
+    'answers to nothing': (/** @type {any} */ client) => client.send('4377[1]'),
+    'packets for namespaces that there are not': (/** @type {any} */ client) => client.send('40/nope,'),
+    'events in namespaces that there are not': (/** @type {any} */ client) => client.send('42/nope,["x"]'),
+    'pings of WebSocket': (/** @type {any} */ client) => client.ws.ping(),
+    'a message in parts of nothing': (/** @type {any} */ client) => {
+      client.sendBytes(client.begun ? 0x00 : 0x01, 0x80, 0, 0, 0, 0);
+      client.begun = true;
+    },
+  };
+  for (const [what, send] of Object.entries(unheard)) {
+    it(what, async () => {
+      const rounds = times(1, 20);
+      const earlier = (await stats()).limited.frames;
+      for (let round = 0; round < rounds; round += 1) {
+        const client = await enter(RawWebSocket);
+        if (round % 2 === 0) await client.join();
+        for (let n = 0; n < 1500 && !client.ended; n += 1) send(client);
+        await within(client.closed, 'the end of the flood');
+        attempts.add(`${what}, in floods`, 1500);
+      }
+      // Who has not joined may not say all of it: that ends some before.
+      const ended = (await stats()).limited.frames - earlier;
+      assert.ok(ended >= rounds / 2 && ended <= rounds, `${ended} of ${rounds}`);
+      await ticking();
+    });
+  }
+
   it('handshakes that nobody goes on with', async () => {
     const count = times(400, 20_000);
     /** @type {Record<number, number>} */
@@ -155,7 +193,7 @@ describe('floods', () => {
 
   it('connections that say nothing, up to the last place and beyond', async () => {
     for (let round = 0; round < times(1, 10); round += 1) {
-      const sockets = Array.from({ length: 500 }, () => net.connect(Number(server.port), '127.0.0.1').on('error', () => {}));
+      const sockets = Array.from({ length: MAX_TCP_CONNECTIONS + 100 }, () => net.connect(Number(server.port), '127.0.0.1').on('error', () => {}));
       const ended = sockets.map((socket) => new Promise((resolve) => socket.resume().once('close', resolve)));
       await ticking();
       await within(Promise.all(ended), 'all of them to be closed');
