@@ -1,4 +1,4 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,18 +18,26 @@ pub(super) struct Rotating {
     /// That which is written to among them; at least one.
     max_files: u64,
     outage: Outage,
+    /// The folder, locked for as long as this lives.
+    _folder: File,
 }
 
 impl Rotating {
     /// Opens the file, to write on where it ends.
     ///
     /// # Errors
-    /// The folder cannot be made, or the file not be written to.
+    /// The folder cannot be made, another process writes there, or the file cannot be written to.
     pub(super) fn open(folder: &Path, max_bytes: u64, max_files: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
+        let locked = File::open(folder)?;
+        // Two would move each other's files on. Where a file system has no locks, it is believed.
+        if matches!(locked.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(io::Error::other("another tickcast writes there, and each needs a folder of its own"));
+        }
         let (file, written_bytes) = append(&folder.join(NAME))?;
         let outage = Outage::default();
-        let rotating = Self { folder: folder.to_owned(), file, written_bytes, max_bytes, max_files, outage };
+        let folder = folder.to_owned();
+        let rotating = Self { folder, file, written_bytes, max_bytes, max_files, outage, _folder: locked };
         // There may have been more of them under other settings.
         rotating.drop_oldest()?;
         Ok(rotating)
@@ -129,6 +137,10 @@ mod tests {
         let expected =
             [("tickcast.log", "5\n"), ("tickcast.log.1", "longer than a file\n"), ("tickcast.log.2", "four\n")];
         assert_eq!(files(&folder), named(&expected));
+
+        let error = Rotating::open(&folder, 8, 3).err().unwrap();
+        assert!(error.to_string().contains("a folder of its own"), "{error}");
+        drop(log);
 
         // Another start writes on, and knows what is there; with fewer files, older ones go.
         let mut log = Rotating::open(&folder, 8, 2).unwrap();

@@ -17,6 +17,7 @@ it('lines go into files that rotate', async (test) => {
   const server = await startServer(env);
   for (let i = 0; i < 40; i += 1) await fetchRaw(`${server.url}/health`, { headers: { 'x-request-id': `request-${i}` } });
   await until(() => readdirSync(LOG_DIR).length === 3, 'three files');
+  await assert.rejects(startServer(env), /LOG_DIR .*another tickcast writes there/);
   assert.deepEqual(await server.stop(), { code: 0, signal: null });
   assert.deepEqual(readdirSync(LOG_DIR).sort(), ['tickcast.log', 'tickcast.log.1', 'tickcast.log.2']);
   const lines = ['tickcast.log.2', 'tickcast.log.1', 'tickcast.log'].flatMap((name) => {
