@@ -89,6 +89,7 @@ impl App {
             attachments_timeout: Duration::from_millis(config.limits.attachments_timeout_ms),
             slow_timeout: Duration::from_secs(config.slow_client_timeout_s),
             header_timeout: Duration::from_millis(config.limits.http_header_timeout_ms),
+            frames_per_second: config.limits.frames_per_second(),
             buffer_bytes: config.client_buffer_bytes,
             kernel_bytes: (config.client_sndbuf_bytes > 0).then_some(config.client_sndbuf_bytes),
         };

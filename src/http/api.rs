@@ -19,7 +19,7 @@ use utoipa::{IntoResponses, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{self, ApiError, documented, documented_wait};
+use super::error::{self, ApiError, brief, documented, documented_wait};
 use super::guard::guarded;
 use super::pace::Pace;
 use super::prices::{self, Outlet};
@@ -212,7 +212,7 @@ pub(super) fn read_fields<T: DeserializeOwned>(body: &Body, form: &str) -> Resul
     let json = match body {
         Ok(Json(json)) => json.get(),
         Err(error) => {
-            let detail = format!("{}: must be {form}", error.body_text());
+            let detail = format!("{}: must be {form}", brief(&error.body_text()));
             return Err(match error.status() {
                 status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {
                     ApiError::new(status, ErrorCode::InvalidPayload, detail)
@@ -221,5 +221,6 @@ pub(super) fn read_fields<T: DeserializeOwned>(body: &Body, form: &str) -> Resul
             });
         }
     };
-    from_object(json).map_err(|error| ApiError::invalid(format!("the body cannot be read: {error}: must be {form}")))
+    let unreadable = |why| ApiError::invalid(format!("the body cannot be read: {why}: must be {form}"));
+    from_object(json).map_err(|error| unreadable(brief(&error)))
 }

@@ -18,7 +18,7 @@ use utoipa::openapi::{RefOr, Response as Documented};
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 
 use super::State;
-use super::error::{ApiError, documented, documented_wait};
+use super::error::{ApiError, brief, documented, documented_wait};
 use super::guard::problem;
 use super::prices::{ApiTick, BadRequest};
 use crate::auth::{Auth, Unread};
@@ -146,7 +146,7 @@ fn symbol_of(
     Readable(symbols): &Readable,
     symbol: Result<Path<String>, PathRejection>,
 ) -> Result<SymbolId, ApiError> {
-    let Path(name) = symbol.map_err(|error| ApiError::invalid(format!("symbol: {}", error.body_text())))?;
+    let Path(name) = symbol.map_err(|error| ApiError::invalid(format!("symbol: {}", brief(&error.body_text()))))?;
     if !symbols.allows(&name) {
         let detail = format!("symbol is \"{}\": must be one that your token allows", short(&name));
         return Err(ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, detail));
@@ -158,7 +158,8 @@ fn symbol_of(
 }
 
 fn query<T>(wanted: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
-    let Query(wanted) = wanted.map_err(|error| ApiError::invalid(format!("the query: {}", error.body_text())))?;
+    let Query(wanted) =
+        wanted.map_err(|error| ApiError::invalid(format!("the query: {}", brief(&error.body_text()))))?;
     Ok(wanted)
 }
 

@@ -56,7 +56,9 @@ pub(super) fn problem(refused: &Refused, scope: Option<Scope>) -> ApiError {
                 .into(),
         ),
         Refused::Page => forbidden(
-            "this server has no API keys, so only pages of its own machine may do this (see the Origin header)".into(),
+            "this server has no API keys, so only who asks for it as localhost may do this, and pages of its own machine \
+             (see the Host and Origin headers)"
+                .into(),
         ),
     }
 }

@@ -4,6 +4,7 @@ mod charts;
 mod error;
 mod feeds;
 mod guard;
+mod health;
 mod limited;
 mod messages;
 mod operations;
@@ -11,6 +12,7 @@ mod overview;
 mod pace;
 mod prices;
 mod scrape;
+mod stats;
 mod status;
 
 use std::collections::HashMap;
@@ -239,3 +241,6 @@ async fn not_found() -> Response {
 fn missing() -> Response {
     (StatusCode::NOT_FOUND, "not found\n").into_response()
 }
+
+#[cfg(test)]
+mod fuzz;
