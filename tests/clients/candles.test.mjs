@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { ask, isProblem, publish } from '../support/api.mjs';
-import { INTERVALS, candlesOf, fold, isCandle } from '../support/candles.mjs';
+import { INTERVALS, candlesOf, fold, isCandle, plain } from '../support/candles.mjs';
 import { closeAfter, connect, next, request, start, transports, until } from '../support/clients.mjs';
 import { isErrorEvent, isRefused } from '../support/contract.mjs';
 import { good, hs256, now, SECRET } from '../support/tokens.mjs';
@@ -110,9 +110,9 @@ describe('candles over HTTP', () => {
     closeAfter(test, socket);
     const { snapshot: [tick], server: { time } } = await request(socket, 'subscribe', ['OLD']);
     const { open24h, high24h, low24h, volume24h } = tick;
-    const of = (/** @type {number} */ now) => {
-      const from = Math.floor(now / 60_000) * 60_000 - DAY_MS;
-      const minutes = fold(ticks, '1m', now).filter(({ ts }) => ts >= from);
+    const of = (/** @type {number} */ at) => {
+      const from = Math.floor(at / 60_000) * 60_000 - DAY_MS;
+      const minutes = fold(ticks, '1m', at).filter(({ ts }) => ts >= from);
       const sum = minutes.reduce((total, { volume }) => total + volume, 0);
       return { open24h: minutes[0].open, high24h: Math.max(...minutes.map(({ high }) => high)), low24h: Math.min(...minutes.map(({ low }) => low)), volume24h: sum };
     };
@@ -135,9 +135,6 @@ function followed(socket) {
     events.filter((event) => event.symbol === symbol && event.interval === interval && event.closed);
   return { events, closes };
 }
-
-/** Without what only an event has. @param {any} event */
-const plain = ({ symbol, interval, closed, at, ...candle }) => candle;
 
 describe('candles over the socket', { concurrency: true }, () => {
   /** @type {import('../support/server.mjs').Server} */

@@ -29,11 +29,13 @@ pub(super) struct Ring {
     candles: VecDeque<Candle>,
     /// The last one that was let go of: when it began, and its close.
     before: Option<(u64, Price)>,
+    /// What begins before this is not held, whatever else is; in ms since the Unix epoch.
+    floor_ms: u64,
 }
 
 impl Ring {
     pub(super) fn new(interval: Interval, kept: usize) -> Self {
-        Self { interval, kept: kept.max(1), candles: VecDeque::new(), before: None }
+        Self { interval, kept: kept.max(1), candles: VecDeque::new(), before: None, floor_ms: 0 }
     }
 
     /// How many there are.
@@ -44,6 +46,7 @@ impl Ring {
     /// When the oldest begins that is held while the one at `last_ms` is the last.
     fn oldest_ms(&self, last_ms: u64) -> u64 {
         let oldest_ms = last_ms.saturating_sub((self.kept as u64 - 1).saturating_mul(self.interval.ms()));
+        let oldest_ms = oldest_ms.max(self.floor_ms);
         // What an island let go of does not come back.
         self.before.map_or(oldest_ms, |(ts_ms, _)| oldest_ms.max(ts_ms + self.interval.ms()))
     }
@@ -120,7 +123,10 @@ impl Ring {
     /// Lets go of those that begin at `from_ms` or later.
     pub(super) fn cut(&mut self, from_ms: u64) {
         self.candles.truncate(self.candles.partition_point(|candle| candle.ts_ms < from_ms));
-        self.before = self.before.filter(|(ts_ms, _)| *ts_ms < from_ms);
+        if self.before.is_some_and(|(ts_ms, _)| ts_ms >= from_ms) {
+            // What came before was let go of with it.
+            (self.before, self.floor_ms) = (None, from_ms);
+        }
     }
 
     /// Takes closed candles, in place of those that are held at their times.
