@@ -148,6 +148,9 @@ metrics! {
     pub ticks_jumped: Counter,
     /// Ticks that never came from the bus: a hole in its numbers.
     pub ticks_lost: Counter,
+    /// Ticks that were left out of candles because what they belong to was not held any more; each counts once for each
+    /// interval.
+    pub candles_late: Counter = "tickcast_candle_ticks_too_late_total",
     /// Symbols that have had no tick for too long, now.
     pub symbols_stale: Gauge,
     /// Times that the epoch changed under this replica.
@@ -172,6 +175,8 @@ metrics! {
     pub deliveries: Counter = "tickcast_ticks_delivered_total",
     /// Those of them that went past the engine's queue.
     pub deliveries_by_lane: Counter = "tickcast_ticks_delivered_by_lane_total",
+    /// Events with candles or statistics that were sent to clients.
+    pub charts_sent: Counter = "tickcast_chart_events_total",
     /// Updates that were not sent on their own because clients asked for fewer (`maxRate`): a tick stands for them.
     pub conflated_paced: Counter = "tickcast_updates_conflated_total" { reason = "paced" },
     /// Updates that were not sent on their own because the client was behind: a tick stands for them.

@@ -115,7 +115,12 @@ impl ApiKeys {
         self.named.as_ref().map(|file| file as &dyn Look)
     }
 
-    fn has_keys(&self) -> bool {
+    /// True where a request shows a key, good or not.
+    pub(super) fn is_shown(headers: &HeaderMap) -> bool {
+        headers.contains_key(HEADER)
+    }
+
+    pub(super) fn has_keys(&self) -> bool {
         self.single.is_some() || self.named.is_some()
     }
 

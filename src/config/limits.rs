@@ -63,6 +63,12 @@ pub struct Limits {
           value_parser = parse::count(1, 1_000), value_name = "SYMBOLS")]
     pub max_symbols_per_request: u32,
 
+    /// How many candles a client may follow, symbols and intervals, 0 to 10000. Read from the
+    /// `MAX_CANDLE_SUBSCRIPTIONS` environment variable.
+    #[arg(long = "max-candle-subscriptions", env = "MAX_CANDLE_SUBSCRIPTIONS", global = true, default_value = "100",
+          value_parser = parse::count(0, 10_000), value_name = "CANDLES")]
+    pub max_candles: u32,
+
     /// How many Socket.IO connections there may be, 0 (any number) to 10000000. Read from the `MAX_CONNECTIONS`
     /// environment variable.
     #[arg(long, env = "MAX_CONNECTIONS", global = true, default_value = "0",

@@ -40,7 +40,7 @@ async fn admit(auth: Arc<Auth>, scope: Option<Scope>, mut request: Request, next
     }
 }
 
-fn problem(refused: &Refused, scope: Option<Scope>) -> ApiError {
+pub(super) fn problem(refused: &Refused, scope: Option<Scope>) -> ApiError {
     let unauthorized = |detail: &str| ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, detail);
     let forbidden = |detail: String| ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, detail);
     match refused {

@@ -166,11 +166,11 @@ mod tests {
     use crate::bus::{self, Bus};
     use crate::clock::Clock;
     use crate::config::Config;
-    use crate::market::{Keep, Market};
+    use crate::market::{Keep, Kept, Market};
     use crate::price::Batch;
 
     async fn state(silent_after: Duration) -> State {
-        let market = Market::new([], Keep { age_ms: 1, ticks: 1 }, Arc::default());
+        let market = Market::new([], Keep { age_ms: 1, ticks: 1, candles: Kept::default() }, Arc::default());
         market.set_feed(Feed { state: FeedState::Live, reason: "test".into() });
         let settings = bus::Settings {
             redis: None,

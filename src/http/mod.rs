@@ -1,5 +1,6 @@
 mod api;
 mod assets;
+mod charts;
 mod error;
 mod feeds;
 mod guard;

@@ -59,6 +59,13 @@ pub(super) struct Outlet {
 #[serde(transparent)]
 pub(super) struct ApiTick(Box<RawValue>);
 
+impl ApiTick {
+    /// One that is encoded already.
+    pub(super) fn new(json: Box<RawValue>) -> Self {
+        Self(json)
+    }
+}
+
 impl PartialSchema for ApiTick {
     fn schema() -> RefOr<Schema> {
         let of = |kind, what: &str| ObjectBuilder::new().schema_type(kind).description(Some(what));
@@ -152,7 +159,7 @@ pub(super) async fn prices(
     let prices = ticks
         .iter()
         .filter(|tick| wanted.as_ref().is_none_or(|wanted| wanted.contains(tick.update.symbol.as_str())))
-        .map(|tick| ApiTick(encode_snapshot(tick, epoch.as_ref(), stale.contains(&tick.update.symbol))))
+        .map(|tick| ApiTick(encode_snapshot(tick, epoch.as_ref(), stale.contains(&tick.update.symbol), None)))
         .collect();
     Ok(Json(Prices { epoch: epoch.map(|epoch| epoch.as_str().to_owned()), prices }))
 }
@@ -176,7 +183,7 @@ pub(super) async fn price(
         .latest_of(&name)
         .ok_or_else(|| missing(ErrorCode::Unavailable, format!("there is no price of {name} yet")))?;
     let stale = state.market.stale().contains(&tick.update.symbol);
-    Ok(Json(ApiTick(encode_snapshot(&tick, Some(&epoch), stale))))
+    Ok(Json(ApiTick(encode_snapshot(&tick, Some(&epoch), stale, None))))
 }
 
 /// A batch of prices.
