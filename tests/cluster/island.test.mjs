@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isProblem, publish } from '../support/api.mjs';
 import { connect, request, until } from '../support/clients.mjs';
 import { BUSY_MS, Cluster, SYMBOLS, freeze, walksOn } from '../support/cluster.mjs';
+import { metricsOf } from '../support/metrics.mjs';
 import { Redis, freePort } from '../support/redis.mjs';
 import { STEPS, epochs, wired } from '../support/wired.mjs';
 
@@ -71,6 +72,11 @@ describe('islands', { concurrency: 2 }, () => {
       assert.deepEqual([island.status, island.bus.state, island.sources.simulator], ['degraded', 'degraded', 'publisher']);
       assert.deepEqual(epochs(theirs), [first, island.bus.epoch]);
       assert.notEqual(island.bus.epoch, first);
+      const metrics = async () => {
+        const all = await metricsOf(cluster.replica(other).url);
+        return ['tickcast_alone', 'tickcast_feed_live'].map((name) => all.get(name));
+      };
+      assert.deepEqual(await metrics(), [1, 0]);
       // What is quiet is there under the new numbers, too; and nobody is told that a price was taken that others would
       // never see.
       assert.deepEqual([(await quiet(cluster, other)).price, (await quiet(cluster, other)).epoch], [1900, island.bus.epoch]);
@@ -93,6 +99,7 @@ describe('islands', { concurrency: 2 }, () => {
       assert.deepEqual(await cluster.roles(), { publisher, others: [other] });
       const stats = await cluster.replica(other).json('/stats');
       assert.deepEqual([stats.islands, stats.ticks.lost], [1, 0]);
+      assert.deepEqual(await metrics(), [0, 1]);
       await cluster.checkLog();
     });
   }
