@@ -159,7 +159,8 @@ impl App {
             .map(|settings| backend::open(settings, &metrics, &clock).context("cannot post to BACKEND_URL"))
             .transpose()?
             .unzip();
-        let talk = sockets::Talk { messages: messages.clone(), inbox, backend };
+        let asked_to_drain = CancellationToken::new();
+        let talk = sockets::Talk { messages: messages.clone(), inbox, backend, asked_to_drain: asked_to_drain.clone() };
         let gate = Gate { auth: auth.clone(), limits: limits.clone() };
         let (edge, carrier) = Edge::new(&settings, talk, handle, gate, metrics.clone(), clock.clone()).await?;
         let (pump, shards) = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes).split();
@@ -175,7 +176,7 @@ impl App {
             role: config.publishing.role,
             made,
             draining: false.into(),
-            asked_to_drain: CancellationToken::new(),
+            asked_to_drain,
         });
         let desk = http::Desk { messages, server_id: config.app_id.clone(), clock: clock.clone() };
         let parts = http::Parts { publisher, limits: limits.clone(), desk };

@@ -31,6 +31,7 @@ use socketioxide::{ParserConfig, ProtocolVersion, SocketIo, TransportType};
 
 use socketioxide_redis::{CustomRedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::auth::{Auth, Identity};
@@ -128,6 +129,8 @@ pub struct Talk {
     pub inbox: Inbox,
     /// The back end, where there is one.
     pub backend: Option<Backend>,
+    /// To be cancelled when another replica asks this one to drain.
+    pub asked_to_drain: CancellationToken,
 }
 
 /// Carries what is said to clients, on this replica and across.
@@ -181,7 +184,7 @@ impl Edge {
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<(Self, Carrier), fred::error::Error> {
-        let Talk { messages, inbox, backend } = talk;
+        let Talk { messages, inbox, backend, asked_to_drain } = talk;
         let max_payload = usize::try_from(settings.max_payload_bytes).unwrap_or(usize::MAX);
         let parser = ParserConfig::common()
             .max_incoming_binaries(MAX_ATTACHMENTS)
@@ -254,7 +257,7 @@ impl Edge {
             }));
         let inside = TowerToHyperService::new(router.clone());
         let (channels, asks) = (settings.channels.clone(), inbox.asks.clone());
-        let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone() };
+        let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone(), asked_to_drain };
         let carrier = Carrier { teller, errands, inbox, router: inside, path: path.clone(), expiries, absent };
         Ok((Self { io, router, shared }, carrier))
     }

@@ -34,6 +34,8 @@ pub(super) struct Teller {
     pub(super) channels: Channels,
     pub(super) asks: Arc<Asks>,
     pub(super) shared: Arc<Shared>,
+    /// Cancelled when another replica asks this one to drain.
+    pub(super) asked_to_drain: CancellationToken,
 }
 
 impl Carrier {
@@ -78,6 +80,8 @@ impl Teller {
                 let found = Found::count(self.end(&place.clone().into(), false));
                 (Some(ask), found, What::End { place, ask })
             }
+            // Who brings it knows that it is not this one.
+            Wish::Drain { id, ask } => (Some(ask), Found::count(0), What::Drain { id, ask }),
         };
         if let Some(ask) = ask {
             self.asks.answer_here(ask, found);
@@ -122,10 +126,12 @@ impl Teller {
     }
 
     async fn take(&self, from: &str, what: What) {
+        let is_end = matches!(&what, What::Drain { id, .. } if *id == self.shared.server_id);
         let (ask, found) = match what {
             What::Say { message, ask } => (ask, Found::count(self.deliver(&message))),
             What::Look { place, ask } => (Some(ask), self.look(&place)),
             What::End { place, ask } => (Some(ask), Found::count(self.end(&place.into(), false))),
+            What::Drain { ask, .. } => (Some(ask), Found::count(is_end.into())),
             What::Here(rooms) => {
                 if !self.shared.presence.heard(from, rooms) && self.shared.presence.is_on() {
                     self.shared.metrics.messages_lost.inc();
@@ -138,6 +144,11 @@ impl Teller {
             let reply = Reply { from: self.shared.process.clone(), ask, found };
             let json = serde_json::to_vec(&reply).unwrap_or_default();
             self.across.tell(&reply_channel(from), &json).await;
+        }
+        // Once that is said: without clients it may be over at once.
+        if is_end {
+            tracing::info!(from, "asked to drain by another replica");
+            self.asked_to_drain.cancel();
         }
     }
 
