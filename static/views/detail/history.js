@@ -1,5 +1,6 @@
 /** The candles of one symbol: asked of the server and followed, or folded from ticks where the server keeps none. */
 import { ASKED, fold, INTERVALS, MAX_CANDLES, readCandle, readCandles } from '../../candles.js';
+import { keptToken } from '../signin.js';
 
 /** @typedef {import('../../candles.js').Candle} Candle */
 
@@ -9,6 +10,16 @@ const WORDS = {
   server: '',
   ticks: 'This server keeps no candles: these are folded from the ticks since you opened the chart.',
 };
+
+/** Null where they cannot be had. @param {URL} url @param {string} token of the reader; none with an empty one */
+async function fetchCandles(url, token) {
+  try {
+    const response = await fetch(url, token ? { headers: { authorization: `Bearer ${token}` } } : {});
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
 
 /**
  * @param {import('../../feed.js').Feed} feed
@@ -80,6 +91,7 @@ export function createHistory(feed, api, show) {
 
     /** The connection is new: what was followed on the old one is not any more. */
     again() {
+      complete = false;
       if (symbol) void ask();
     },
 
@@ -98,11 +110,12 @@ export function createHistory(feed, api, show) {
       const [of, at] = [symbol, interval];
       const url = new URL(`candles/${encodeURIComponent(of)}`, api);
       url.search = String(new URLSearchParams({ interval: at, to: String(first.ts - 1), limit: String(ASKED) }));
-      fetch(url).then((response) => (response.ok ? response.json() : []), () => []).then((more) => {
+      void fetchCandles(url, keptToken()).then((more) => {
         fetching = false;
         if (of !== symbol || at !== interval) return;
         const before = readCandles(more).filter(({ ts }) => ts < first.ts);
         complete = before.length === 0;
+        if (more === null) show.say('Earlier candles cannot be had now.');
         if (complete) return;
         candles = [...before, ...candles];
         show.all(candles);
