@@ -44,7 +44,10 @@ if (!connected) {
 const [{ snippetsView }, { firedView }] = await Promise.all([import('./views/snippets.js'), import('./views/fired.js'), loadStyle('connect.css')]);
 const { origin, pathname: path } = socketUrl;
 snippetsView({ origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent });
-find(document, '#use', HTMLElement).hidden = false;
+const use = find(document, '#use', HTMLElement);
+use.hidden = false;
+// What the address leads to was not there yet.
+if (location.hash === '#use') use.scrollIntoView();
 if (connected) firedView(connected, store);
 
 /** @param {(url: string, options: object) => any} io */

@@ -196,6 +196,23 @@ test('500 symbols cost a screenful of rows, and each can be reached', TEST, asyn
   assert.deepEqual(faults, []);
 });
 
+test('what stands below 500 rows can be reached at once, by a link and by its address', TEST, async (t) => {
+  const { page, faults } = await open(t, many);
+  const inSight = () => page.waitForFunction(() => {
+    const { top, bottom } = document.querySelector('#snippet-panel').getBoundingClientRect();
+    return top >= 0 && top < innerHeight && bottom > 0;
+  });
+  await page.locator('#use').waitFor();
+  await page.getByRole('link', { name: 'Use this feed' }).click();
+  await inSight();
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.closest('section').id), 'use');
+  await page.goto('about:blank');
+  await page.goto(`${many.url}/#use`);
+  await inSight();
+  assert.deepEqual(faults, []);
+});
+
 test('rows are closer together when the reader wants it so', TEST, async (t) => {
   const { page } = await open(t);
   const height = async () => (await page.locator('#prices tbody tr').first().boundingBox()).height;
