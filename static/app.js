@@ -46,8 +46,8 @@ const { origin, pathname: path } = socketUrl;
 snippetsView({ origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent });
 const use = find(document, '#use', HTMLElement);
 use.hidden = false;
-// What the address leads to was not there yet.
-if (location.hash === '#use') use.scrollIntoView();
+// What the address leads to was not there yet, nor were the rows above it.
+if (location.hash === '#use') void table.filled.then(() => use.scrollIntoView());
 if (connected) firedView(connected, store);
 
 /** @param {(url: string, options: object) => any} io */

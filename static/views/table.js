@@ -58,6 +58,9 @@ export function tableView(store, choices) {
   /** Of the first row, in the document. */
   let top = 0;
   let arrangedAt = -Infinity;
+  let fill = () => {};
+  /** Once there are rows, and the table is as high as they are. @type {Promise<void>} */
+  const filled = new Promise((resolve) => (fill = resolve));
   const due = { order: true, rows: true };
   const held = { pointer: false, focus: false };
   /** The one row that the Tab key stops at. */
@@ -109,6 +112,7 @@ export function tableView(store, choices) {
     shown = arrange(store.rows.values(), arrangement());
     const heights = `${shown.length * height}px`;
     if (body.style.height !== heights) body.style.height = heights;
+    if (shown.length > 0) fill();
     table.ariaRowCount = String(shown.length + 1);
     if (!shown.some((row) => row.symbol === current)) current = shown[0]?.symbol ?? '';
   }
@@ -315,6 +319,8 @@ export function tableView(store, choices) {
   }
 
   return {
+    filled,
+
     /** @param {string} text */
     search(text) {
       search = text;
