@@ -72,6 +72,27 @@ test('every interval has its candles, and is followed alone', TEST, async (t) =>
   assert.deepEqual(faults, []);
 });
 
+test('what lies before the first candle is fetched when it is looked at', TEST, async (t) => {
+  await until(async () => (await server.json('/health')).uptime_ms > 8_000, 'some candles');
+  const { page, faults } = await newPage(t, browser);
+  await page.addInitScript(() => localStorage.setItem('tickcast-choices', '{"interval":"1s"}'));
+  // The page asks for more at once than the server has by now: here for fewer.
+  await page.routeWebSocket(/.*/, (socket) => {
+    const there = socket.connectToServer();
+    socket.onMessage((message) => there.send(String(message).replace('"limit":500', '"limit":3')));
+  });
+  const asked = page.waitForResponse((response) => response.url().includes('/api/candles/BTC?'));
+  await page.goto(`${server.url}/?transport=websocket#/BTC`);
+  const response = await asked;
+  assert.equal(response.status(), 200);
+  const { interval, to, limit } = Object.fromEntries(new URL(response.url()).searchParams);
+  assert.deepEqual([interval, limit], ['1s', '500']);
+  const before1 = await response.json();
+  assert.ok(before1.length >= 3 && before1.every(({ ts }) => ts <= Number(to)), JSON.stringify(before1));
+  await page.waitForFunction((more) => Number(document.querySelector('#detail').dataset.candles) >= more, before1.length + 3);
+  assert.deepEqual(faults, []);
+});
+
 test('after the connection was lost nothing is missing between', TEST, async (t) => {
   const { page } = await newPage(t, browser);
   await page.addInitScript(() => localStorage.setItem('tickcast-choices', '{"interval":"1s"}'));
