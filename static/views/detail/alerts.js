@@ -2,14 +2,13 @@
 import { describe, levelOf, readAlert, readAlerts, sameRule } from '../../alerts.js';
 import { formatPrice } from '../../format.js';
 import { find, make, setText } from '../elements.js';
+import { REACH } from './chart.js';
 
 /** @typedef {import('../../alerts.js').Alert} Alert */
 /** @typedef {import('../../alerts.js').Rule} Rule */
 
 /** Over which time a change in percent is taken, ms. */
 const WINDOW_MS = 300_000;
-/** So far above the price a new line is put where there is no chart to put it on, as a part of the price. */
-const FAR = 0.002;
 const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 
 /**
@@ -111,9 +110,9 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
   line.addEventListener('click', () => {
     const row = store.rows.get(symbol);
     if (!row) return;
-    const price = above();
-    const far = row.price * (1 + FAR);
-    void set(symbol, { above: Number((price !== null && price > row.price ? price : far).toFixed(row.digits)) });
+    const far = row.price * (1 + REACH);
+    const price = above() ?? far;
+    void set(symbol, { above: Number((price > row.price && price < far ? price : far).toFixed(row.digits)) });
   });
 
   feed.listen('alert', (raw) => {

@@ -7,6 +7,8 @@ import { colours, onColoursChange } from '../palette.js';
 
 /** So near to a line the pointer takes hold of it, CSS pixels. */
 const NEAR = 7;
+/** So far from the candles a line is shown at least, as a part of the price. */
+export const REACH = 0.002;
 /** So far from the top a new line is put, as a part of the height. */
 const NEW_LINE = 0.15;
 /** How much of the height the candles leave to the volume. */
@@ -52,7 +54,7 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
     const scale = ofCandles();
     if (!scale?.priceRange) return scale;
     const { minValue: low, maxValue: high } = scale.priceRange;
-    const reach = high - low;
+    const reach = Math.max(high - low, high * REACH);
     const near = [...levels.values()].map(({ level }) => level.price).filter((price) => price > low - reach && price < high + reach);
     return { ...scale, priceRange: { minValue: Math.min(low, ...near), maxValue: Math.max(high, ...near) } };
   }
