@@ -141,7 +141,7 @@ keyForm.addEventListener('submit', (event) => {
 
 /** Says what became of something that was done. @param {Promise<string>} doing */
 async function act(doing) {
-  const words = await doing.catch((error) => String(error));
+  const words = await doing.catch((error) => `The server did not answer: ${error instanceof Error ? error.message : error}.`);
   setText(acted, words);
   setText(announce, words);
 }

@@ -115,7 +115,7 @@ test('says what went wrong, and shows only what was counted', TEST, async (t) =>
   await page.route('**/api/disconnect', (route) => route.abort());
   await page.fill('#user', 'zoe');
   await page.getByRole('button', { name: 'Disconnect' }).click();
-  await page.locator('#acted', { hasText: 'TypeError' }).waitFor();
+  await page.locator('#acted', { hasText: 'The server did not answer' }).waitFor();
 });
 
 test('on a phone nothing scrolls sideways', TEST, async (t) => {
