@@ -46,14 +46,13 @@ test('is set, fires wherever the reader is, stays in the list, and is removed', 
   await form.getByRole('textbox').fill('1,910');
   await form.getByRole('textbox').press('Enter');
   await items(page).getByText('above 1,910').waitFor();
-  await form.getByRole('combobox').selectOption('below');
+  await form.getByRole('combobox').selectOption('changePct');
+  assert.equal(await form.getByRole('textbox').getAttribute('placeholder'), 'Percent');
   await form.getByRole('textbox').fill('-5');
   await form.getByRole('textbox').press('Enter');
   // What the server has to say against it.
-  await page.locator('.alert-note', { hasText: 'below' }).waitFor();
+  await page.locator('.alert-note', { hasText: 'changePct is -5' }).waitFor();
   assert.equal(await items(page).count(), 1);
-  await form.getByRole('combobox').selectOption('changePct');
-  assert.equal(await form.getByRole('textbox').getAttribute('placeholder'), 'Percent');
   await form.getByRole('textbox').fill('50');
   await form.getByRole('textbox').press('Enter');
   await items(page).getByText('±50% within 5 min').waitFor();
