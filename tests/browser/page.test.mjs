@@ -128,8 +128,8 @@ for (const width of [360, 320]) {
 }
 
 const COLUMNS = {
-  laptop: ['Watch', 'Symbol', 'Last', 'Since load', 'High', 'Low', 'Volume', 'Last minute', 'Age'],
-  phone: ['Watch', 'Symbol', 'Last', 'Since load', 'Last minute', 'Age'],
+  laptop: ['Watch', 'Symbol', 'Last', '24 h', '24 h high', '24 h low', '24 h volume', 'Last minute', 'Age'],
+  phone: ['Watch', 'Symbol', 'Last', '24 h', 'Last minute', 'Age'],
 };
 for (const [device, viewport] of [['laptop', { width: 1280, height: 800 }], ['phone', { width: 390, height: 844 }]]) {
   const columns = COLUMNS[device];
@@ -180,7 +180,7 @@ test('everything that can be done can be done from the keyboard', TEST, async (t
   }
   assert.deepEqual(stops, [
     'Skip to the prices', 'Market', 'Operations', 'Use this feed', 'summary', 'search', 'only',
-    'Symbol', 'Last', 'Since load', 'High', 'Low', 'Volume', 'Age', 'BTC', 'feed.js', 'copy', 'language-0', 'snippet-panel',
+    'Symbol', 'Last', '24 h', '24 h high', '24 h low', '24 h volume', 'Age', 'BTC', 'feed.js', 'copy', 'language-0', 'snippet-panel',
   ]);
 });
 

@@ -61,7 +61,14 @@ export function createHistory(feed, api, show) {
   /** @param {Candle} candle */
   function take(candle) {
     const last = candles.at(-1);
-    if (last && candle.ts < last.ts) return;
+    if (last && candle.ts < last.ts) {
+      // After an island they close again, as the others have them.
+      const at = candles.findLastIndex(({ ts }) => ts === candle.ts);
+      if (at < 0) return;
+      candles[at] = candle;
+      show.all(candles);
+      return;
+    }
     if (last?.ts === candle.ts) candles[candles.length - 1] = candle;
     else candles.push(candle);
     if (candles.length > MAX_CANDLES) {

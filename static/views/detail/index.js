@@ -21,7 +21,7 @@ const LEGEND = {
   H: ({ high }, digits) => formatPrice(high, digits),
   L: ({ low }, digits) => formatPrice(low, digits),
   C: ({ close }, digits) => formatPrice(close, digits),
-  Vol: ({ volume }) => formatVolume(volume || null),
+  Vol: ({ volume }) => formatVolume(volume),
 };
 const MARKUP = `
   <header class="detail-head">
@@ -201,7 +201,7 @@ export function detailView({ library, store, feed, choices, api }) {
       change.dataset.direction = told?.direction ?? 'flat';
       const { high, low, volume } = row[store.span];
       const over = store.span === 'day' ? '24 h' : 'Since load';
-      setText(figures, `${over}: high ${formatPrice(high, row.digits)}, low ${formatPrice(low, row.digits)}${volume === null ? '' : `, volume ${formatVolume(volume)}`}`);
+      setText(figures, `${over}: high ${formatPrice(high, row.digits)}, low ${formatPrice(low, row.digits)}${volume ? `, volume ${formatVolume(volume)}` : ''}`);
       if (due) paintTicks();
       due = false;
     },
