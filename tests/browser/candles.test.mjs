@@ -1,6 +1,7 @@
 // Candles and the figures of 24 hours on the page, as the server keeps them.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { publish } from '../support/api.mjs';
 import { until } from '../support/clients.mjs';
 import { startServer } from '../support/server.mjs';
 import { newPage, openBrowser, TEST, untilPhase } from './open.mjs';
@@ -138,5 +139,25 @@ test('the table shows 24 hours: change, high, low and volume', TEST, async (t) =
   const was = JSON.stringify((await rows()).map(({ high, low }) => [high, low]));
   await page.waitForFunction((then) => JSON.stringify([...document.querySelectorAll('#prices tbody tr')].map((row) =>
     [row.querySelector('.high').innerText.trim(), row.querySelector('.low').innerText.trim()])) !== then, was);
+  assert.deepEqual(faults, []);
+});
+
+test('sizes add up to volumes, in the table and on the chart', TEST, async (t) => {
+  const sized = await startServer({ SYMBOLS: '', PUBLISHED_SYMBOLS: 'GOLD', STALE_AFTER: '0' });
+  t.after(() => sized.stop());
+  for (const [price, size] of [[1900, 2.5], [1901, 1000], [1899, 0.5]]) {
+    assert.equal((await publish(sized, [{ symbol: 'GOLD', price, size }])).json?.accepted, 1);
+  }
+  const { page, faults } = await newPage(t, browser);
+  await page.addInitScript(() => localStorage.setItem('tickcast-choices', '{"interval":"1d"}'));
+  await page.goto(`${sized.url}/#/GOLD`);
+  await page.locator('.legend', { hasText: 'Vol 1.003K' }).waitFor();
+  await page.locator('.figures', { hasText: '24 h: high 1,901, low 1,899, volume 1.003K' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.locator('tr[data-symbol="GOLD"] .volume', { hasText: '1.003K' }).waitFor();
+  // Told again while the page is open, at most once a second.
+  assert.equal((await publish(sized, [{ symbol: 'GOLD', price: 1905, size: 1000 }])).json?.accepted, 1);
+  await page.locator('tr[data-symbol="GOLD"] .volume', { hasText: '2.003K' }).waitFor();
+  assert.equal(await page.locator('tr[data-symbol="GOLD"] .high').innerText(), '1,905');
   assert.deepEqual(faults, []);
 });
