@@ -1,3 +1,4 @@
+mod alerts;
 mod answer;
 mod people;
 mod request;
@@ -7,6 +8,7 @@ mod token;
 mod packet;
 pub use packet::{ack_packet, args_packet, event_packet};
 
+pub use alerts::{AlertSet, Alerts, Fired, Listed, Rule, SetAlert, Unalert, digits};
 pub use answer::{Answer, Done, Drain, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
 pub use people::{
     Chat, ChatMessage, DEFAULT_ROOM, Delivered, DirectMessage, KEPT_BY_CLIENTS, MAX_ROOM_BYTES, MAX_USER_BYTES, Room,
@@ -41,8 +43,16 @@ pub mod from_client {
     /// Brings a new token.
     pub const REFRESH: &str = "refresh";
 
+    /// Wants to be told when a price gets somewhere.
+    pub const ALERT: &str = "alert";
+    /// Asks which alerts there are.
+    pub const ALERTS: &str = "alerts";
+    /// Removes one.
+    pub const UNALERT: &str = "unalert";
+
     /// All of them.
-    pub const ALL: [&str; 9] = [SUBSCRIBE, UNSUBSCRIBE, PING, LATENCY, JOIN, LEAVE, CHAT, SEND_MESSAGE, REFRESH];
+    pub const ALL: [&str; 12] =
+        [SUBSCRIBE, UNSUBSCRIBE, PING, LATENCY, JOIN, LEAVE, CHAT, SEND_MESSAGE, REFRESH, ALERT, ALERTS, UNALERT];
 }
 
 /// Names of the events that clients get, but for those of ticks, which are settings.
@@ -63,6 +73,8 @@ pub mod to_client {
     pub const MESSAGE: &str = "message";
     /// Who is in a room.
     pub const ROOM_USERS: &str = "room-users";
+    /// A price got where an alert waited for it.
+    pub const ALERT: &str = "alert";
     /// Says that the token's end is near.
     pub const TOKEN_EXPIRING: &str = "token-expiring";
     /// Says that the connection will be closed, and when.

@@ -102,6 +102,8 @@ pub(in crate::bus) struct Connections {
     pub(super) reads: Client,
     /// For reading what other services publish, in the same way.
     pub(super) inputs: Client,
+    /// For reading the log of changed records, in the same way.
+    pub(super) records: Client,
     pub(super) scripts: Arc<Scripts>,
 }
 
@@ -113,12 +115,14 @@ impl Connections {
             commands: builder.build()?,
             reads: builder.build()?,
             inputs: builder.build()?,
+            records: builder.build()?,
             scripts: Arc::new(Scripts::new()),
         };
         // The tasks end with the clients.
         connections.commands.connect();
         connections.reads.connect();
         connections.inputs.connect();
+        connections.records.connect();
         Ok(connections)
     }
 
@@ -137,6 +141,7 @@ impl Connections {
         self.commands.quit().await.ok();
         self.reads.quit().await.ok();
         self.inputs.quit().await.ok();
+        self.records.quit().await.ok();
     }
 }
 
