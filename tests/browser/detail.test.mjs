@@ -1,4 +1,4 @@
-// One symbol: chart, ticks, room, and what is said where the server has no candles or alerts.
+// One symbol: chart, ticks, room, alerts, and what is said where the server has no candles.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startServer } from '../support/server.mjs';
@@ -95,4 +95,24 @@ test('on a phone it covers the market', TEST, async (t) => {
   assert.equal(await page.evaluate(() => document.querySelector('#detail').scrollWidth), 390 - 2);
   await page.getByRole('button', { name: 'Close' }).tap();
   await page.locator('#detail').waitFor({ state: 'hidden' });
+});
+
+test('an alert is listed, says that it fired, stays, and goes when it is removed', TEST, async (t) => {
+  const { page, faults } = await open(t, '#/ETH');
+  const form = page.locator('.alert-form');
+  await form.locator('select').selectOption('changePct');
+  await form.locator('input').fill('0.0001');
+  await form.locator('input').press('Enter');
+  const listed = page.locator('.alerts li', { hasText: '0.0001% within 5 min' });
+  await listed.waitFor();
+  await page.locator('.toast', { hasText: /ETH is at [\d.,]+: 0\.0001% within 5 min/ }).first().waitFor();
+  assert.equal(await listed.count(), 1);
+  await form.locator('select').selectOption('below');
+  await form.locator('input').fill('-1');
+  await form.locator('input').press('Enter');
+  await page.locator('.alerts li', { hasText: 'below' }).waitFor();
+  await listed.getByRole('button').click();
+  await listed.waitFor({ state: 'detached' });
+  assert.equal(await page.locator('.alerts li').count(), 1);
+  assert.deepEqual(faults, []);
 });

@@ -102,7 +102,7 @@ pub(in crate::bus) struct Connections {
     pub(super) reads: Client,
     /// For reading what other services publish, in the same way.
     pub(super) inputs: Client,
-    /// For reading the log of changed records, in the same way.
+    /// For reading the log of changed records, in the same way; connected where there are any.
     pub(super) records: Client,
     pub(super) scripts: Arc<Scripts>,
 }
@@ -122,7 +122,6 @@ impl Connections {
         connections.commands.connect();
         connections.reads.connect();
         connections.inputs.connect();
-        connections.records.connect();
         Ok(connections)
     }
 
@@ -141,7 +140,9 @@ impl Connections {
         self.commands.quit().await.ok();
         self.reads.quit().await.ok();
         self.inputs.quit().await.ok();
-        self.records.quit().await.ok();
+        if self.records.is_connected() {
+            self.records.quit().await.ok();
+        }
     }
 }
 

@@ -104,6 +104,8 @@ struct Position {
 
 impl Records {
     pub(in crate::bus) fn new(connections: Connections, metrics: Arc<Metrics>) -> Self {
+        // Goes on trying for ever; its task ends with the client.
+        connections.records.connect();
         Self { connections, metrics, heard: Arc::new(watch::Sender::new(0)) }
     }
 
