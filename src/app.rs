@@ -50,7 +50,7 @@ const REQUESTS_SHARE: f64 = 0.1;
 const GRACE: Duration = Duration::from_secs(1);
 const GRACE_SHARE: f64 = 0.1;
 
-/// The share that posts to the back end may use, after those.
+/// The share that posts to the back end may use, after those; half of it before, where other replicas are told of them.
 const BACKEND_SHARE: f64 = 0.1;
 
 /// How a server ended.
@@ -235,12 +235,18 @@ impl App {
                 ("keeper of alerts", Ok(()))
             });
         }
+        let posting = CancellationToken::new();
+        let posted = CancellationToken::new();
+        let done = posted.clone().drop_guard();
         if let Some(posts) = alert_posts {
-            let running = running.clone();
+            let (leading, posting) = (leading.clone(), posting.clone());
             tasks.spawn(async move {
-                posts.run(running).await;
+                let _done = done;
+                posts.run(leading, posting).await;
                 ("posts of alerts", Ok(()))
             });
+        } else {
+            drop(done);
         }
         if let Some(posts) = posts {
             let running = running.clone();
@@ -331,6 +337,9 @@ impl App {
         // A lease is given back through the bus, which has to be there for it.
         leading.cancel();
         tokio::time::timeout_at(end, led.cancelled()).await.ok();
+        // What it has taken on to tell the back end, and has to say so in Redis, is neither posted twice nor by nobody.
+        posting.cancel();
+        tokio::time::timeout(deadline.mul_f64(BACKEND_SHARE / 2.0), posted.cancelled()).await.ok();
         running.cancel();
         watched.stop.cancel();
         watched.cut.cancel();

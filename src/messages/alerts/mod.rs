@@ -13,6 +13,7 @@ mod posts;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::value::RawValue;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::{Claims, Records};
@@ -325,9 +326,16 @@ impl Alerts {
         for alerts in alerts.chunks(ALERTS_PER_FIRING) {
             let firing = Arc::new(Firing { symbol: symbol.clone(), point: point.clone(), alerts: alerts.to_vec() });
             for taker in [Some(&self.0.told), self.0.posted.as_ref()].into_iter().flatten() {
-                if let Err(mpsc::error::TrySendError::Full(_)) = taker.try_send(firing.clone()) {
-                    metrics.alerts_dropped.add(alerts.len() as u64);
-                    tracing::warn!(%symbol, alerts = alerts.len(), "too many alerts have fired at once: not told");
+                match taker.try_send(firing.clone()) {
+                    Err(TrySendError::Full(_)) => {
+                        metrics.alerts_dropped.add(alerts.len() as u64);
+                        tracing::warn!(%symbol, alerts = alerts.len(), "too many alerts have fired at once: not told");
+                    }
+                    // The server ends. Those of users are posted by other replicas.
+                    Err(TrySendError::Closed(_)) if self.0.changes.is_none() => {
+                        metrics.alerts_dropped.add(alerts.len() as u64);
+                    }
+                    Ok(()) | Err(TrySendError::Closed(_)) => {}
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{Alert, Firing, Owner};
 use crate::bus::{Claim, Claims};
@@ -44,51 +44,70 @@ impl Posts {
         Self { firings, backend, claims, metrics }
     }
 
-    /// Posts until `stop`. What is left then is another replica's, or (where this one is alone) counted as given up.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Posts until `stop`, and then what it has taken on. From `leaving` on it takes on no alert of a user any more, where
+    /// another replica does. What could not be posted is counted.
+    pub async fn run(mut self, leaving: CancellationToken, stop: CancellationToken) {
         let (backend, claims, metrics) = (&self.backend, self.claims.as_ref(), &self.metrics);
         let mut posting = FuturesUnordered::new();
-        loop {
+        while !(stop.is_cancelled() && posting.is_empty()) {
             tokio::select! {
-                Some(firing) = self.firings.recv(), if posting.len() < MAX_WATCHED => {
+                firing = self.firings.recv(), if posting.len() < MAX_WATCHED && !stop.is_cancelled() => {
+                    let Some(firing) = firing else { break };
                     for alert in &firing.alerts {
-                        posting.push(post(backend, claims, metrics, firing.clone(), alert.clone()));
+                        let given_up = leaving.clone().cancelled_owned();
+                        posting.push(post(backend, claims, metrics, firing.clone(), alert.clone(), given_up));
                     }
                 }
                 Some(()) = posting.next() => {}
-                () = stop.cancelled() => break,
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
             }
         }
-        let left = posting.len();
         drop(posting);
         self.firings.close();
-        let mut waiting = 0;
+        let mut left = 0;
         while let Some(firing) = self.firings.recv().await {
-            waiting += firing.alerts.len();
+            // Those of users are posted by others, where there are any.
+            let ours = |alert: &&Arc<Alert>| self.claims.is_none() || matches!(alert.owner, Owner::Connection(_));
+            left += firing.alerts.iter().filter(ours).count();
         }
-        if left + waiting > 0 && self.claims.is_none() {
-            self.metrics.alerts_dropped.add((left + waiting) as u64);
-            tracing::warn!(alerts = left + waiting, "alerts that fired were not posted: the server ends");
+        if left > 0 {
+            self.metrics.alerts_dropped.add(left as u64);
+            tracing::warn!(alerts = left, "alerts that fired were not posted: the server ends");
         }
     }
 }
 
-/// Sees to it that the back end is told, by this replica or another one.
-async fn post(backend: &Backend, claims: Option<&Claims>, metrics: &Metrics, firing: Arc<Firing>, alert: Arc<Alert>) {
+/// Sees to it that the back end is told, by this replica or another one. What it has not taken on by `given_up` is theirs.
+async fn post(
+    backend: &Backend,
+    claims: Option<&Claims>,
+    metrics: &Metrics,
+    firing: Arc<Firing>,
+    alert: Arc<Alert>,
+    given_up: WaitForCancellationFutureOwned,
+) {
     // One name for this crossing on every replica: also what the back end knows a repeat by.
     let name = format!("{}-{}-{}", alert.id, firing.point.epoch.as_str(), firing.point.seq);
     // That of a connection fires on its replica alone.
     let claims = claims.filter(|_| matches!(alert.owner, Owner::User(_)));
     // First a place in the queue, so that nothing is taken on that cannot be done.
+    let mut given_up = std::pin::pin!(given_up);
     let place = loop {
-        let place = backend.place().await;
-        let Some(claims) = claims else { break place };
+        let Some(claims) = claims else { break backend.place().await };
+        let place = tokio::select! {
+            biased;
+            () = &mut given_up => return,
+            place = backend.place() => place,
+        };
         match claims.claim(&name, CLAIM_HOLDS).await {
             Ok(Claim::Mine) => break place,
             Ok(Claim::Done) => return,
             Ok(Claim::Held) => {
                 drop(place);
-                tokio::time::sleep(CLAIM_EVERY).await;
+                tokio::select! {
+                    () = &mut given_up => return,
+                    () = tokio::time::sleep(CLAIM_EVERY) => {}
+                }
             }
             Err(error) => {
                 metrics.redis_errors.inc();
