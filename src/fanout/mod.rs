@@ -11,6 +11,7 @@ mod rights;
 mod session;
 mod shard;
 mod subscribe;
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;

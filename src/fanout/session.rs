@@ -90,27 +90,30 @@ impl Wishes {
 }
 
 /// One connected client, and what it gets.
+///
+/// What a flush looks at for a client that keeps up comes first, in this order: it is close together.
+#[repr(C)]
 pub struct Session {
-    /// Who it is.
-    pub client: ClientId,
-    /// The way to it.
-    pub link: Arc<dyn Link>,
     /// Where frames may be written past its queue, once that is known.
     pub lane: Option<Lane>,
-    /// What it asked for.
-    pub wishes: Wishes,
-    /// Whose ticks it gets, and its place there.
-    pub cohort: Option<(CohortId, usize)>,
-    /// What it has not had of that; none for one that has had everything that its cohort has.
+    /// What it has not had of what its cohort gets; none for one that has had everything that its cohort has.
     pub pending: Option<Box<Pending>>,
-    /// Up to where it has symbols that this replica does not have so far yet.
-    pub ahead: HashMap<SymbolId, u64>,
-    /// When it last took something of what waited for it.
-    pub took: Option<Instant>,
+    /// The way to it.
+    pub link: Arc<dyn Link>,
     /// True while somebody waits for its lane to clear.
     pub clearing: bool,
     /// True once it counts as slow.
     pub slow: bool,
+    /// Who it is.
+    pub client: ClientId,
+    /// Whose ticks it gets, and its place there.
+    pub cohort: Option<(CohortId, usize)>,
+    /// When it last took something of what waited for it.
+    pub took: Option<Instant>,
+    /// What it asked for.
+    pub wishes: Wishes,
+    /// Up to where it has symbols that this replica does not have so far yet.
+    pub ahead: HashMap<SymbolId, u64>,
 }
 
 impl Session {

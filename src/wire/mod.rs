@@ -6,7 +6,7 @@ mod tick;
 mod token;
 
 mod packet;
-pub use packet::{ack_packet, args_packet, event_packet};
+pub use packet::{ack_packet, args_packet, event_packet, ticks_packet};
 
 pub use alerts::{AlertSet, Alerts, Fired, Listed, Rule, SetAlert, Unalert, digits};
 pub use answer::{Answer, Done, Drain, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
