@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { publish } from '../support/api.mjs';
 import { Backend } from '../support/backend.mjs';
 import { until } from '../support/clients.mjs';
-import { Cluster, SYMBOLS } from '../support/cluster.mjs';
+import { Cluster, SYMBOLS, freeze } from '../support/cluster.mjs';
 import { enter } from '../support/people.mjs';
 import { Cable } from '../support/redis.mjs';
 import { SECRET, good, hs256 } from '../support/tokens.mjs';
@@ -219,6 +219,25 @@ describe('alerts of users', { concurrency: true }, () => {
     await until(async () => (await people[0].ask('alert', { symbol: SYMBOLS[1], above: 1 })).ok, 'alerts to be taken again');
     await until(async () => (await people[1].ask('alerts')).alerts.length === 81, 'it at the other one');
     people.forEach(once);
+  });
+
+  it('who finds that changes were trimmed before it read them loads all of it', async (test) => {
+    const cluster = await Cluster.start(test, { env: ENV });
+    const [one, other] = [await user(test, cluster, 'app1'), await user(test, cluster, 'app2')];
+    const set = () => one.ask('alert', { symbol: SYMBOLS[0], above: 1_000_000_000 });
+    const gone = (await set()).id;
+    await until(async () => (await other.ask('alerts')).alerts.length === 1, 'the first at the other one');
+    await freeze(cluster.replica('app2'));
+    // Of these it gets the first: that is on its way when it stops.
+    for (let n = 0; n < 3; n += 1) assert.equal((await set()).ok, true);
+    assert.equal((await one.ask('unalert', gone)).ok, true);
+    await cluster.redis.ask('XTRIM', 'tickcast:{bus}:alerts:log', 'MAXLEN', '0');
+    assert.equal((await set()).ok, true);
+    cluster.replica('app2').child.kill('SIGCONT');
+    const ids = async (/** @type {Person} */ { ask }) => (await ask('alerts')).alerts.map((/** @type {any} */ { id }) => id).join();
+    const wanted = await ids(one);
+    assert.equal(wanted.split(',').length, 4);
+    await until(async () => (await ids(other)) === wanted, 'what was trimmed');
   });
 
   it('what Redis loses it gets back', async (test) => {
