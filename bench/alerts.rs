@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tickcast::bus::{self, Bus, Offer, Offered};
 use tickcast::clock::Clock;
 use tickcast::fanout::{self, ClientId, Events, Fanout, Link, Reply, Request, Sent};
-use tickcast::market::{Keep, Market};
+use tickcast::market::{Keep, Kept, Market};
 use tickcast::messages::alerts::{self, Alerts, Answering, Ask, Asker, Owner};
 use tickcast::metrics::Metrics;
 use tickcast::net::Lane;
@@ -127,7 +127,7 @@ impl Server {
         };
         let (bus, events, _) = Bus::open(&settings, &clock, &metrics).await.unwrap();
         let symbol: Symbol = "BTC".parse().unwrap();
-        let keep = Keep { age_ms: 60_000, ticks: 10_000 };
+        let keep = Keep { age_ms: 60_000, ticks: 10_000, candles: Kept::default() };
         let market = Arc::new(Market::new([symbol.clone()], keep, metrics.clone()));
         let most = usize::try_from(ALERTS).unwrap();
         let settings = alerts::Settings { most, most_in_all: most };
@@ -145,6 +145,8 @@ impl Server {
             stale_after: None,
             replay_ticks: 100,
             max_subscriptions: 100,
+            max_charts: 100,
+            answer_candles: 100,
         };
         let fanout = Fanout::new(settings, &market, &metrics, &clock, inboxes);
         let (pump, shards) = fanout.observed_by(Arc::new(move |epoch, fresh| alerts.take(epoch, fresh))).split();

@@ -19,6 +19,8 @@ pub struct Want {
     pub mode: Mode,
     /// How often at most; none for every tick.
     pub pace: Option<Pace>,
+    /// Whether what it did in the last 24 hours is wanted, too.
+    pub stats: bool,
 }
 
 impl Want {
@@ -180,6 +182,11 @@ impl Cohorts {
     }
 
     /// Every one, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Cohort> {
+        self.all.iter().map(|(_, cohort)| cohort)
+    }
+
+    /// Every one, in no order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cohort> {
         self.all.iter_mut().map(|(_, cohort)| cohort)
     }
@@ -200,7 +207,7 @@ mod tests {
     use super::*;
 
     fn wants(ids: &[usize]) -> Wants {
-        ids.iter().map(|&id| Want { id: SymbolId::new(id), mode: Mode::Tick, pace: None }).collect()
+        ids.iter().map(|&id| Want { id: SymbolId::new(id), mode: Mode::Tick, pace: None, stats: false }).collect()
     }
 
     #[test]

@@ -187,6 +187,7 @@ impl Shard {
             session.lane = session.link.lane();
         }
         let mut blocked = session.clearing;
+        let mut ready = false;
         if !blocked
             && let Some(pending) = &mut session.pending
             && pending.is_due(now)
@@ -201,6 +202,7 @@ impl Shard {
                 return;
             }
             blocked = delivered.blocked;
+            ready = !blocked && delivered.frames > 0;
             let left = parcel.loads_from(delivered.frames);
             let session = &mut self.sessions[slot];
             if delivered.frames > 0 {
@@ -219,6 +221,7 @@ impl Shard {
                 }
             }
         }
+        blocked |= self.show_to(slot, now, ready);
         let session = &mut self.sessions[slot];
         if session.lane.as_ref().is_some_and(|lane| lane.waits_since().is_some()) {
             blocked = true;

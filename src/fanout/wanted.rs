@@ -66,7 +66,7 @@ mod tests {
         #[test]
         fn all_that_are_wanted_are_found_and_in_order(symbols in vec(0usize..12, 0..30), wanted in btree_set(0usize..12, 0..12)) {
             let items: Vec<_> = symbols.into_iter().map(item).collect();
-            let want = |id| Want { id: SymbolId::new(id), mode: Mode::Tick, pace: None };
+            let want = |id| Want { id: SymbolId::new(id), mode: Mode::Tick, pace: None, stats: false };
             let wants: Vec<Want> = wanted.into_iter().map(want).collect();
             let found = Wanted::new(&items).of(&wants);
             let plain: Vec<_> = items.iter().filter(|item| wants.iter().any(|want| want.id == item.id)).collect();

@@ -48,7 +48,11 @@ fn requests() {
         if let Ok(Unalert { id }) = &unalert {
             assert!((1..=64).contains(&id.len()));
         }
-        let failures = [set.err(), unalert.err()];
+        let chart = ChartRequest::parse(Some(&json));
+        if let Ok(chart) = &chart {
+            assert!((1..=MAX_CANDLES).contains(&chart.limit) && chart.symbol.len() <= bytes.len());
+        }
+        let failures = [set.err(), unalert.err(), chart.err()];
         let others = [subscribe.err(), unsubscribe.err(), chat.err(), refresh.err(), room.err(), send.err()];
         for failure in failures.into_iter().chain(others).flatten() {
             assert!((1..=MESSAGE_CHARS).contains(&failure.message.chars().count()), "{}", failure.message);

@@ -1,4 +1,4 @@
-// One symbol: chart, ticks, room, alerts, and what is said where the server has no candles.
+// One symbol: chart, ticks, room and alerts.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startServer } from '../support/server.mjs';

@@ -1,4 +1,5 @@
 mod append;
+mod between;
 mod claims;
 mod connection;
 mod entry;

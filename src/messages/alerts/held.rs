@@ -71,7 +71,7 @@ impl Held {
     pub(super) fn insert(&mut self, alert: Arc<Alert>, market: &Market) {
         let symbol = &alert.symbol;
         let book = self.books.entry(symbol.clone()).or_insert_with(|| Book::at(latest(symbol, market)));
-        book.insert(alert.clone(), || market.recent(symbol));
+        book.insert(alert.clone(), || market.recent_prices(symbol));
         self.owners.entry(alert.owner.clone()).or_default().insert((alert.set_ms, alert.id));
         self.alerts.insert(alert.id, alert);
     }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::market::Keep;
+use crate::market::{Keep, Kept};
 use crate::price::{Batch, Price, Tick, Update};
 
 /// A market and the alerts on it.
@@ -23,7 +23,7 @@ fn batch(epoch: &str, seq: u64, prices: &[u32]) -> Batch {
 impl Desk {
     fn new(settings: Settings) -> Self {
         let metrics = Arc::<Metrics>::default();
-        let keep = Keep { age_ms: 60_000, ticks: 100 };
+        let keep = Keep { age_ms: 60_000, ticks: 100, candles: Kept::default() };
         let market = Arc::new(Market::new(["BTC".parse().unwrap()], keep, metrics.clone()));
         let parts = open(settings, &market, (None, None), None, &Clock::from_fn(|| 5_000_000), &metrics);
         Self { market, parts, seq: 100 }
