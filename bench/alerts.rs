@@ -16,12 +16,13 @@ use tickcast::bus::{self, Bus, Offer, Offered};
 use tickcast::clock::Clock;
 use tickcast::fanout::{self, ClientId, Events, Fanout, Link, Reply, Request, Sent};
 use tickcast::market::{Keep, Kept, Market};
-use tickcast::messages::alerts::{self, Alerts, Answering, Ask, Asker, Owner};
+use tickcast::messages::alerts::{self, Alerts, Answering, Ask, Owner};
 use tickcast::metrics::Metrics;
 use tickcast::net::Lane;
 use tickcast::pattern::Patterns;
 use tickcast::price::{Price, Symbol, Update};
 use tickcast::wire::{Failure, Mode, Rule, SetAlert, Subscribe, Symbols};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 const ALERTS: u64 = 100_000;
@@ -60,16 +61,17 @@ impl Link for Client {
     fn close(&self) {}
 }
 
-/// Nobody asks for the answer.
-struct Nobody;
+/// Who waits for the answer to a request.
+struct Asker(oneshot::Sender<()>);
 
-impl Reply for Nobody {
+impl Reply for Asker {
     fn by_callback(&self) -> bool {
         true
     }
 
     fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> Sent {
         answer.unwrap();
+        self.0.send(()).unwrap();
         Sent::Done
     }
 }
@@ -158,7 +160,9 @@ impl Server {
         let client = Arc::new(Client::default());
         handle.place(ClientId(1)).await.unwrap().join(client.clone(), Patterns::every());
         let subscribe = Request::Subscribe(Subscribe::to(Symbols::All));
-        assert!(handle.request(ClientId(1), subscribe, Box::new(Nobody)).is_ok());
+        let (reply, answered) = oneshot::channel();
+        assert!(handle.request(ClientId(1), subscribe, Box::new(Asker(reply))).is_ok());
+        answered.await.unwrap();
         Self { bus, client, symbol, metrics, sent: 0, _stop: stop.drop_guard() }
     }
 
@@ -190,7 +194,7 @@ fn set(alerts: &Alerts, count: u64) {
             0 => Rule::Above(Price::new(PRICES.end + 1 + n / 2, 2)),
             _ => Rule::Below(Price::new(PRICES.start - 1 - n / 2, 2)),
         };
-        let asker = Asker { owner: Owner::Connection(1), seat: None, symbols: &Patterns::every() };
+        let asker = alerts::Asker { owner: Owner::Connection(1), seat: None, symbols: &Patterns::every() };
         let answer = alerts.ask(asker, Ask::Set(SetAlert { symbol: "BTC".into(), rule }));
         assert!(matches!(answer, Answering::Now(Ok(_))), "{answer:?}");
     }
