@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { publish } from '../support/api.mjs';
-import { closeAfter, next, start, transports, until, versions } from '../support/clients.mjs';
+import { next, start, transports, until, versions } from '../support/clients.mjs';
 import { Backend } from '../support/backend.mjs';
 import { enter } from '../support/people.mjs';
 import { SECRET, good, hs256 } from '../support/tokens.mjs';
