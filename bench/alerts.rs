@@ -6,6 +6,10 @@
 //! share of the alerts smaller.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people at a terminal")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "its tasks end with the program, and a panic in one ends the wait for all"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -18,7 +18,7 @@ fn check(candidate: Candidate) {
         Ok(parts) => {
             let update = parts.at(7).update;
             assert_eq!(candidate.symbol, update.symbol.as_str());
-            let said = encode_snapshot(&Tick { seq: 1, update: update.clone() }, None, false);
+            let said = encode_snapshot(&Tick { seq: 1, update: update.clone() }, None, false, None);
             let said: HashMap<String, Box<RawValue>> = serde_json::from_str(said.get()).unwrap();
             assert_eq!(serde_json::from_str::<String>(said["symbol"].get()).unwrap(), update.symbol.as_str());
             for (name, value) in [("bid", update.bid), ("ask", update.ask), ("size", update.size)] {
