@@ -110,9 +110,9 @@ describe('candles over HTTP', () => {
     closeAfter(test, socket);
     const { snapshot: [tick], server: { time } } = await request(socket, 'subscribe', ['OLD']);
     const { open24h, high24h, low24h, volume24h } = tick;
-    const of = (/** @type {number} */ now) => {
-      const from = Math.floor(now / 60_000) * 60_000 - DAY_MS;
-      const minutes = fold(ticks, '1m', now).filter(({ ts }) => ts >= from);
+    const of = (/** @type {number} */ at) => {
+      const from = Math.floor(at / 60_000) * 60_000 - DAY_MS;
+      const minutes = fold(ticks, '1m', at).filter(({ ts }) => ts >= from);
       const sum = minutes.reduce((total, { volume }) => total + volume, 0);
       return { open24h: minutes[0].open, high24h: Math.max(...minutes.map(({ high }) => high)), low24h: Math.min(...minutes.map(({ low }) => low)), volume24h: sum };
     };
