@@ -117,9 +117,8 @@ export function alertsView(root, feed, store, draw) {
 
   feed.listen('alert', (raw) => {
     const fired = readAlert(raw);
+    // It stays, and fires again when the price comes back.
     if (!fired) return;
-    alerts.delete(fired.id);
-    paint();
     const price = typeof raw.price === 'number' ? formatPrice(raw.price, digits(fired.symbol)) : '';
     const says = `${fired.symbol} is at ${price}: ${words(fired, digits(fired.symbol))}`;
     setText(announce, says);
