@@ -1,3 +1,4 @@
+pub mod alerts;
 mod asks;
 pub mod backend;
 pub mod emitters;

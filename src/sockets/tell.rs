@@ -41,7 +41,7 @@ pub(super) struct Teller {
 impl Carrier {
     /// Carries what is said here, and hands on what comes from other replicas and from back ends, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { teller, mut errands, mut inbox, router, path, expiries, absent } = self;
+        let Self { teller, mut errands, mut inbox, firings, router, path, expiries, absent } = self;
         let ends = async {
             while let Some(Errand::End { session, protocol }) = errands.recv().await {
                 end_polling(&router, &path, &session, protocol).await;
@@ -60,6 +60,7 @@ impl Carrier {
             () = teller.hear_replies() => {}
             () = teller.hear_backends() => {}
             () = teller.tell_presence() => {}
+            () = teller.tell_alerts(firings) => {}
             () = expiries.watch(|socket| teller.shared.close(socket)) => {}
             () = absent.watch(&teller.io, &teller.shared) => {}
             () = stop.cancelled() => {}

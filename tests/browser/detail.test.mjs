@@ -1,4 +1,4 @@
-// One symbol: chart, ticks, room, and what is said where the server has no candles or alerts.
+// One symbol: chart, ticks, room and alerts.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startServer } from '../support/server.mjs';
@@ -95,4 +95,23 @@ test('on a phone it covers the market', TEST, async (t) => {
   assert.equal(await page.evaluate(() => document.querySelector('#detail').scrollWidth), 390);
   await page.getByRole('button', { name: 'Close' }).tap();
   await page.locator('#detail').waitFor({ state: 'hidden' });
+});
+
+test('an alert is listed, says that it fired, stays, and goes when it is removed', TEST, async (t) => {
+  const { page, faults } = await open(t, '#/ETH');
+  const form = page.locator('.alert-form');
+  // Where the price is: it comes back to there, from either side.
+  const shown = (await page.locator('.big').innerText()).replaceAll(',', '').match(/[\d.]+/)?.[0] ?? '';
+  for (const kind of ['above', 'below']) {
+    await form.locator('select').selectOption(kind);
+    await form.locator('input').fill(shown);
+    await form.locator('input').press('Enter');
+    await page.locator('.alerts li', { hasText: kind }).waitFor();
+  }
+  await page.locator('.toast', { hasText: /ETH is at [\d.,]+: (above|below) [\d.,]+/ }).first().waitFor();
+  assert.equal(await page.locator('.alerts li').count(), 2);
+  await page.locator('.alerts li', { hasText: 'above' }).getByRole('button').click();
+  await page.locator('.alerts li', { hasText: 'above' }).waitFor({ state: 'detached' });
+  assert.equal(await page.locator('.alerts li').count(), 1);
+  assert.deepEqual(faults, []);
 });
