@@ -349,7 +349,7 @@ export class Storm {
     const wrong = [];
     for (const id of IDS) {
       const { child } = this.cluster.replica(id);
-      if (child.exitCode !== null || child.signalCode !== null) wrong.push(`${id} ended: ${child.exitCode ?? child.signalCode}`);
+      if (child.exitCode !== null || child.signalCode !== null) wrong.push(`${id} ended: ${child.exitCode ?? child.signalCode}:\n${this.cluster.replica(id).tail()}`);
       else {
         const bytes = Number((await readFile(`/proc/${child.pid}/statm`, 'utf8')).split(' ')[1]) * 4096;
         this.resident_bytes = Math.max(this.resident_bytes, bytes);
