@@ -102,6 +102,11 @@ export class Redis {
     );
   }
 
+  /** What was saved before is gone, too: it begins with nothing. */
+  async forget() {
+    await rm(path.join(this.folder, 'dump.rdb'), { force: true });
+  }
+
   /** Ends it at once, as a crash would; what it knew is gone. */
   async kill() {
     const { child } = this;
