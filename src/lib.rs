@@ -21,6 +21,12 @@ pub mod pattern;
 /// Where time comes from, so that a test can turn the clock back.
 pub mod clock;
 
+/// Whole numbers in as few bytes as they need.
+mod varint;
+
+/// Files of what outlives the process.
+pub mod journal;
+
 /// What the process counts about itself.
 pub mod metrics;
 
