@@ -58,7 +58,7 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 
 .PHONY: test-js
 test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, HAProxy, Prometheus, Artillery and the load tester against the real server
-	tests/setup.sh chromium redis-server nginx haproxy prometheus openssl
+	tests/setup.sh chromium redis-server nginx haproxy prometheus openssl nftables:nft
 	[ tests/.python -nt tests/python.sh ] || tests/python.sh
 	cargo build --workspace --quiet
 	node --test --test-concurrency=2 tests/*/*.test.mjs
@@ -71,7 +71,7 @@ security: vendor node_modules/.all ## Attack the server at length (some minutes;
 
 .PHONY: chaos
 chaos: vendor node_modules/.all ## Break a cluster at random for CHAOS_SECONDS (300), and say what clients saw (CHAOS_SEED draws the same again)
-	tests/setup.sh redis-server nginx
+	tests/setup.sh redis-server nginx nftables:nft
 	cargo build --quiet
 	node tests/chaos/run.mjs
 

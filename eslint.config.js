@@ -22,6 +22,8 @@ export default [
       'no-throw-literal': 'error',
       'no-unmodified-loop-condition': 'error',
       'no-unused-expressions': 'error',
+      // `{ symbol, ...rest }` is how a field is left out.
+      'no-unused-vars': ['error', { ignoreRestSiblings: true }],
       'no-use-before-define': ['error', { functions: false, classes: false, variables: false }],
       'no-useless-rename': 'error',
       'no-var': 'error',

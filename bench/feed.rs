@@ -14,7 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use tickcast::bus::{self, Bus};
 use tickcast::clock::Clock;
 use tickcast::config::Config;
-use tickcast::market::{Keep, Market};
+use tickcast::market::{Keep, Kept, Market};
 use tickcast::metrics::Metrics;
 use tickcast::price::BusEvent;
 use tickcast::sources::{Recall, Sources};
@@ -182,7 +182,8 @@ async fn take(name: &str, channel: &str, url: &str, symbols: &str) -> (Duration,
         node_id: "bench".into(),
     };
     let (bus, mut events, _) = Bus::open(&settings, &clock, &metrics).await.unwrap();
-    let market = Arc::new(Market::new([], Keep { age_ms: 60_000, ticks: 1000 }, metrics.clone()));
+    let market =
+        Arc::new(Market::new([], Keep { age_ms: 60_000, ticks: 1000, candles: Kept::default() }, metrics.clone()));
     let recall: Recall = Arc::new({
         let market = market.clone();
         move |symbol| market.last_update(symbol)

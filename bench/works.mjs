@@ -12,10 +12,14 @@
 /** Updates of a symbol in a second, by the interval. */
 const PER_S_10 = 100;
 const PER_S_50 = 20;
+const PER_S_20 = 50;
 const PER_S_2 = 500;
 
 /** Symbols of each client where there are sets, out of how many. */
 const SET = { per_client: 5, symbols: 50 };
+
+/** A whole market, of which each client watches its own few. */
+const MARKET = { sets: 1000, per_client: 20 };
 
 /** @returns {Work} */
 const work = (clients, symbols, interval_ms, mode, more = {}) => ({ clients, symbols, interval_ms, mode, ...more });
@@ -93,6 +97,16 @@ const main = [
     ),
   },
   {
+    name: 'market',
+    title: 'A market: a thousand symbols, of which each client watches twenty of its own',
+    brief: ['tickcast', 'floor'],
+    groups: ['tick', 'batch'].map((mode) => ['tickcast', 'floor'].map((server) => market(server, mode))),
+    goals: ['tick', 'batch'].flatMap((mode) => [
+      goal(`lost of 1000 symbols x 20/s, ${mode}`, 'lost', 0, market('tickcast', mode), undefined, ''),
+      goal(`p99 of 1000 symbols x 20/s, ${mode}`, P99, 100, market('tickcast', mode), undefined, 'ms'),
+    ]),
+  },
+  {
     name: 'stalled',
     title: 'Half of the clients do not read',
     brief: ['tickcast'],
@@ -141,6 +155,11 @@ function sets(server, mode) {
 
 function setsOf(count) {
   return { sets: count, per_client: SET.per_client };
+}
+
+/** A thousand clients at a market. */
+function market(server, mode) {
+  return cell(server, 1000, 1000, PER_S_20, mode, MARKET);
 }
 
 /** Two thousand of whom half do not read, and a thousand. */

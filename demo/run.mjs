@@ -98,7 +98,9 @@ async function startAll(config, { redisServer, proxyServer }, ports, folder, par
   for (const name of ['HOST', 'PORT', 'USERNAME', 'PASSWORD', 'ENABLED']) delete env[`REDIS_${name}`];
   // Colours are for terminals.
   if (!process.stdout.isTTY) env.NO_COLOR ??= '1';
-  const start = (name) => parts.start(name, config.binary, [], { ...env, APP_ID: name, PORT: String(ports.get(name)) });
+  // Of its log, too, each has a folder of its own.
+  const own = (name) => ({ APP_ID: name, PORT: String(ports.get(name)), LOG_DIR: join(env.LOG_DIR || 'logs', name) });
+  const start = (name) => parts.start(name, config.binary, [], { ...env, ...own(name) });
   const apps = replicas.map((name) => {
     const app = start(name);
     return { id: name, url: `http://${host}:${ports.get(name)}${base}`, pid: app.child.pid };

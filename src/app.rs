@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::fanout::{self, Events, Fanout};
 use crate::http;
 use crate::limits::Limits;
-use crate::market::{Keep, Market};
+use crate::market::{Keep, Kept, Market};
 use crate::messages::{self, backend};
 use crate::metrics::Metrics;
 use crate::net::{self, Listener};
@@ -24,6 +24,7 @@ use crate::price::Symbol;
 use crate::publish::{self, Publisher};
 use crate::sockets::{self, Edge, Gate};
 use crate::sources::{Input, Recall, Sources};
+use crate::wire::MAX_CANDLES;
 
 /// So many turns of the simulator a symbol may miss before it is stale.
 const STALE_INTERVALS: u64 = 3;
@@ -33,6 +34,9 @@ const HISTORY_TICKS: usize = 10_000;
 
 /// About what one tick takes in an answer, in bytes: an answer that replays fits into what may wait for a client.
 const ENCODED_TICK_BYTES: usize = 160;
+
+/// About what one candle takes in an answer, in bytes.
+const ENCODED_CANDLE_BYTES: usize = 200;
 
 /// Connections that those who look after the server have beyond `MAX_TCP_CONNECTIONS`, at a port of their own.
 const ADMIN_CONNECTIONS: u32 = 64;
@@ -85,6 +89,7 @@ impl App {
             attachments_timeout: Duration::from_millis(config.limits.attachments_timeout_ms),
             slow_timeout: Duration::from_secs(config.slow_client_timeout_s),
             header_timeout: Duration::from_millis(config.limits.http_header_timeout_ms),
+            frames_per_second: config.limits.frames_per_second(),
             buffer_bytes: config.client_buffer_bytes,
             kernel_bytes: (config.client_sndbuf_bytes > 0).then_some(config.client_sndbuf_bytes),
         };
@@ -130,7 +135,8 @@ impl App {
         let (handle, inboxes) = fanout::channel(config.workers.get(), &metrics.queues);
 
         // Parts, in the order of a tick's way.
-        let keep = Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS };
+        let keep =
+            Keep { age_ms: config.history_seconds * 1000, ticks: HISTORY_TICKS, candles: Kept(config.candles.0) };
         let plan = config.plan();
         let symbols = plan.made().map(|(symbol, _)| symbol).chain(&config.publishing.published_symbols.0).cloned();
         let market = Arc::new(Market::new(symbols, keep, metrics.clone()));
@@ -385,6 +391,8 @@ fn fanout_settings(config: &Config) -> fanout::Settings {
         slow_timeout: Duration::from_secs(config.slow_client_timeout_s),
         stale_after: stale_after(config),
         replay_ticks: config.client_buffer_bytes / 2 / ENCODED_TICK_BYTES,
+        max_charts: config.limits.max_candles as usize,
+        answer_candles: MAX_CANDLES.min(config.client_buffer_bytes / 2 / ENCODED_CANDLE_BYTES),
         max_subscriptions: match config.limits.max_subscriptions {
             0 => usize::MAX,
             most => most as usize,

@@ -71,6 +71,14 @@ const WORDS: &[&str] = &[
     "roles",
     ".",
     "\u{1f4c8}",
+    "price",
+    "ts",
+    "userId",
+    "message",
+    "e-7",
+    "79228162514264337593543950335",
+    "localhost",
+    "http://",
 ];
 
 fn corpus(target: &str) -> PathBuf {

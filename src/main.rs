@@ -9,7 +9,7 @@ use tickcast::app::{App, Outcome};
 use tickcast::clock::Clock;
 use tickcast::commands;
 use tickcast::config::{Command, Config, RecordArgs, Stop};
-use tickcast::logs::{Floods, Logs};
+use tickcast::logs::Logs;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Something that should have run to the end failed.
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     if let Command::Record(args) = command {
         return answer(record(&args, &config));
     }
-    match serve(config, logs.floods()) {
+    match serve(config, &logs) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Cut) => CUT.into(),
         Err(error) => {
@@ -92,7 +92,7 @@ fn mistaken(error: &str) -> ExitCode {
     MISTAKEN.into()
 }
 
-fn serve(config: Config, floods: &Floods) -> anyhow::Result<Outcome> {
+fn serve(config: Config, logs: &Logs) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get())
         .enable_all()
@@ -104,7 +104,7 @@ fn serve(config: Config, floods: &Floods) -> anyhow::Result<Outcome> {
         let running = app.run(stop);
         tokio::select! {
             outcome = running => outcome,
-            () = floods.watch() => unreachable!("it never ends by itself"),
+            () = logs.watch() => unreachable!("it never ends by itself"),
         }
     });
     runtime.shutdown_timeout(LAST_MOMENT);

@@ -148,6 +148,9 @@ metrics! {
     pub ticks_jumped: Counter,
     /// Ticks that never came from the bus: a hole in its numbers.
     pub ticks_lost: Counter,
+    /// Ticks that were left out of candles because what they belong to was not held any more; each counts once for each
+    /// interval.
+    pub candles_late: Counter = "tickcast_candle_ticks_too_late_total",
     /// Symbols that have had no tick for too long, now.
     pub symbols_stale: Gauge,
     /// Times that the epoch changed under this replica.
@@ -172,6 +175,8 @@ metrics! {
     pub deliveries: Counter = "tickcast_ticks_delivered_total",
     /// Those of them that went past the engine's queue.
     pub deliveries_by_lane: Counter = "tickcast_ticks_delivered_by_lane_total",
+    /// Events with candles or statistics that were sent to clients.
+    pub charts_sent: Counter = "tickcast_chart_events_total",
     /// Updates that were not sent on their own because clients asked for fewer (`maxRate`): a tick stands for them.
     pub conflated_paced: Counter = "tickcast_updates_conflated_total" { reason = "paced" },
     /// Updates that were not sent on their own because the client was behind: a tick stands for them.
@@ -228,14 +233,18 @@ metrics! {
     pub limited_messages: Counter = "tickcast_limits_hit_total" { limit = "messages" },
     /// Those refused because they said too much to rooms.
     pub limited_chats: Counter = "tickcast_limits_hit_total" { limit = "chats" },
+    /// WebSockets ended because their clients sent too many frames.
+    pub limited_frames: Counter = "tickcast_limits_hit_total" { limit = "frames" },
     /// Symbols, or requests for symbols, refused because the client had or named too many.
     pub limited_subscriptions: Counter = "tickcast_limits_hit_total" { limit = "subscriptions" },
     /// Connections ended because their client went on after being refused.
     pub limited_abuse: Counter = "tickcast_limits_hit_total" { limit = "abuse" },
-    /// Connections ended because they were in no namespace for too long after they had been in one, or refused.
+    /// Connections ended because they were in no namespace for too long: not yet, refused, or not any more.
     pub namespace_timeouts: Counter = "tickcast_limits_hit_total" { limit = "connect_timeout" },
     /// HTTP connections ended because the head of a request took too long.
     pub header_timeouts: Counter = "tickcast_limits_hit_total" { limit = "http_header_timeout" },
     /// HTTP requests refused because their body took too long.
     pub body_timeouts: Counter = "tickcast_limits_hit_total" { limit = "http_body_timeout" },
+    /// HTTP connections ended because no next request came for too long, as browsers and proxies let it happen all day.
+    pub idle_timeouts: Counter = "tickcast_http_idle_timeouts_total",
 }

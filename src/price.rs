@@ -123,6 +123,134 @@ pub struct Tick {
     pub update: Update,
 }
 
+/// The length of a candle. Each is a whole multiple of the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Interval {
+    /// A second.
+    S1,
+    /// A minute.
+    M1,
+    /// Five minutes.
+    M5,
+    /// A quarter of an hour.
+    M15,
+    /// An hour.
+    H1,
+    /// A day, from midnight UTC.
+    D1,
+}
+
+impl Interval {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
+    /// All of them, shortest first: in the order of [`Interval::index`].
+    pub const ALL: [Self; Self::COUNT] = [Self::S1, Self::M1, Self::M5, Self::M15, Self::H1, Self::D1];
+
+    /// What is allowed, for messages.
+    pub const ALLOWED: &str = "1s, 1m, 5m, 15m, 1h or 1d";
+
+    /// Its place among all of them.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Its length, in ms.
+    pub fn ms(self) -> u64 {
+        const SECOND_MS: u64 = 1000;
+        match self {
+            Self::S1 => SECOND_MS,
+            Self::M1 => 60 * SECOND_MS,
+            Self::M5 => 5 * 60 * SECOND_MS,
+            Self::M15 => 15 * 60 * SECOND_MS,
+            Self::H1 => 60 * 60 * SECOND_MS,
+            Self::D1 => 24 * 60 * 60 * SECOND_MS,
+        }
+    }
+
+    /// When the candle begins that `ts_ms` is in: they are aligned to the Unix epoch, and the end is the next one's.
+    pub fn start_of(self, ts_ms: u64) -> u64 {
+        ts_ms - ts_ms % self.ms()
+    }
+
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::S1 => "1s",
+            Self::M1 => "1m",
+            Self::M5 => "5m",
+            Self::M15 => "15m",
+            Self::H1 => "1h",
+            Self::D1 => "1d",
+        }
+    }
+}
+
+/// A text is no [`Interval`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an interval is {}", Interval::ALLOWED)]
+pub struct IntervalError;
+
+impl FromStr for Interval {
+    type Err = IntervalError;
+
+    fn from_str(text: &str) -> Result<Self, IntervalError> {
+        Self::ALL.into_iter().find(|interval| interval.as_str() == text).ok_or(IntervalError)
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What the price of a symbol did in one [`Interval`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candle {
+    /// When it begins, in ms since the Unix epoch: a whole multiple of its interval.
+    pub ts_ms: u64,
+    /// The first price.
+    pub open: Price,
+    /// The highest price.
+    pub high: Price,
+    /// The lowest price.
+    pub low: Price,
+    /// The last price.
+    pub close: Price,
+    /// The sum of the sizes that the source gave; 0 where it gave none. Exact, as far as 28 digits are.
+    pub volume: Price,
+    /// How many updates it is made of; 0 where nothing came and the price before holds on.
+    pub n: u64,
+}
+
+impl Candle {
+    /// The candle of an interval in which nothing came: the price before it holds on.
+    pub fn quiet(ts_ms: u64, price: Price) -> Self {
+        Self { ts_ms, open: price, high: price, low: price, close: price, volume: Price::ZERO, n: 0 }
+    }
+}
+
+/// What a symbol did in the last 24 hours, or since its first price that is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Day {
+    /// The price at its beginning.
+    pub open: Price,
+    /// The highest price.
+    pub high: Price,
+    /// The lowest price.
+    pub low: Price,
+    /// The sum of the sizes that the source gave; 0 where it gave none.
+    pub volume: Price,
+}
+
+impl Day {
+    /// The same, where the price is this by now.
+    pub fn with(&self, price: Price) -> Self {
+        Self { high: self.high.max(price), low: self.low.min(price), ..*self }
+    }
+}
+
 /// Names one unbroken run of the bus's numbering: an opaque text. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
@@ -197,11 +325,32 @@ pub enum BusEvent {
     Past(Batch),
     /// The feed is otherwise now.
     Feed(Feed),
+    /// What comes from here on this replica makes by itself, and nobody else has it.
+    Alone,
+    /// What comes from here on is everybody's again. These ticks, in order, passed meanwhile: nobody is told of them, but
+    /// what is made of all ticks takes them in place of those since [`BusEvent::Alone`].
+    Back(Vec<Batch>),
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn intervals_have_names_and_divide_each_other() {
+        for (index, interval) in Interval::ALL.into_iter().enumerate() {
+            assert_eq!(interval.index(), index);
+            assert_eq!(interval.as_str().parse(), Ok(interval));
+            if let Some(longer) = Interval::ALL.get(index + 1) {
+                assert_eq!(longer.ms() % interval.ms(), 0);
+            }
+        }
+        for bad in ["", "1M", "60s", "1 m", "m", "2m", "1w"] {
+            assert_eq!(bad.parse::<Interval>(), Err(IntervalError), "{bad:?}");
+        }
+        let day = Interval::D1;
+        assert_eq!([day.start_of(0), day.start_of(86_399_999), day.start_of(86_400_000)], [0, 0, 86_400_000]);
+    }
 
     #[test]
     fn symbols_are_short_and_plain() {

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs the named Debian packages whose command is not there yet. A package's command has its name.
+# Installs the named Debian packages whose command is not there yet. A package's command has its name, or the one after a
+# colon: nftables:nft.
 set -euo pipefail
 
 missing=()
-for package in "$@"; do
-  command -v "$package" >/dev/null || [ -x "/usr/sbin/$package" ] || missing+=("$package")
+for named in "$@"; do
+  package=${named%%:*} command=${named##*:}
+  command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 

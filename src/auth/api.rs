@@ -1,8 +1,8 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
-use axum::http::header::ORIGIN;
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use subtle::{Choice, ConstantTimeEq};
@@ -70,7 +70,7 @@ pub enum Refused {
     OutOfScope(String),
     /// There are no keys, and he is not on this machine.
     Remote,
-    /// There are no keys, and it is the page of another place that asks.
+    /// There are no keys, and it is the page of another place that asks, or by the name of one.
     Page,
 }
 
@@ -115,7 +115,12 @@ impl ApiKeys {
         self.named.as_ref().map(|file| file as &dyn Look)
     }
 
-    fn has_keys(&self) -> bool {
+    /// True where a request shows a key, good or not.
+    pub(super) fn is_shown(headers: &HeaderMap) -> bool {
+        headers.contains_key(HEADER)
+    }
+
+    pub(super) fn has_keys(&self) -> bool {
         self.single.is_some() || self.named.is_some()
     }
 
@@ -139,8 +144,14 @@ impl ApiKeys {
         if !client.local {
             return Err(Refused::Remote);
         }
-        // A browser on this machine has the pages of everybody in it. It says whose page it is that posts.
-        if headers.get_all(ORIGIN).iter().any(|origin| !origin.to_str().is_ok_and(is_of_this_machine)) {
+        // A browser on this machine has the pages of everybody in it. It says whose page it is that posts; and of one that
+        // reads, by which name it believes to ask its own server. A name that it was lied to about (DNS rebinding) is none of
+        // this machine's.
+        let is_other = |name: HeaderName, ours: fn(&str) -> bool| {
+            let mut values = headers.get_all(name).iter();
+            values.any(|value| !value.to_str().is_ok_and(ours))
+        };
+        if is_other(ORIGIN, is_of_this_machine) || is_other(HOST, is_name_of_this_machine) {
             return Err(Refused::Page);
         }
         Ok(Caller(client.address.to_string()))
@@ -178,7 +189,7 @@ pub(super) fn hash(key: &[u8]) -> Hash {
 }
 
 /// True for the origin of a page that this machine serves itself.
-fn is_of_this_machine(origin: &str) -> bool {
+pub(super) fn is_of_this_machine(origin: &str) -> bool {
     let Ok(origin) = url::Url::parse(origin) else { return false };
     match origin.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -186,6 +197,11 @@ fn is_of_this_machine(origin: &str) -> bool {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
+}
+
+/// True for a `Host` that can mean no other machine.
+fn is_name_of_this_machine(host: &str) -> bool {
+    is_of_this_machine(&format!("http://{host}"))
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<Key>, String> {
@@ -283,6 +299,19 @@ mod tests {
             let admitted = of(at("127.0.0.1", true), &[("origin", origin)], !OPEN);
             assert_eq!(admitted.is_ok(), may, "{origin}");
         }
+        for (host, may) in [
+            ("localhost:3000", true),
+            ("127.0.0.1", true),
+            ("[::1]:3000", true),
+            ("rebound.example:3000", false),
+            ("127.0.0.1.evil.example", false),
+            ("", false),
+        ] {
+            let admitted = of(at("127.0.0.1", true), &[("host", host)], !OPEN);
+            assert_eq!(admitted.is_ok(), may, "{host}");
+        }
+        let rebound = [("host", "localhost"), ("host", "rebound.example")];
+        assert_eq!(of(at("127.0.0.1", true), &rebound, !OPEN), Err(Refused::Page));
     }
 
     #[test]

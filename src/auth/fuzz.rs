@@ -3,9 +3,11 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
 
+use super::api::is_of_this_machine;
 use super::identity::MAX_USER_BYTES;
 use super::peer::client;
 use super::tests::{NOW_S, SECRET, base64url, show, with_secret};
+use crate::config::Origins;
 use crate::fuzzing::fuzz;
 
 #[test]
@@ -57,6 +59,25 @@ fn peers() {
             assert!(is_trusted || found.address == peer.to_canonical(), "{peer} is believed");
             assert!(!found.local || found.address.is_loopback());
             assert_eq!(found.address, found.address.to_canonical(), "one address has one name");
+        }
+    });
+}
+
+#[test]
+fn origins() {
+    let (any, listed) = (Origins::Any, Origins::Listed(vec!["https://a.example".into()]));
+    fuzz("origins", |bytes| {
+        assert!(any.allow(bytes));
+        assert_eq!(listed.allow(bytes), bytes.eq_ignore_ascii_case(b"https://a.example"));
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        if is_of_this_machine(text) {
+            // As a browser writes it, it names this machine; anything else is none that a browser writes.
+            let origin = url::Url::parse(text).unwrap().origin().ascii_serialization();
+            let host = origin.split_once("://").map_or("", |(_, rest)| rest);
+            let ours = |host: &str| host.starts_with("127.") || host.starts_with("[::1]");
+            let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+            let named = [host, name].iter().any(|name| *name == "localhost" || name.ends_with(".localhost"));
+            assert!(ours(host) || named || origin == "null", "{text} is taken for {origin}");
         }
     });
 }

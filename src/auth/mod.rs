@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{Access, Networks};
+use crate::pattern::Patterns;
 use crate::wire::{ErrorCode, Failure};
 use api::ApiKeys;
 pub use api::{Caller, Refused, Scope};
@@ -26,6 +27,15 @@ use peer::client;
 pub use sign::Signer;
 pub use token::Denied;
 use token::Tokens;
+
+/// Why a request may read nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Its key is none.
+    Key(Refused),
+    /// Its token is none, or it has none.
+    Token(Failure),
+}
 
 /// Who may do what: the one place that decides it. Nothing here is asked for a tick.
 #[derive(Debug)]
@@ -115,6 +125,25 @@ impl Auth {
     /// He may not, and why.
     pub fn admit(&self, peer: IpAddr, headers: &HeaderMap, scope: impl Into<Option<Scope>>) -> Result<Caller, Refused> {
         self.api.admit(self.client(peer, headers), headers, scope.into())
+    }
+
+    /// Which symbols a request may read that comes by HTTP: with a key every one, else those that a connection with its
+    /// token (`Authorization: Bearer`), or of a guest, may get. Where tokens are asked for and it shows none, it may read what
+    /// [`Auth::admit`] lets it.
+    ///
+    /// # Errors
+    /// It may read nothing, and why.
+    pub fn reader(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Patterns, Unread> {
+        let admit = || self.admit(peer, headers, None).map(|_| Patterns::every());
+        if ApiKeys::is_shown(headers) && self.api.has_keys() {
+            return admit().map_err(Unread::Key);
+        }
+        let credentials = Credentials::read(&serde_json::Value::Null, headers, None);
+        match self.identify(&credentials) {
+            Ok(identity) => Ok(identity.rights.symbols),
+            Err(_) if credentials.token(false).is_none() => admit().map_err(|_| Unread::Token(Denied::missing())),
+            Err(denied) => Err(Unread::Token(denied.failure())),
+        }
     }
 
     /// Where a request comes from, as far as it can be known.

@@ -46,6 +46,12 @@ impl Denied {
         Failure::new(self.code(), message)
     }
 
+    /// What is said to who shows none where one has to be shown.
+    pub(super) fn missing() -> Failure {
+        let message = "there is no token: must be Authorization: Bearer with a token that this server accepts";
+        Failure::new(ErrorCode::Unauthorized, message)
+    }
+
     /// For the log.
     pub fn reason(&self) -> &str {
         match self {

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{self, Bus, RedisSettings};
 use crate::clock::Clock;
 use crate::config::{Config, RecordArgs};
-use crate::market::{Keep, Market};
+use crate::market::{Keep, Kept, Market};
 use crate::metrics::Metrics;
-use crate::price::BusEvent;
+use crate::price::{BusEvent, Interval};
 use crate::recording::Encoder;
 use crate::sources::{Recall, Sources};
 
@@ -53,7 +53,8 @@ pub async fn record(
     };
     let (bus, mut events, background) = Bus::open(&settings, &clock, &metrics).await?;
     // It knows which ticks are repeats.
-    let market = Arc::new(Market::new([], Keep { age_ms: 0, ticks: 0 }, metrics.clone()));
+    let market =
+        Arc::new(Market::new([], Keep { age_ms: 0, ticks: 0, candles: Kept([1; Interval::COUNT]) }, metrics.clone()));
     let recall: Recall = Arc::new({
         let market = market.clone();
         move |symbol| market.last_update(symbol)
@@ -134,6 +135,8 @@ impl Tape {
                 }
             }
             BusEvent::Past(batch) => market.recall(batch),
+            // It never goes on by itself.
+            BusEvent::Alone | BusEvent::Back(_) => {}
             BusEvent::Feed(feed) => {
                 tracing::info!(state = feed.state.as_str(), reason = feed.reason, "the feed");
                 market.set_feed(feed);

@@ -1,5 +1,10 @@
 use super::parse;
 
+/// Frames for each message, where nothing else is said, and the least of them: an honest client needs one, and a heartbeat
+/// now and then.
+const FRAMES_PER_MESSAGE: u32 = 10;
+const LEAST_FRAMES: u32 = 1000;
+
 /// How much everybody may.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Limits {
@@ -27,6 +32,14 @@ pub struct Limits {
           value_name = "MESSAGES")]
     pub max_messages_at_once: Option<u32>,
 
+    /// How many frames a client may send over a WebSocket, per second, 0 (any number) to 100000000: its messages, and what is
+    /// none, such as heartbeats, acknowledgements, and packets for namespaces that there are not. Who sends more is
+    /// disconnected. Default: ten for each message that may come in a second, or at once, and 1000 at least. Read from the
+    /// `MAX_FRAMES_PER_SECOND` environment variable.
+    #[arg(long, env = "MAX_FRAMES_PER_SECOND", global = true, value_parser = parse::count(0, 100_000_000),
+          value_name = "FRAMES")]
+    pub max_frames_per_second: Option<u32>,
+
     /// How many of its messages may say something to a room or a user, per second, 0 (any number) to 1000000. Read from the
     /// `MAX_CHATS_PER_SECOND` environment variable.
     #[arg(long, env = "MAX_CHATS_PER_SECOND", global = true, default_value = "10",
@@ -49,6 +62,12 @@ pub struct Limits {
     #[arg(long, env = "MAX_SYMBOLS_PER_REQUEST", global = true, default_value = "1000",
           value_parser = parse::count(1, 1_000), value_name = "SYMBOLS")]
     pub max_symbols_per_request: u32,
+
+    /// How many candles a client may follow, symbols and intervals, 0 to 10000. Read from the
+    /// `MAX_CANDLE_SUBSCRIPTIONS` environment variable.
+    #[arg(long = "max-candle-subscriptions", env = "MAX_CANDLE_SUBSCRIPTIONS", global = true, default_value = "100",
+          value_parser = parse::count(0, 10_000), value_name = "CANDLES")]
+    pub max_candles: u32,
 
     /// How many Socket.IO connections there may be, 0 (any number) to 10000000. Read from the `MAX_CONNECTIONS`
     /// environment variable.
@@ -104,4 +123,37 @@ pub struct Limits {
     #[arg(long = "http-idle-timeout", env = "HTTP_IDLE_TIMEOUT", global = true, default_value = "75000",
           value_parser = parse::range(100, 3_600_000), value_name = "MS")]
     pub http_idle_timeout_ms: u64,
+}
+
+impl Limits {
+    /// How many frames a client may send over a WebSocket, per second; none for any number.
+    pub fn frames_per_second(&self) -> Option<u32> {
+        let usual = || match self.max_messages_per_second {
+            0 => 0,
+            number => {
+                let messages = number.max(self.max_messages_at_once.unwrap_or(0));
+                messages.saturating_mul(FRAMES_PER_MESSAGE).max(LEAST_FRAMES)
+            }
+        };
+        Some(self.max_frames_per_second.unwrap_or_else(usual)).filter(|number| *number > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    #[test]
+    fn frames_are_ten_for_each_message_unless_somebody_says_otherwise() {
+        let frames = |flags: &[&str]| {
+            let args = ["tickcast"].iter().chain(flags).map(Into::into);
+            Config::load(args).unwrap().1.limits.frames_per_second()
+        };
+        assert_eq!(frames(&[]), Some(1000));
+        assert_eq!(frames(&["--max-messages-per-second=5"]), Some(1000));
+        assert_eq!(frames(&["--max-messages-per-second=5", "--max-messages-at-once=200"]), Some(2000));
+        assert_eq!(frames(&["--max-messages-per-second=0"]), None);
+        assert_eq!(frames(&["--max-messages-per-second=0", "--max-frames-per-second=7"]), Some(7));
+        assert_eq!(frames(&["--max-frames-per-second=0"]), None);
+    }
 }

@@ -1,4 +1,5 @@
 mod access;
+mod candles;
 mod command;
 mod feeds;
 mod limits;
@@ -24,6 +25,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::price::Symbol;
 use crate::wire::{self, Mode};
 pub use access::{Access, Names, Networks, TokenKeys};
+pub use candles::CandleCounts;
 pub use command::{KeyArgs, RecordArgs, TokenArgs};
 pub use feeds::{BinanceChannel, ExchangeName, Feeds, Jumps, SourceName, Speed};
 pub use limits::Limits;
@@ -96,6 +98,12 @@ pub struct Config {
     #[arg(long, env = "HISTORY_SECONDS", global = true, default_value = "60", value_parser = parse::range(0, 86_400),
           value_name = "S")]
     pub history_seconds: u64,
+
+    /// How many candles of each interval are held of a symbol, the running one included, such as `1s:600,1m:1500`: 10 to
+    /// 100000 each, at least 1500 of 1m and 100 of 15m, which the last 24 hours are made of. What is left out stays as it
+    /// is. Read from the `CANDLES` environment variable.
+    #[arg(long, env = "CANDLES", global = true, default_value = candles::DEFAULT, value_parser = candles::counts)]
+    pub candles: CandleCounts,
 
     /// The Redis that joins replicas: `redis://[user[:password]@]host[:port][/database]`, a cluster
     /// (`redis-cluster://host:port?node=host:port&node=...`), or sentinels

@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use slab::Slab;
 use tokio::time::Instant;
 
 use super::flush::Item;
@@ -18,6 +19,8 @@ pub struct Want {
     pub mode: Mode,
     /// How often at most; none for every tick.
     pub pace: Option<Pace>,
+    /// Whether what it did in the last 24 hours is wanted, too.
+    pub stats: bool,
 }
 
 impl Want {
@@ -38,11 +41,16 @@ pub fn want_for(wants: &[Want], id: SymbolId) -> Option<Want> {
 
 /// Names a cohort for as long as it has members; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CohortId(u64);
+pub struct CohortId {
+    serial: u64,
+    /// Where it is, while it is there: one that comes after it may be there, with another number.
+    key: usize,
+}
 
 /// The clients that want the same: what goes to them is built once.
 #[derive(Debug)]
 pub struct Cohort {
+    serial: u64,
     /// What they want.
     pub wants: Wants,
     /// The sessions, by slot.
@@ -64,10 +72,10 @@ struct Class {
 }
 
 impl Cohort {
-    fn new(wants: Wants, now: Instant) -> Self {
+    fn new(serial: u64, wants: Wants, now: Instant) -> Self {
         let paces: HashSet<Pace> = wants.iter().filter_map(|want| want.pace).collect();
         let classes = paces.into_iter().map(|pace| Class { pace, due: now, pending: Pending::default() }).collect();
-        Self { wants, members: Vec::new(), classes, scheduled: None }
+        Self { serial, wants, members: Vec::new(), classes, scheduled: None }
     }
 
     /// When what comes now for a symbol may go out, by pace.
@@ -101,11 +109,16 @@ impl Cohort {
         }
     }
 
-    /// Builds what goes out now of these updates, and of what has waited; keeps what may not yet.
-    pub fn pack(&mut self, items: &[Arc<Item>], now: Instant, events: &Events, epoch: Option<&Epoch>) -> Parcel {
+    /// Builds what goes out now of these updates, which it wants, and of what has waited; keeps what may not yet.
+    pub fn pack<'a>(
+        &mut self,
+        wanted: &[(&'a Arc<Item>, Want)],
+        now: Instant,
+        events: &Events,
+        epoch: Option<&Epoch>,
+    ) -> Parcel<'a> {
         let mut parcel = Parcel::default();
-        for item in items {
-            let Some(want) = want_for(&self.wants, item.id) else { continue };
+        for &(item, want) in wanted {
             let class = want.pace.and_then(|pace| self.classes.iter_mut().find(|class| class.pace == pace));
             match class {
                 Some(class) => want.keys().for_each(|key| class.pending.add(key, item, class.due.max(now))),
@@ -126,7 +139,8 @@ impl Cohort {
 #[derive(Debug, Default)]
 pub struct Cohorts {
     by_wants: HashMap<Wants, CohortId>,
-    by_id: HashMap<CohortId, Cohort>,
+    /// By key: each is looked up for every update of what it wants.
+    all: Slab<Cohort>,
     last: u64,
 }
 
@@ -136,51 +150,55 @@ impl Cohorts {
         debug_assert!(!wants.is_empty() && wants.is_sorted());
         let id = *self.by_wants.entry(wants.clone()).or_insert_with(|| {
             self.last += 1;
-            CohortId(self.last)
+            let serial = self.last;
+            CohortId { serial, key: self.all.insert(Cohort::new(serial, wants, now)) }
         });
-        let cohort = self.by_id.entry(id).or_insert_with(|| Cohort::new(wants, now));
-        cohort.members.push(slot);
-        (id, cohort.members.len() - 1)
+        let members = &mut self.all[id.key].members;
+        members.push(slot);
+        (id, members.len() - 1)
     }
 
     /// Takes the member at this place out of a cohort; the last one ends it. Returns the slot of the member that is at
     /// this place now, if there is one.
     pub fn exit(&mut self, id: CohortId, place: usize) -> Option<usize> {
-        let cohort = self.by_id.get_mut(&id)?;
+        let cohort = self.get_mut(id)?;
         cohort.members.swap_remove(place);
-        if cohort.members.is_empty()
-            && let Some(cohort) = self.by_id.remove(&id)
-        {
+        if cohort.members.is_empty() {
+            let cohort = self.all.remove(id.key);
             self.by_wants.remove(&cohort.wants);
             return None;
         }
-        self.by_id.get(&id)?.members.get(place).copied()
+        cohort.members.get(place).copied()
     }
 
     /// One of them.
     pub fn get(&self, id: CohortId) -> Option<&Cohort> {
-        self.by_id.get(&id)
+        self.all.get(id.key).filter(|cohort| cohort.serial == id.serial)
     }
 
     /// One of them.
     pub fn get_mut(&mut self, id: CohortId) -> Option<&mut Cohort> {
-        self.by_id.get_mut(&id)
+        self.all.get_mut(id.key).filter(|cohort| cohort.serial == id.serial)
+    }
+
+    /// Every one, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Cohort> {
+        self.all.iter().map(|(_, cohort)| cohort)
     }
 
     /// Every one, in no order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cohort> {
-        self.by_id.values_mut()
+        self.all.iter_mut().map(|(_, cohort)| cohort)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.all.len()
     }
 
-    /// The names of those who want any of these updates, in no order.
-    pub fn who_want(&self, items: &[Arc<Item>]) -> impl Iterator<Item = CohortId> {
-        let wants = |cohort: &Cohort| items.iter().any(|item| want_for(&cohort.wants, item.id).is_some());
-        self.by_id.iter().filter(move |(_, cohort)| wants(cohort)).map(|(&id, _)| id)
+    /// The name of every one, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = CohortId> {
+        self.all.iter().map(|(key, cohort)| CohortId { serial: cohort.serial, key })
     }
 }
 
@@ -189,7 +207,7 @@ mod tests {
     use super::*;
 
     fn wants(ids: &[usize]) -> Wants {
-        ids.iter().map(|&id| Want { id: SymbolId::new(id), mode: Mode::Tick, pace: None }).collect()
+        ids.iter().map(|&id| Want { id: SymbolId::new(id), mode: Mode::Tick, pace: None, stats: false }).collect()
     }
 
     #[test]
@@ -206,7 +224,7 @@ mod tests {
         assert_eq!(cohorts.exit(a, 1), None, "the last place has nobody to take it");
         assert_eq!(cohorts.get(a).unwrap().members, [12]);
         assert_eq!((cohorts.exit(a, 0), cohorts.exit(b, 0)), (None, None));
-        assert!(cohorts.by_id.is_empty() && cohorts.by_wants.is_empty());
+        assert!(cohorts.all.is_empty() && cohorts.by_wants.is_empty());
         assert_ne!(cohorts.enter(wants(&[0]), 14, now).0, b, "a name is not used again");
     }
 }

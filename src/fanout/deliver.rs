@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cohort::{Cohort, CohortId, want_for};
+use super::cohort::{Cohort, CohortId, Want};
 use super::flush::Item;
 use super::parcel::{Load, Parcel};
 use super::session::Session;
 use super::shard::Shard;
+use super::wanted::Wanted;
 use crate::metrics::{Counter, Metrics};
 use crate::net::Injected;
 use crate::wire::{ErrorCode, Failure, to_client};
@@ -58,16 +59,20 @@ impl Counts {
 impl Shard {
     /// Hands ticks to whom they concern.
     pub(super) async fn flush(&mut self, items: &[Arc<Item>], now: Instant) {
-        let ids: Vec<CohortId> = self.cohorts.who_want(items).collect();
-        if ids.is_empty() {
-            return;
-        }
-        let mut row = 0;
+        let wanted = Wanted::new(items);
+        let ids: Vec<CohortId> = self.cohorts.ids().collect();
+        let (mut row, mut served) = (0, false);
         for id in ids {
-            self.serve(id, items, now, &mut row).await;
+            let wanted = self.cohorts.get(id).map(|cohort| wanted.of(&cohort.wants)).unwrap_or_default();
+            if !wanted.is_empty() {
+                served = true;
+                self.serve(id, &wanted, now, &mut row).await;
+            }
         }
-        self.metrics.tick_age.take(&mut self.ages);
-        self.metrics.flush_duration.observe(now.elapsed());
+        if served {
+            self.metrics.tick_age.take(&mut self.ages);
+            self.metrics.flush_duration.observe(now.elapsed());
+        }
     }
 
     /// Sends what has waited for its time.
@@ -87,11 +92,10 @@ impl Shard {
 
     /// Sends to a cohort what goes out now, of these updates and of what has waited. What goes to those who have had
     /// everything is built once; the others get their own.
-    async fn serve(&mut self, id: CohortId, items: &[Arc<Item>], now: Instant, row: &mut usize) {
+    async fn serve(&mut self, id: CohortId, wanted: &[(&Arc<Item>, Want)], now: Instant, row: &mut usize) {
         let Some(cohort) = self.cohorts.get_mut(id) else { return };
         let dues = cohort.dues(now);
-        let parcel = cohort.pack(items, now, &self.settings.events, self.epoch.as_ref());
-        let wants = cohort.wants.clone();
+        let parcel = cohort.pack(wanted, now, &self.settings.events, self.epoch.as_ref());
         self.schedule(id);
 
         let mut counts = Counts::default();
@@ -106,8 +110,7 @@ impl Shard {
             let Some(&slot) = self.cohorts.get(id).and_then(|cohort| cohort.members.get(place)) else { break };
             let session = &mut self.sessions[slot];
             if let Some(pending) = &mut session.pending {
-                for item in items {
-                    let Some(want) = want_for(&wants, item.id) else { continue };
+                for &(item, want) in wanted {
                     let ahead = session.ahead.get(&item.id).copied();
                     if ahead.is_some_and(|seq| item.tick.seq <= seq) {
                         continue;
@@ -158,7 +161,7 @@ impl Shard {
 
     /// Notes how old these are, which so many clients have just been sent. Once for many of them: what has one source's
     /// time is one, and nobody else is told before the end of the flush.
-    fn note_age(&mut self, loads: &[Load], clients: u64) {
+    fn note_age(&mut self, loads: &[Load<'_>], clients: u64) {
         if clients == 0 || loads.is_empty() {
             return;
         }
@@ -184,6 +187,7 @@ impl Shard {
             session.lane = session.link.lane();
         }
         let mut blocked = session.clearing;
+        let mut ready = false;
         if !blocked
             && let Some(pending) = &mut session.pending
             && pending.is_due(now)
@@ -198,6 +202,7 @@ impl Shard {
                 return;
             }
             blocked = delivered.blocked;
+            ready = !blocked && delivered.frames > 0;
             let left = parcel.loads_from(delivered.frames);
             let session = &mut self.sessions[slot];
             if delivered.frames > 0 {
@@ -216,6 +221,7 @@ impl Shard {
                 }
             }
         }
+        blocked |= self.show_to(slot, now, ready);
         let session = &mut self.sessions[slot];
         if session.lane.as_ref().is_some_and(|lane| lane.waits_since().is_some()) {
             blocked = true;
@@ -268,7 +274,7 @@ impl Shard {
     }
 
     /// Offers a parcel to one client.
-    fn offer(&self, slot: usize, parcel: &Parcel) -> Delivered {
+    fn offer(&self, slot: usize, parcel: &Parcel<'_>) -> Delivered {
         let Session { lane, link, .. } = &self.sessions[slot];
         let all = parcel.ends.len();
         match lane {

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::metrics::Queues;
 use crate::net::Lane;
 use crate::pattern::Patterns;
-use crate::wire::{Failure, Subscribe, Unsubscribe};
+use crate::wire::{ChartRequest, Failure, Subscribe, Unsubscribe};
 
 /// Requests of clients that may wait for a shard of the fan-out. One that finds no room is answered with
 /// `unavailable`.
@@ -59,6 +59,10 @@ pub enum Request {
     Subscribe(Subscribe),
     /// Fewer ticks.
     Unsubscribe(Unsubscribe),
+    /// Candles.
+    Follow(ChartRequest),
+    /// No more of them.
+    Unfollow(ChartRequest),
     /// From now on these symbols alone, by a new token.
     Allow {
         /// Which ones.

@@ -1,4 +1,6 @@
+mod charts;
 mod cohort;
+mod days;
 mod deliver;
 mod flush;
 mod freshness;
@@ -10,7 +12,9 @@ mod quiet;
 mod rights;
 mod session;
 mod shard;
+mod show;
 mod subscribe;
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +51,10 @@ pub struct Settings {
     pub replay_ticks: usize,
     /// The most symbols that a client may have subscribed.
     pub max_subscriptions: usize,
+    /// The most candles that a client may follow: symbols and intervals.
+    pub max_charts: usize,
+    /// The most candles that one answer has.
+    pub answer_candles: usize,
 }
 
 /// Decides who gets which tick, and when.

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -7,7 +8,7 @@ use super::flush::Item;
 use super::pending::{Conflated, Key, Shape};
 use crate::net::push_text_frame;
 use crate::price::Epoch;
-use crate::wire::{encode_ticks, event_packet};
+use crate::wire::{encode_ticks, event_packet, ticks_packet};
 
 /// The names of the two events.
 #[derive(Clone, Debug)]
@@ -20,18 +21,18 @@ pub struct Events {
 
 /// What a parcel carries: one tick in one stream.
 #[derive(Clone, Debug)]
-pub enum Load {
-    /// An update as it came.
-    Update(Shape, Arc<Item>),
+pub enum Load<'a> {
+    /// An update as it came. Not held: shards on several threads would count who holds it in one place.
+    Update(Shape, &'a Arc<Item>),
     /// Several as one.
     Conflated(Key, Conflated),
 }
 
-impl Load {
+impl Load<'_> {
     /// What becomes of it where it cannot be delivered: it waits, due now.
     pub fn undelivered(&self, now: Instant) -> (Key, Conflated) {
         match self {
-            Self::Update(shape, item) => ((item.id, *shape), Conflated::new(item.clone(), now)),
+            Self::Update(shape, item) => ((item.id, *shape), Conflated::new((*item).clone(), now)),
             Self::Conflated(key, conflated) => (*key, conflated.clone()),
         }
     }
@@ -55,27 +56,27 @@ impl Load {
 
 /// Frames that go to one client or to many, ready to be written.
 #[derive(Debug, Default)]
-pub struct Parcel {
+pub struct Parcel<'a> {
     /// The frames, one after the other.
     pub bytes: Vec<u8>,
     /// Where each frame ends.
     pub ends: Vec<usize>,
     /// What is in them, and with how many of these each frame is done.
-    pub loads: Vec<Load>,
+    pub loads: Vec<Load<'a>>,
     load_ends: Vec<usize>,
     /// The ticks of the `ticks` event, which comes last.
-    batch: Vec<Load>,
+    batch: Vec<Load<'a>>,
 }
 
-impl Parcel {
+impl<'a> Parcel<'a> {
     /// True where there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.loads.is_empty() && self.batch.is_empty()
     }
 
     /// Adds an update.
-    pub fn add(&mut self, shape: Shape, item: &Arc<Item>) {
-        let load = Load::Update(shape, item.clone());
+    pub fn add(&mut self, shape: Shape, item: &'a Arc<Item>) {
+        let load = Load::Update(shape, item);
         match shape {
             Shape::Tick => {
                 self.bytes.extend_from_slice(&item.frame);
@@ -105,32 +106,32 @@ impl Parcel {
     pub fn seal(mut self, events: &Events, epoch: Option<&Epoch>) -> Self {
         let batch = std::mem::take(&mut self.batch);
         if !batch.is_empty() {
-            let packet = event_packet(&events.batch, &array(&batch, epoch));
-            push_text_frame(&mut self.bytes, &packet);
+            let encoded = encode(&batch, epoch);
+            push_text_frame(&mut self.bytes, &ticks_packet(&events.batch, encoded.iter().map(|json| json.get())));
             self.end_frame(batch);
         }
         self
     }
 
     /// What is in its frames from this one on.
-    pub fn loads_from(&self, frame: usize) -> &[Load] {
+    pub fn loads_from(&self, frame: usize) -> &[Load<'a>] {
         let done = frame.checked_sub(1).and_then(|last| self.load_ends.get(last)).copied().unwrap_or(0);
         &self.loads[done..]
     }
 
     /// Its events one by one, with what is in each: for those who do not take frames.
-    pub fn events<'a>(
-        &'a self,
-        events: &'a Events,
-        epoch: Option<&'a Epoch>,
-    ) -> impl Iterator<Item = (&'a str, Box<RawValue>)> {
+    pub fn events<'e>(
+        &'e self,
+        events: &'e Events,
+        epoch: Option<&'e Epoch>,
+    ) -> impl Iterator<Item = (&'e str, Box<RawValue>)> {
         (0..self.ends.len()).map(move |frame| {
             let loads = self.loads_from(frame);
             let loads = &loads[..self.load_ends[frame] - (self.loads.len() - loads.len())];
             match loads {
                 [Load::Update(Shape::Tick, item)] => (events.tick.as_str(), item.json.clone()),
                 [Load::Conflated((_, Shape::Tick), conflated)] => (events.tick.as_str(), conflated.encode(epoch)),
-                loads => (events.batch.as_str(), array(loads, epoch)),
+                loads => (events.batch.as_str(), encode_ticks(encode(loads, epoch).iter().map(|json| &**json))),
             }
         })
     }
@@ -141,20 +142,19 @@ impl Parcel {
         self.loads[..carried].iter().map(Load::left_out).sum()
     }
 
-    fn end_frame(&mut self, loads: impl IntoIterator<Item = Load>) {
+    fn end_frame(&mut self, loads: impl IntoIterator<Item = Load<'a>>) {
         self.loads.extend(loads);
         self.ends.push(self.bytes.len());
         self.load_ends.push(self.loads.len());
     }
 }
 
-fn array(loads: &[Load], epoch: Option<&Epoch>) -> Box<RawValue> {
-    let encoded: Vec<_> = loads
+fn encode<'a>(loads: &[Load<'a>], epoch: Option<&Epoch>) -> Vec<Cow<'a, RawValue>> {
+    loads
         .iter()
         .map(|load| match load {
-            Load::Update(_, item) => std::borrow::Cow::Borrowed(&*item.json),
-            Load::Conflated(_, conflated) => std::borrow::Cow::Owned(conflated.encode(epoch)),
+            Load::Update(_, item) => Cow::Borrowed(&*item.json),
+            Load::Conflated(_, conflated) => Cow::Owned(conflated.encode(epoch)),
         })
-        .collect();
-    encode_ticks(encoded.iter().map(|json| &**json))
+        .collect()
 }

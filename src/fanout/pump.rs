@@ -58,6 +58,8 @@ impl Pump {
                     Some(BusEvent::Ticks(batch)) => self.take(batch, &mut held).await,
                     Some(BusEvent::Past(batch)) => self.market.recall(batch),
                     Some(BusEvent::Feed(feed)) => self.turn(feed, &mut held).await,
+                    Some(BusEvent::Alone) => self.market.go_alone(),
+                    Some(BusEvent::Back(missed)) => self.market.come_back(&missed),
                     None => return self.release(&mut held).await,
                 }
                 next = match events.next().now_or_never() {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::cohort::want_for;
 use super::shard::Shard;
 use crate::pattern::Patterns;
+use crate::price::Symbol;
 use crate::wire::{Answer, ErrorCode, Refreshed, Rejected, cut, short};
 
 impl Shard {
@@ -16,7 +17,13 @@ impl Shard {
         self.rearrange(slot, |_| false, now);
         let after = self.wants(slot);
         let ended = before.iter().filter(|want| want_for(&after, want.id).is_none());
-        let ended = ended.map(|want| self.symbols[want.id.index()].clone()).collect();
+        let mut ended: Vec<Symbol> = ended.map(|want| self.symbols[want.id.index()].clone()).collect();
+        let allowed = self.sessions[slot].wishes.allowed().clone();
+        for symbol in self.end_charts(slot, |symbol| allowed.allows(symbol.as_str())) {
+            if !ended.contains(&symbol) {
+                ended.push(symbol);
+            }
+        }
         Answer::encode(Ok(Refreshed { expires_in_ms, ended }))
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::charts::Charts;
 use super::cohort::{CohortId, Want, Wants};
 use super::handle::{ClientId, Link};
 use super::pending::Pending;
@@ -18,6 +19,8 @@ pub struct Options {
     pub mode: Mode,
     /// How often at most; none for every tick.
     pub pace: Option<Pace>,
+    /// Whether it wants to know what the symbol did in the last 24 hours, too.
+    pub stats: bool,
 }
 
 /// What one client asked for: every symbol in some way, and symbols for which it said something else.
@@ -39,6 +42,11 @@ impl Wishes {
     /// True where the client may get this symbol.
     pub fn allows(&self, symbol: &str) -> bool {
         self.allowed.allows(symbol)
+    }
+
+    /// What it may get.
+    pub fn allowed(&self) -> &Patterns {
+        &self.allowed
     }
 
     /// From now on only this is allowed. What was asked for by name and is allowed no longer is forgotten; all stays
@@ -82,35 +90,40 @@ impl Wishes {
     /// What the client wants out of `every` symbol that there is, by id.
     pub fn among(&self, every: &[Symbol]) -> Wants {
         let wants = every.iter().enumerate().filter_map(|(index, symbol)| {
-            let Options { mode, pace } = self.options(symbol)?;
-            Some(Want { id: SymbolId::new(index), mode, pace })
+            let Options { mode, pace, stats } = self.options(symbol)?;
+            Some(Want { id: SymbolId::new(index), mode, pace, stats })
         });
         wants.collect()
     }
 }
 
 /// One connected client, and what it gets.
+///
+/// What a flush looks at for a client that keeps up comes first, in this order: it is close together.
+#[repr(C)]
 pub struct Session {
-    /// Who it is.
-    pub client: ClientId,
-    /// The way to it.
-    pub link: Arc<dyn Link>,
     /// Where frames may be written past its queue, once that is known.
     pub lane: Option<Lane>,
-    /// What it asked for.
-    pub wishes: Wishes,
-    /// Whose ticks it gets, and its place there.
-    pub cohort: Option<(CohortId, usize)>,
-    /// What it has not had of that; none for one that has had everything that its cohort has.
+    /// What it has not had of what its cohort gets; none for one that has had everything that its cohort has.
     pub pending: Option<Box<Pending>>,
-    /// Up to where it has symbols that this replica does not have so far yet.
-    pub ahead: HashMap<SymbolId, u64>,
-    /// When it last took something of what waited for it.
-    pub took: Option<Instant>,
+    /// The way to it.
+    pub link: Arc<dyn Link>,
     /// True while somebody waits for its lane to clear.
     pub clearing: bool,
     /// True once it counts as slow.
     pub slow: bool,
+    /// Who it is.
+    pub client: ClientId,
+    /// Whose ticks it gets, and its place there.
+    pub cohort: Option<(CohortId, usize)>,
+    /// When it last took something of what waited for it.
+    pub took: Option<Instant>,
+    /// What it asked for.
+    pub wishes: Wishes,
+    /// Up to where it has symbols that this replica does not have so far yet.
+    pub ahead: HashMap<SymbolId, u64>,
+    /// What it follows beside ticks.
+    pub charts: Charts,
 }
 
 impl Session {
@@ -127,6 +140,7 @@ impl Session {
             took: None,
             clearing: false,
             slow: false,
+            charts: Charts::default(),
         }
     }
 }
@@ -148,7 +162,7 @@ mod tests {
     #[test]
     fn one_out_of_all_leaves_the_rest() {
         let mut wants = Wishes::new(Patterns::every());
-        let way = |mode| Options { mode, pace: None };
+        let way = |mode| Options { mode, pace: None, stats: false };
         let [a, b, c] = symbols("A B C").try_into().unwrap();
         wants.add(a.clone(), way(Mode::Both));
         wants.add_all(way(Mode::Tick));
@@ -168,7 +182,7 @@ mod tests {
 
     #[test]
     fn nothing_comes_that_is_not_allowed() {
-        let way = |mode| Options { mode, pace: None };
+        let way = |mode| Options { mode, pace: None, stats: false };
         let allowed = |names: &[&str]| Patterns::new(names).unwrap();
         let mut wants = Wishes::new(allowed(&["A", "C"]));
         let [a, b, c] = symbols("A B C").try_into().unwrap();

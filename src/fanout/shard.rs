@@ -13,7 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
+use super::charts::Board;
 use super::cohort::{CohortId, Cohorts};
+use super::days::Days;
 use super::flush::{Flush, Item, News};
 use super::handle::{ClientId, Command, Inbox, Request, Sent};
 use super::session::Session;
@@ -60,6 +62,12 @@ pub struct Shard {
     pub(super) stale: HashSet<SymbolId>,
     /// Those for whom something waits that they did not take.
     pub(super) waiting: BTreeSet<usize>,
+    /// Those who follow something beside ticks.
+    pub(super) charting: BTreeSet<usize>,
+    pub(super) board: Board,
+    pub(super) days: Days,
+    /// Looks at all that since statistics went out.
+    pub(super) looks: u32,
     /// When a cohort's symbols that have a pace may go out.
     pub(super) timers: BinaryHeap<Reverse<(Instant, CohortId)>>,
     /// How old what was sent in this flush was.
@@ -94,6 +102,10 @@ impl Shard {
             latest: Vec::new(),
             stale: HashSet::new(),
             waiting: BTreeSet::new(),
+            charting: BTreeSet::new(),
+            board: Board::default(),
+            days: Days::default(),
+            looks: 0,
             timers: BinaryHeap::new(),
             ages: Tally::default(),
             counted_cohorts: 0,
@@ -140,7 +152,11 @@ impl Shard {
                         self.obey(command, now);
                     }
                 }
-                _ = looks.tick() => self.look(Instant::now()),
+                _ = looks.tick() => {
+                    let now = Instant::now();
+                    self.look(now);
+                    self.show(now).await;
+                }
             }
         }
     }
@@ -272,14 +288,20 @@ impl Shard {
             Command::Request(client, request, reply) => {
                 let Some(&slot) = self.slots.get(&client) else { return };
                 let by_callback = reply.by_callback();
-                let (answer, events) = match request {
-                    Request::Subscribe(request) => self.subscribe(slot, &request, by_callback, now),
-                    Request::Unsubscribe(request) => (self.unsubscribe(slot, &request, now), Vec::new()),
-                    Request::Allow { symbols, expires_in_ms } => {
-                        (self.allow(slot, symbols, expires_in_ms, now), Vec::new())
+                let mut events = Vec::new();
+                let answer = match request {
+                    Request::Subscribe(request) => {
+                        let answer;
+                        (answer, events) = self.subscribe(slot, &request, by_callback, now);
+                        Ok(answer)
                     }
+                    Request::Unsubscribe(request) => Ok(self.unsubscribe(slot, &request, now)),
+                    Request::Follow(request) => self.follow(slot, &request),
+                    Request::Unfollow(request) => self.unfollow(slot, &request),
+                    Request::Allow { symbols, expires_in_ms } => Ok(self.allow(slot, symbols, expires_in_ms, now)),
                 };
-                let sent = reply.send(Ok(answer));
+                self.metrics.request_errors.add(u64::from(answer.is_err()));
+                let sent = reply.send(answer);
                 self.after(slot, sent);
                 for (event, body) in events {
                     let sent = self.sessions[slot].link.send(&event, &body);
@@ -308,6 +330,8 @@ impl Shard {
         let session = &mut self.sessions[slot];
         session.wishes.remove_all();
         session.pending = None;
+        self.end_charts(slot, |_| false);
+        let session = &mut self.sessions[slot];
         self.waiting.remove(&slot);
         if std::mem::take(&mut session.slow) {
             self.metrics.clients_slow.add(-1);
@@ -349,8 +373,12 @@ impl Shard {
             let pending = session.pending.as_ref().and_then(|pending| pending.oldest()).filter(|due| *due <= now);
             let queued = session.lane.as_ref().and_then(|lane| lane.waits_since()).map(Instant::from_std);
             // Who takes some of it takes its time, but is there.
-            let since =
-                pending.map(|due| session.took.map_or(due, |took| took.max(due))).into_iter().chain(queued).min();
+            let since = pending
+                .into_iter()
+                .chain(session.charts.waits)
+                .min()
+                .map(|due| session.took.map_or(due, |took| took.max(due)));
+            let since = since.into_iter().chain(queued).min();
             let waited = since.map_or(Duration::ZERO, |since| now - since);
             if waited >= self.settings.slow_timeout {
                 tracing::debug!(client = session.client.0, "disconnected: it took nothing for too long");

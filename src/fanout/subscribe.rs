@@ -37,7 +37,7 @@ impl Shard {
     ) -> (Box<RawValue>, Vec<Event>) {
         self.learn();
         let mode = request.mode.unwrap_or(self.settings.default_mode);
-        let options = Options { mode, pace: request.max_rate.as_ref().map(|rate| rate.pace) };
+        let options = Options { mode, pace: request.max_rate.as_ref().map(|rate| rate.pace), stats: request.stats };
         let mut rejected = Vec::new();
         let mut asked: Vec<SymbolId> = Vec::new();
         let mut places = self.settings.max_subscriptions.saturating_sub(self.wants(slot).len());
@@ -80,6 +80,10 @@ impl Shard {
         let mut sorted = asked.clone();
         sorted.sort_unstable();
         self.rearrange(slot, |id| sorted.binary_search(&id).is_ok(), now);
+        if request.stats {
+            self.sessions[slot].charts.days_whole = true;
+        }
+        self.days.refresh(&self.market, asked.iter().copied(), self.clock.millis(), now);
 
         let (mut snapshot, mut replay, mut resumed) = (Vec::new(), Vec::new(), BTreeMap::new());
         // What goes out as events too takes its room again in each shape.
@@ -98,7 +102,10 @@ impl Shard {
                 Some((_, Resumed::Snapshot)) | None => {
                     let latest = self.latest[id.index()].as_ref();
                     let stale = self.stale.contains(&id);
-                    snapshot.extend(latest.map(|item| encode_snapshot(&item.tick, self.epoch.as_ref(), stale)));
+                    // Its price may be newer than what is known of its day.
+                    let day = latest.zip(self.days.get(id)).map(|(item, day)| day.with(item.tick.update.price));
+                    let epoch = self.epoch.as_ref();
+                    snapshot.extend(latest.map(|item| encode_snapshot(&item.tick, epoch, stale, day.as_ref())));
                 }
             }
             if let Some((_, how)) = how {
@@ -243,6 +250,7 @@ impl Shard {
             self.schedule_at(id, oldest);
         }
         self.recount(&old_wants, &wants);
+        self.note_charts(slot);
     }
 
     /// Keeps the number of subscribers by symbol.
@@ -269,7 +277,7 @@ fn too_many(name: &str, most: usize) -> Rejected {
     Rejected { symbol: cut(name), code: ErrorCode::TooManySymbols, message }
 }
 
-fn unknown_symbol(name: &str) -> Rejected {
+pub(super) fn unknown_symbol(name: &str) -> Rejected {
     let message = format!("there is no symbol \"{}\" (subscribe to \"*\" for all, or see /stats)", short(name));
     Rejected { symbol: cut(name), code: ErrorCode::UnknownSymbol, message }
 }

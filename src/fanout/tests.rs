@@ -1,4 +1,5 @@
 mod basics;
+mod charts;
 mod conflation;
 mod flushes;
 mod lanes;
@@ -9,6 +10,7 @@ mod slow;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
@@ -18,11 +20,11 @@ use tokio::time::Instant;
 use super::flush::Flush;
 use super::handle::Command;
 use super::*;
-use crate::market::Keep;
+use crate::market::{Keep, Kept};
 use crate::net::Lane;
 use crate::pattern::Patterns;
 use crate::price::{Batch, Epoch, Feed, FeedState, Price, Tick, Update};
-use crate::wire::{Failure, Subscribe, Symbols, Unsubscribe};
+use crate::wire::{Answer, Failure, Subscribe, Symbols, Unsubscribe};
 
 /// What every client received, in order, and how much more it takes.
 #[derive(Clone, Default)]
@@ -97,7 +99,8 @@ impl Reply for Back {
     }
 
     fn send(self: Box<Self>, answer: Result<Box<RawValue>, Failure>) -> Sent {
-        self.0.0.lock().unwrap().message(self.1, "answer", &answer.unwrap())
+        let answer = answer.unwrap_or_else(|failure| Answer::<()>::encode(Err(failure)));
+        self.0.0.lock().unwrap().message(self.1, "answer", &answer)
     }
 }
 
@@ -114,16 +117,21 @@ struct Bench {
     pump: Pump,
     shard: Shard,
     next: HashMap<String, u64>,
+    /// What the shard's clock says.
+    now_ms: Arc<AtomicU64>,
 }
 
 impl Bench {
     fn new(symbols: &str) -> Self {
         let metrics = Arc::<Metrics>::default();
         let symbols = symbols.split(' ').map(|name| name.parse().unwrap());
-        let market = Arc::new(Market::new(symbols, Keep { age_ms: 1000, ticks: 10 }, metrics.clone()));
+        let market =
+            Arc::new(Market::new(symbols, Keep { age_ms: 1000, ticks: 10, candles: Kept::default() }, metrics.clone()));
         market.set_feed(feed(FeedState::Live));
         let settings = Settings {
             max_subscriptions: 1000,
+            max_charts: 3,
+            answer_candles: 5,
             events: Events { tick: "tick".into(), batch: "ticks".into() },
             default_mode: Mode::Tick,
             server_id: "app1".into(),
@@ -132,11 +140,16 @@ impl Bench {
             stale_after: Some(STALE_AFTER),
             replay_ticks: 8,
         };
+        let now_ms = Arc::new(AtomicU64::new(5000));
+        let clock = Clock::from_fn({
+            let now_ms = now_ms.clone();
+            move || now_ms.load(Ordering::Relaxed) * 1000
+        });
         let (handle, inboxes) = channel(1, &metrics.queues);
-        let fanout = Fanout::new(settings, &market, &metrics, &Clock::from_fn(|| 5_000_000), inboxes);
+        let fanout = Fanout::new(settings, &market, &metrics, &clock, inboxes);
         let (pump, shards) = fanout.split();
         let shard = shards.into_iter().next().unwrap();
-        Self { world: World::default(), handle, pump, shard, next: HashMap::new() }
+        Self { world: World::default(), handle, pump, shard, next: HashMap::new(), now_ms }
     }
 
     fn metrics(&self) -> &Metrics {

@@ -11,23 +11,26 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{OpenApi as Document, RefOr, Response as Documented, Server};
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{self, ApiError, documented, documented_wait};
+use super::error::{self, ApiError, brief, documented, documented_wait};
 use super::guard::guarded;
 use super::pace::Pace;
 use super::prices::{self, Outlet};
-use super::{For, Parts, State, messages, operations, overview};
+use super::{For, Parts, State, charts, messages, operations, overview};
 use crate::auth::{Caller, Scope};
 use crate::config::Config;
 use crate::wire::{ErrorCode, from_object};
 
-/// The name of the key in the document.
+/// The names of the key and of the token in the document.
 const KEY: &str = "key";
+const TOKEN: &str = "token";
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -50,6 +53,10 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
         .routes(routes!(prices::symbols))
         .routes(routes!(prices::prices))
         .routes(routes!(prices::price))
+        .with_state(state.clone());
+    let past = OpenApiRouter::new()
+        .routes(routes!(charts::candles))
+        .routes(routes!(charts::history))
         .with_state(state.clone());
     let publish = OpenApiRouter::new().routes(routes!(prices::publish)).with_state(Outlet { publisher, pace });
     let look = OpenApiRouter::new()
@@ -99,6 +106,11 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
         document.merge(described);
         api = api.merge(guarded(routes, state.auth.clone(), scope));
     }
+    if whom != For::Admin {
+        let (routes, described) = past.split_for_parts();
+        document.merge(described);
+        api = api.merge(charts::readable(routes, state.auth.clone()));
+    }
     let document = complete(document, &config.base_path);
     let nowhere = axum::routing::any(async move || nothing_here(role.has_changes()));
     let api = api
@@ -144,7 +156,10 @@ fn complete(mut document: Document, base: &str) -> Document {
     document.servers = (!base.is_empty()).then(|| vec![Server::new(base)]);
     error::document(&mut document);
     let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
-    document.components.get_or_insert_with(Default::default).add_security_scheme(KEY, key);
+    let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build());
+    let components = document.components.get_or_insert_with(Default::default);
+    components.add_security_scheme(KEY, key);
+    components.add_security_scheme(TOKEN, token);
     document.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new()), SecurityRequirement::default()]);
     document
 }
@@ -197,7 +212,7 @@ pub(super) fn read_fields<T: DeserializeOwned>(body: &Body, form: &str) -> Resul
     let json = match body {
         Ok(Json(json)) => json.get(),
         Err(error) => {
-            let detail = format!("{}: must be {form}", error.body_text());
+            let detail = format!("{}: must be {form}", brief(&error.body_text()));
             return Err(match error.status() {
                 status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {
                     ApiError::new(status, ErrorCode::InvalidPayload, detail)
@@ -206,5 +221,6 @@ pub(super) fn read_fields<T: DeserializeOwned>(body: &Body, form: &str) -> Resul
             });
         }
     };
-    from_object(json).map_err(|error| ApiError::invalid(format!("the body cannot be read: {error}: must be {form}")))
+    let unreadable = |why| ApiError::invalid(format!("the body cannot be read: {why}: must be {form}"));
+    from_object(json).map_err(|error| unreadable(brief(&error)))
 }

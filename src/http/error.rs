@@ -110,6 +110,20 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// How much of what a library says is shown, at its beginning and at its end, in characters.
+const SHOWN_CHARS: usize = 80;
+
+/// What a library says of a body, which may repeat a text of it whole: how it begins, and where that was.
+pub(super) fn brief(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let count = text.chars().count();
+    if count <= 2 * SHOWN_CHARS {
+        return text;
+    }
+    let (start, end) = (text.chars().take(SHOWN_CHARS), text.chars().skip(count - SHOWN_CHARS));
+    start.chain(['…']).chain(end).collect()
+}
+
 /// The media type of failures.
 const MEDIA_TYPE: &str = "application/problem+json";
 

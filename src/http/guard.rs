@@ -40,7 +40,7 @@ async fn admit(auth: Arc<Auth>, scope: Option<Scope>, mut request: Request, next
     }
 }
 
-fn problem(refused: &Refused, scope: Option<Scope>) -> ApiError {
+pub(super) fn problem(refused: &Refused, scope: Option<Scope>) -> ApiError {
     let unauthorized = |detail: &str| ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, detail);
     let forbidden = |detail: String| ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, detail);
     match refused {
@@ -56,7 +56,9 @@ fn problem(refused: &Refused, scope: Option<Scope>) -> ApiError {
                 .into(),
         ),
         Refused::Page => forbidden(
-            "this server has no API keys, so only pages of its own machine may do this (see the Origin header)".into(),
+            "this server has no API keys, so only who asks for it as localhost may do this, and pages of its own machine \
+             (see the Host and Origin headers)"
+                .into(),
         ),
     }
 }

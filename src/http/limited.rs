@@ -37,6 +37,8 @@ pub(super) async fn count(
 pub(super) struct Limited {
     /// `MAX_MESSAGES_PER_SECOND`
     messages: u64,
+    /// `MAX_FRAMES_PER_SECOND`
+    frames: u64,
     /// `MAX_CHATS_PER_SECOND`
     chats: u64,
     /// Clients that went on after that (`ABUSE_FACTOR`).
@@ -55,18 +57,21 @@ pub(super) struct Limited {
     origins: u64,
     /// `MAX_HTTP_REQUESTS_PER_SECOND`
     http_requests: u64,
-    /// `CONNECT_TIMEOUT`, of those who were refused or have left; the engine ends who never asked.
+    /// `CONNECT_TIMEOUT`
     connect_timeouts: u64,
     /// `HTTP_HEADER_TIMEOUT`
     header_timeouts: u64,
     /// `HTTP_BODY_TIMEOUT`
     body_timeouts: u64,
+    /// `HTTP_IDLE_TIMEOUT`, as browsers and proxies let it happen all day: no sign of anything wrong.
+    idle_timeouts: u64,
 }
 
 impl Limited {
     pub(super) fn of(metrics: &Metrics) -> Self {
         Self {
             messages: metrics.limited_messages.get(),
+            frames: metrics.limited_frames.get(),
             chats: metrics.limited_chats.get(),
             abuse: metrics.limited_abuse.get(),
             subscriptions: metrics.limited_subscriptions.get(),
@@ -79,6 +84,7 @@ impl Limited {
             connect_timeouts: metrics.namespace_timeouts.get(),
             header_timeouts: metrics.header_timeouts.get(),
             body_timeouts: metrics.body_timeouts.get(),
+            idle_timeouts: metrics.idle_timeouts.get(),
         }
     }
 }

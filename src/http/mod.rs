@@ -1,8 +1,10 @@
 mod api;
 mod assets;
+mod charts;
 mod error;
 mod feeds;
 mod guard;
+mod health;
 mod limited;
 mod messages;
 mod operations;
@@ -10,6 +12,7 @@ mod overview;
 mod pace;
 mod prices;
 mod scrape;
+mod stats;
 mod status;
 
 use std::collections::HashMap;
@@ -238,3 +241,6 @@ async fn not_found() -> Response {
 fn missing() -> Response {
     (StatusCode::NOT_FOUND, "not found\n").into_response()
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -19,7 +19,7 @@ use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 
 use super::State;
 use super::api::Refusals;
-use super::error::{ApiError, documented, documented_wait};
+use super::error::{ApiError, brief, documented, documented_wait};
 use super::pace::Pace;
 use crate::auth::Caller;
 use crate::bus::{OfferError, OfferKey};
@@ -58,6 +58,13 @@ pub(super) struct Outlet {
 #[derive(Serialize)]
 #[serde(transparent)]
 pub(super) struct ApiTick(Box<RawValue>);
+
+impl ApiTick {
+    /// One that is encoded already.
+    pub(super) fn new(json: Box<RawValue>) -> Self {
+        Self(json)
+    }
+}
 
 impl PartialSchema for ApiTick {
     fn schema() -> RefOr<Schema> {
@@ -152,7 +159,7 @@ pub(super) async fn prices(
     let prices = ticks
         .iter()
         .filter(|tick| wanted.as_ref().is_none_or(|wanted| wanted.contains(tick.update.symbol.as_str())))
-        .map(|tick| ApiTick(encode_snapshot(tick, epoch.as_ref(), stale.contains(&tick.update.symbol))))
+        .map(|tick| ApiTick(encode_snapshot(tick, epoch.as_ref(), stale.contains(&tick.update.symbol), None)))
         .collect();
     Ok(Json(Prices { epoch: epoch.map(|epoch| epoch.as_str().to_owned()), prices }))
 }
@@ -176,7 +183,7 @@ pub(super) async fn price(
         .latest_of(&name)
         .ok_or_else(|| missing(ErrorCode::Unavailable, format!("there is no price of {name} yet")))?;
     let stale = state.market.stale().contains(&tick.update.symbol);
-    Ok(Json(ApiTick(encode_snapshot(&tick, Some(&epoch), stale))))
+    Ok(Json(ApiTick(encode_snapshot(&tick, Some(&epoch), stale, None))))
 }
 
 /// A batch of prices.
@@ -303,17 +310,17 @@ async fn collect(body: Body) -> Result<Vec<u8>, ApiError> {
     Ok(whole)
 }
 
-fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Candidate>, ApiError> {
+/// Reads a batch.
+pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Candidate>, ApiError> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         let detail = format!("Content-Type is \"{}\": must be application/json", short(kind));
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::InvalidPayload, detail));
     }
-    let unreadable = |error: &dyn std::fmt::Display| {
-        ApiError::invalid(format!("the body cannot be read: {error}: must be {{\"prices\": [...]}}"))
-    };
-    let body = std::str::from_utf8(body).map_err(|error| unreadable(&error))?;
-    let batch: Batch<'_> = from_object(body).map_err(|error| unreadable(&error))?;
+    let unreadable =
+        |why: String| ApiError::invalid(format!("the body cannot be read: {why}: must be {{\"prices\": [...]}}"));
+    let body = std::str::from_utf8(body).map_err(|error| unreadable(brief(&error)))?;
+    let batch: Batch<'_> = from_object(body).map_err(|error| unreadable(brief(&error)))?;
     let count = batch.prices.len();
     if count == 0 || count > MAX_UPDATES {
         return Err(ApiError::invalid(format!("prices has {count} entries: must have 1 to {MAX_UPDATES}")));
@@ -322,7 +329,7 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Candidate>, ApiError> {
 }
 
 /// Callers do not get into each other's way, whatever they call their requests.
-fn offer_key(caller: &str, key: &HeaderValue, body: &[u8]) -> Result<OfferKey, ApiError> {
+pub(super) fn offer_key(caller: &str, key: &HeaderValue, body: &[u8]) -> Result<OfferKey, ApiError> {
     let text = key
         .to_str()
         .ok()

@@ -30,6 +30,11 @@ fn page(state: &State) -> Page {
         ),
         ("tickcast_feed_silence_seconds", "How long ago the last ticks came.", state.market.silence().as_secs_f64()),
         ("tickcast_history_ticks", "Ticks of the past that are held.", state.market.history_ticks() as f64),
+        (
+            "tickcast_candles",
+            "Candles that are held; those of quiet intervals are not.",
+            state.market.candle_count() as f64,
+        ),
         ("tickcast_symbols", "Symbols that are known.", state.market.symbol_count() as f64),
     ] {
         page.number(Kind::Gauge, name, help, value);

@@ -31,6 +31,8 @@ pub struct Limits {
     /// How many messages may be refused in a [`session::ABUSE_WINDOW`]; none for any number.
     abuse: Option<u64>,
     origins: Origins,
+    /// How long the engine lets a session live that does not ask to be in a namespace.
+    connect_timeout: Duration,
     /// What all times are measured from.
     started: Instant,
     /// Sessions that there are.
@@ -57,6 +59,7 @@ impl Limits {
             chats: rate(settings.max_chats_per_second),
             abuse: (abuse > 0).then_some(abuse),
             origins,
+            connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
             started: Instant::now(),
             sessions: AtomicU32::new(0),
             connected: Mutex::default(),

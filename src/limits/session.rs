@@ -16,6 +16,8 @@ pub(super) const ABUSE_WINDOW: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Session {
     limits: Arc<Limits>,
+    /// When its handshake was let in.
+    begun: Duration,
     /// Where its address is counted.
     address: Option<Place>,
     has_place: bool,
@@ -26,6 +28,8 @@ pub struct Session {
 #[derive(Debug)]
 struct Sent {
     joins: Bucket,
+    /// True once it has asked to be in a namespace.
+    asked: bool,
     messages: Bucket,
     chats: Bucket,
     /// Refused since `since`.
@@ -52,8 +56,8 @@ pub enum Verdict {
 impl Session {
     pub(super) fn new(limits: Arc<Limits>, now: Duration) -> Self {
         let [joins, messages, chats] = [Bucket::default(); 3];
-        let sent = Sent { joins, messages, chats, refused: 0, since: now, left: None, ended: false };
-        Self { limits, address: None, has_place: false, sent: Mutex::new(sent) }
+        let sent = Sent { joins, asked: false, messages, chats, refused: 0, since: now, left: None, ended: false };
+        Self { limits, begun: now, address: None, has_place: false, sent: Mutex::new(sent) }
     }
 
     pub(super) fn hold_address(&mut self, place: Place) {
@@ -66,6 +70,7 @@ impl Session {
 
     /// It asks to be in a namespace. As often as it may send messages, and beside these.
     pub fn join(&self) -> Verdict {
+        self.lock().asked = true;
         let metrics = &self.limits.metrics;
         self.count(self.limits.messages, "messages", &metrics.limited_messages, |sent| &mut sent.joins)
     }
@@ -145,6 +150,10 @@ impl Drop for Session {
         }
         if self.has_place {
             self.limits.sessions.fetch_sub(1, Ordering::AcqRel);
+        }
+        // The engine ends who never asks to be in a namespace, and says so to nobody. Nobody else gets so old that way.
+        if !self.lock().asked && self.limits.now().saturating_sub(self.begun) >= self.limits.connect_timeout {
+            self.limits.metrics.namespace_timeouts.inc();
         }
     }
 }

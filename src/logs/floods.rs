@@ -15,9 +15,6 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// How many of it are written in this time.
 const WRITTEN: u64 = 20;
 
-/// How often it is looked whether the time of one has passed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// How much of a line stands in its sum, in characters.
 const SHOWN_CHARS: usize = 80;
 
@@ -27,7 +24,7 @@ const SHOWN_CHARS: usize = 80;
 /// `log` has one place for each level. What is less important than `info`
 /// is never held back: who asks for it wants it all.
 #[derive(Clone, Debug, Default)]
-pub struct Floods(Arc<Mutex<HashMap<Identifier, Flood>>>);
+pub(super) struct Floods(Arc<Mutex<HashMap<Identifier, Flood>>>);
 
 #[derive(Debug)]
 struct Flood {
@@ -40,21 +37,13 @@ struct Flood {
 }
 
 impl Floods {
-    /// Writes the sums when they are due, for as long as it is polled.
-    pub async fn watch(&self) {
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        loop {
-            look.tick().await;
-            self.sum_up(Instant::now());
-        }
-    }
-
     /// Writes every sum now: this is the end.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.sum_up(Instant::now() + WINDOW);
     }
 
-    fn sum_up(&self, now: Instant) {
+    /// Writes the sums that are due at this time.
+    pub(super) fn sum_up(&self, now: Instant) {
         let mut over = Vec::new();
         self.lock().retain(|_, flood| {
             if now.duration_since(flood.since) < WINDOW {

@@ -1,7 +1,9 @@
 mod floods;
+mod outage;
 mod rotate;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -13,18 +15,23 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, Logging};
-pub use floods::Floods;
+use floods::Floods;
+use outage::{News, Outage};
 use rotate::Rotating;
 
 /// Lines that may wait to be written to the file: a disk that is slow holds nobody up. Those that find no room are lost,
 /// and counted when the log ends.
 const LINES_IN_FLIGHT: usize = 8192;
 
+/// How often it is looked whether there is something to say of the log itself.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The log of this process. It ends when this is dropped: then what waits is written.
 #[derive(Debug)]
 pub struct Logs {
     floods: Floods,
     file: Option<(WorkerGuard, ErrorCounter)>,
+    outage: Outage,
 }
 
 impl Logs {
@@ -34,19 +41,20 @@ impl Logs {
     /// The file cannot be written: the variable, the value and why.
     pub fn begin(settings: &Logging) -> Result<Self, String> {
         let floods = Floods::default();
-        let (writer, file) = match settings.to_file {
+        let (writer, file, outage) = match settings.to_file {
             true => {
                 let folder = &settings.folder;
                 let rotating =
                     Rotating::open(folder, settings.max_size_bytes, settings.max_files).map_err(|error| {
                         format!("LOG_DIR (--log-dir): \"{}\" cannot be written to: {error}", folder.display())
                     })?;
+                let outage = rotating.outage().clone();
                 let builder = NonBlockingBuilder::default().buffered_lines_limit(LINES_IN_FLIGHT).thread_name("log");
                 let (writer, guard) = builder.finish(rotating);
                 let lost = writer.error_counter();
-                (Some(writer), Some((guard, lost)))
+                (Some(writer), Some((guard, lost)), outage)
             }
-            false => (None, None),
+            false => (None, None, Outage::default()),
         };
         let registry = tracing_subscriber::registry().with(levels(settings.level)).with(floods.clone());
         // Both outputs share the fields of spans as text: colours would come into the file.
@@ -55,12 +63,24 @@ impl Logs {
             .with(lines(settings.format, std::io::stderr, colours))
             .with(writer.map(|writer| lines(settings.format, writer, false)))
             .init();
-        Ok(Self { floods, file })
+        Ok(Self { floods, file, outage })
     }
 
-    /// What sums floods up.
-    pub fn floods(&self) -> &Floods {
-        &self.floods
+    /// Says what there is to say of the log itself, for as long as it is polled: what floods were held back, and that the
+    /// file takes no lines.
+    pub async fn watch(&self) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            look.tick().await;
+            self.floods.sum_up(std::time::Instant::now());
+            match self.outage.news() {
+                Some(News::Began(error)) => {
+                    tracing::error!(error, "the log's file takes no lines: they are on standard error alone");
+                }
+                Some(News::Over(lost)) => tracing::warn!(lost, "the log's file takes lines again"),
+                None => {}
+            }
+        }
     }
 }
 

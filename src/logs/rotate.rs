@@ -1,6 +1,8 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use super::outage::Outage;
 
 /// The name of the file that is written to; those before it have `.1`, `.2` and so on after it.
 const NAME: &str = "tickcast.log";
@@ -15,20 +17,35 @@ pub(super) struct Rotating {
     max_bytes: u64,
     /// That which is written to among them; at least one.
     max_files: u64,
+    outage: Outage,
+    /// The folder, locked for as long as this lives.
+    _folder: File,
 }
 
 impl Rotating {
     /// Opens the file, to write on where it ends.
     ///
     /// # Errors
-    /// The folder cannot be made, or the file not be written to.
+    /// The folder cannot be made, another process writes there, or the file cannot be written to.
     pub(super) fn open(folder: &Path, max_bytes: u64, max_files: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
+        let locked = File::open(folder)?;
+        // Two would move each other's files on. Where a file system has no locks, it is believed.
+        if matches!(locked.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(io::Error::other("another tickcast writes there, and each needs a folder of its own"));
+        }
         let (file, written_bytes) = append(&folder.join(NAME))?;
-        let rotating = Self { folder: folder.to_owned(), file, written_bytes, max_bytes, max_files };
+        let outage = Outage::default();
+        let folder = folder.to_owned();
+        let rotating = Self { folder, file, written_bytes, max_bytes, max_files, outage, _folder: locked };
         // There may have been more of them under other settings.
         rotating.drop_oldest()?;
         Ok(rotating)
+    }
+
+    /// Whether it takes lines.
+    pub(super) fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     fn path(&self, age: u64) -> PathBuf {
@@ -70,7 +87,9 @@ impl Write for Rotating {
         if full && self.written_bytes > 0 && self.rotate().is_err() {
             self.written_bytes = 0;
         }
-        self.file.write_all(line)?;
+        let written = self.file.write_all(line);
+        self.outage.note(&written);
+        written?;
         self.written_bytes += line.len() as u64;
         Ok(line.len())
     }
@@ -88,6 +107,7 @@ fn append(path: &Path) -> io::Result<(File, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outage::News;
     use super::*;
 
     fn files(folder: &Path) -> Vec<(String, String)> {
@@ -118,6 +138,10 @@ mod tests {
             [("tickcast.log", "5\n"), ("tickcast.log.1", "longer than a file\n"), ("tickcast.log.2", "four\n")];
         assert_eq!(files(&folder), named(&expected));
 
+        let error = Rotating::open(&folder, 8, 3).err().unwrap();
+        assert!(error.to_string().contains("a folder of its own"), "{error}");
+        drop(log);
+
         // Another start writes on, and knows what is there; with fewer files, older ones go.
         let mut log = Rotating::open(&folder, 8, 2).unwrap();
         log.write_all(b"6\n").unwrap();
@@ -133,6 +157,16 @@ mod tests {
             log.write_all(line.as_bytes()).unwrap();
         }
         assert_eq!(files(folder.path()), named(&[("tickcast.log", "three\n")]));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_that_is_full_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(NAME)).unwrap();
+        let mut log = Rotating::open(folder.path(), 1000, 2).unwrap();
+        assert!(log.write_all(b"one\n").is_err());
+        assert!(matches!(log.outage().news(), Some(News::Began(error)) if error.contains("space")));
     }
 
     #[test]

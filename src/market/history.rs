@@ -1,14 +1,17 @@
 use std::collections::VecDeque;
 
+use super::Kept;
 use crate::price::Tick;
 
-/// How much of a symbol's past is kept. The tighter bound wins.
+/// How much of a symbol's past is kept. Of the bounds on ticks the tighter one wins.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
     /// How old the oldest tick may be against the newest, in ms.
     pub age_ms: u64,
     /// The most ticks of one symbol. A tick holds about 120 bytes, so 10,000 are 1.2 MB.
     pub ticks: usize,
+    /// How many candles of one symbol.
+    pub candles: Kept,
 }
 
 /// The recent ticks of one symbol, oldest first.
@@ -49,7 +52,7 @@ impl History {
     }
 
     /// The ticks, oldest first.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Tick> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Tick> + ExactSizeIterator {
         self.ticks.iter()
     }
 }
@@ -71,7 +74,7 @@ mod tests {
 
     #[test]
     fn is_bounded_in_age_and_in_number() {
-        let mut history = History::new(Keep { age_ms: 100, ticks: 3 });
+        let mut history = History::new(Keep { age_ms: 100, ticks: 3, candles: Kept::default() });
         for (seq, ts_ms) in [(1, 0), (2, 50), (3, 100)] {
             history.push(tick(seq, ts_ms));
         }
@@ -84,7 +87,7 @@ mod tests {
 
     #[test]
     fn survives_a_clock_that_steps_back() {
-        let mut history = History::new(Keep { age_ms: 100, ticks: 3 });
+        let mut history = History::new(Keep { age_ms: 100, ticks: 3, candles: Kept::default() });
         for (seq, ts_ms) in [(1, 5000), (2, 1000), (3, 1001), (4, 1002)] {
             history.push(tick(seq, ts_ms));
         }

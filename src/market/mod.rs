@@ -1,3 +1,5 @@
+mod candles;
+mod charts;
 mod history;
 
 use std::collections::HashMap;
@@ -6,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
 use crate::price::{Batch, Epoch, Feed, FeedState, Price, Symbol, SymbolId, Tick, Update};
+pub use candles::{Back, Candles, DayOf, Folded, Kept, Mark, Range, Saved};
+pub use charts::{At, Followed};
 pub use history::{History, Keep};
 
 /// What is true now, for every symbol.
@@ -26,6 +30,8 @@ struct State {
     ids: HashMap<Symbol, SymbolId>,
     /// By id, so in the order in which they became known: the order of the settings, then of their first tick.
     entries: Vec<Entry>,
+    /// True while this replica goes on by itself: what it makes is taken back from the candles.
+    alone: bool,
     /// When the last batch came; at first, when the market began.
     heard: Instant,
     feed: Feed,
@@ -44,6 +50,7 @@ struct Entry {
     /// True while it has had no tick for too long, as the pump sees it.
     stale: bool,
     history: History,
+    candles: Candles,
 }
 
 /// A tick that the market did not have yet.
@@ -78,6 +85,7 @@ impl Market {
                 epoch: None,
                 ids: HashMap::new(),
                 entries: Vec::new(),
+                alone: false,
                 heard: Instant::now(),
                 feed: Feed { state: FeedState::Starting, reason: "the bus has not been heard yet".to_owned() },
             }),
@@ -102,7 +110,9 @@ impl Market {
             state.begin(batch.epoch);
         }
         let mut fresh = Vec::with_capacity(batch.ticks.len());
-        let mut lost = 0;
+        let (mut lost, mut late) = (0, 0);
+        let State { epoch, alone, .. } = &*state;
+        let (epoch, alone) = (epoch.clone(), *alone);
         for tick in batch.ticks {
             let known = state.ids.get(&tick.update.symbol).copied();
             let mut unknown = known.is_none();
@@ -120,6 +130,9 @@ impl Market {
             entry.outdated = false;
             entry.last = Some(tick.clone());
             entry.history.push(tick.clone());
+            if let Some(epoch) = &epoch {
+                late += entry.fold(epoch, &tick, alone);
+            }
             fresh.push(Fresh { id, tick, first, unknown, missed });
         }
         if lost > 0 {
@@ -129,6 +142,7 @@ impl Market {
             tracing::warn!(ticks = lost, "the log was trimmed beyond what was read here");
         }
         self.metrics.ticks_in.add(fresh.len() as u64);
+        self.metrics.candles_late.add(late);
         Applied { fresh, turned }
     }
 
@@ -179,6 +193,16 @@ impl Market {
         let state = self.read();
         let ticks = state.history(id)?.since(seq, until)?;
         (ticks.len() <= most).then(|| ticks.cloned().collect())
+    }
+
+    /// The latest ticks of a symbol that are held, of these times, in the epoch in force, oldest first, and that epoch.
+    pub fn recent(&self, id: SymbolId, range: Range) -> (Option<Epoch>, Vec<Tick>) {
+        let state = self.read();
+        let is_wanted = |tick: &&Tick| (range.from_ms..=range.to_ms).contains(&tick.update.ts_ms);
+        let ticks = state.history(id).into_iter().flat_map(|history| history.iter().rev());
+        let mut ticks: Vec<Tick> = ticks.filter(is_wanted).take(range.limit).cloned().collect();
+        ticks.reverse();
+        (state.epoch.clone(), ticks)
     }
 
     /// How many these are, and the highest and the lowest price in them; none where they are not all held any more.
@@ -280,6 +304,7 @@ impl State {
                 unseen: false,
                 stale: false,
                 history: History::new(keep),
+                candles: Candles::new(&keep.candles),
             });
         }
         id
@@ -318,7 +343,7 @@ mod tests {
 
     fn market(symbols: &[&str]) -> Market {
         let symbols = symbols.iter().map(|name| name.parse().unwrap());
-        Market::new(symbols, Keep { age_ms: 60_000, ticks: 100 }, Arc::default())
+        Market::new(symbols, Keep { age_ms: 60_000, ticks: 100, candles: Kept::default() }, Arc::default())
     }
 
     fn batch(epoch: &str, ticks: Vec<Tick>) -> Batch {

@@ -17,6 +17,8 @@ pub(super) struct Attachments {
     header_bytes: usize,
     /// What is to come of the frame's payload, once its header is complete.
     payload: Option<Payload>,
+    /// Frames that have begun since somebody asked.
+    frames: u32,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,11 @@ impl Attachments {
         self.due > 0
     }
 
+    /// How many frames have begun since this was asked before, of whatever kind.
+    pub(super) fn take_frames(&mut self) -> u32 {
+        std::mem::take(&mut self.frames)
+    }
+
     /// Takes the bytes that come next, in whatever portions.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> News {
         let mut news = News::default();
@@ -120,6 +127,7 @@ impl Attachments {
         }
         self.payload = Some(Payload { bytes_left, mask, data: opcode <= 2, last: first & 0x80 != 0 });
         self.header_bytes = 0;
+        self.frames = self.frames.saturating_add(1);
     }
 
     /// A message is complete.
@@ -279,6 +287,15 @@ mod tests {
         assert_eq!(due(&frames), 1, "not complete yet");
         frames.push(part(0x80, b"d"));
         assert_eq!(due(&frames), 0);
+    }
+
+    #[test]
+    fn every_frame_counts_whatever_is_in_it() {
+        let mut attachments = Attachments::default();
+        let bytes =
+            [whole(TEXT, b"3"), whole(PING, b""), frame(TEXT, b"", [0; 4], Form::Bits64), whole(0, b"4")].concat();
+        attachments.read(&bytes[..bytes.len() - 1]);
+        assert_eq!((attachments.take_frames(), attachments.take_frames()), (4, 0), "the last has begun");
     }
 
     #[test]

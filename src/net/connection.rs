@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -14,6 +14,7 @@ use super::heads::{Heads, LATE_HEAD};
 use super::inbound::{Inbound, Stage};
 use super::lane::{Lane, Pipe};
 use super::outgoing::Opening;
+use super::pace::Pace;
 use super::upgrades::Upgrades;
 use crate::metrics::Metrics;
 
@@ -26,6 +27,8 @@ pub struct Limits {
     pub slow_timeout: Duration,
     /// How long the head of an HTTP request may take.
     pub header_timeout: Duration,
+    /// How many frames a client may send over a WebSocket, per second; none for any number.
+    pub frames_per_second: Option<u32>,
     /// How much may wait for a client in the process, in bytes.
     pub buffer_bytes: usize,
     /// How much may wait for a client in the kernel, in bytes; none for what the kernel thinks.
@@ -141,6 +144,7 @@ pub(super) struct Connection {
     pipe: Arc<Pipe>,
     shared: Arc<Shared>,
     inbound: Inbound,
+    pace: Pace,
     heads: Heads,
     head: Head,
     slow_timeout: Duration,
@@ -198,6 +202,7 @@ impl Connection {
             pipe,
             shared: shared.clone(),
             inbound: Inbound::new(limits.attachments_timeout),
+            pace: Pace::new(limits.frames_per_second),
             heads: Heads::new(limits.header_timeout),
             head: Head::default(),
             slow_timeout: limits.slow_timeout,
@@ -287,7 +292,18 @@ impl AsyncRead for Connection {
         if is_http {
             this.heads.read(turn);
         }
-        if this.inbound.read(&this.shared.stage, &buf.filled()[before..]) {
+        let upgraded = this.inbound.read(&this.shared.stage, &buf.filled()[before..]);
+        // As long as it is HTTP, what looks like frames may be a body.
+        let frames = if is_http { 0 } else { this.inbound.take_frames() };
+        if frames > 0 && this.pace.exceeds(frames, Instant::now()) {
+            tracing::debug!("connection ended: its client sent far too many frames");
+            this.metrics.limited_frames.inc();
+            this.shared.close();
+            // Nothing of it is looked at.
+            buf.set_filled(before);
+            return Poll::Ready(Ok(()));
+        }
+        if upgraded {
             let upgrade = this.shared.upgrade().clone();
             if let Some((session, upgrades)) = upgrade {
                 upgrades.ended(&session, &this.shared);
@@ -358,6 +374,7 @@ mod tests {
         attachments_timeout: Duration::from_secs(60),
         slow_timeout: Duration::from_secs(60),
         header_timeout: Duration::from_secs(60),
+        frames_per_second: None,
         buffer_bytes: 1 << 20,
         kernel_bytes: None,
     };

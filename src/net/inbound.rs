@@ -66,6 +66,11 @@ impl Inbound {
         self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.timeout))).as_mut().poll(cx)
     }
 
+    /// How many frames have begun since this was asked before.
+    pub(super) fn take_frames(&mut self) -> u32 {
+        self.attachments.take_frames()
+    }
+
     /// Takes the portion that came next. True if it ended an upgrade.
     pub(super) fn read(&mut self, stage: &Stage, portion: &[u8]) -> bool {
         if stage.is_frames() {

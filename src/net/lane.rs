@@ -14,11 +14,14 @@ use super::frame::close_frame;
 use super::outgoing::{Injected, Opening, Outgoing, Progress, Refused};
 
 /// An accepted socket, and what is on its way out of it. The engine's half owns it; a [`Lane`] is the other half.
+///
+/// What a flush touches comes first, in this order: it is close together, and what it does not touch is elsewhere.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Pipe {
-    stream: TcpStream,
     /// A std lock, held for one write that does not wait: between the rest of one frame and the next nobody may come.
     outgoing: Mutex<Outgoing>,
+    stream: TcpStream,
     /// Something was let out, or ended, that a lane may wait for.
     changed: Notify,
     /// How much may wait for the client, in bytes.
@@ -35,10 +38,20 @@ impl Pipe {
         &self.stream
     }
 
+    /// Writes without waiting and, unless the kernel takes nothing, without a look at what the runtime knows of the
+    /// socket: that lies elsewhere, and a flush would fetch it for each client.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match SockRef::from(&self.stream).send(bytes) {
+            // Said to the runtime, too, or whoever waits for room would not.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.try_write(bytes),
+            sent => sent,
+        }
+    }
+
     /// The engine writes whole frames: all of `bytes` are taken, or it has to wait.
     pub(super) fn poll_write_engine(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            let written = self.lock().write_engine(bytes, cx.waker(), |bytes| self.stream.try_write(bytes));
+            let written = self.lock().write_engine(bytes, cx.waker(), |bytes| self.write(bytes));
             if written.is_ready() {
                 self.changed.notify_waiters();
                 return written.map_ok(|()| bytes.len());
@@ -50,7 +63,7 @@ impl Pipe {
     /// Ready once nothing of what the engine wrote waits here.
     pub(super) fn poll_flush_engine(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let flushed = self.lock().flush_engine(cx.waker(), |bytes| self.stream.try_write(bytes));
+            let flushed = self.lock().flush_engine(cx.waker(), |bytes| self.write(bytes));
             if flushed.is_ready() {
                 self.changed.notify_waiters();
                 return flushed;
@@ -119,7 +132,7 @@ impl Lane {
     /// `frames`.
     pub fn inject(&self, frames: &[u8], ends: &[usize]) -> Injected {
         match self.pipe.upgrade() {
-            Some(pipe) => pipe.lock().inject(self.turn, frames, ends, |bytes| pipe.stream.try_write(bytes)),
+            Some(pipe) => pipe.lock().inject(self.turn, frames, ends, |bytes| pipe.write(bytes)),
             None => Injected::Gone,
         }
     }
@@ -131,7 +144,7 @@ impl Lane {
     /// There is no room for it, or nobody who could take it.
     pub fn send(&self, frame: Bytes) -> Result<bool, Refused> {
         let pipe = self.pipe.upgrade().ok_or(Refused::Gone)?;
-        pipe.lock().send(self.turn, frame, pipe.buffer_bytes, |bytes| pipe.stream.try_write(bytes))
+        pipe.lock().send(self.turn, frame, pipe.buffer_bytes, |bytes| pipe.write(bytes))
     }
 
     /// Ends the WebSocket in order: a close frame with this status goes out behind all that waits, and nothing after it. True
@@ -141,7 +154,7 @@ impl Lane {
     /// There is nobody who could take it.
     pub fn part(&self, status: u16) -> Result<bool, Refused> {
         let pipe = self.pipe.upgrade().ok_or(Refused::Gone)?;
-        pipe.lock().part(self.turn, close_frame(status), |bytes| pipe.stream.try_write(bytes))
+        pipe.lock().part(self.turn, close_frame(status), |bytes| pipe.write(bytes))
     }
 
     /// Sends what waits as soon as it can be sent. Ends when nothing waits any more and there is room for frames, or
@@ -152,7 +165,7 @@ impl Lane {
             let mut changed = pin!(pipe.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
-            let progress = pipe.lock().advance(self.turn, |bytes| pipe.stream.try_write(bytes));
+            let progress = pipe.lock().advance(self.turn, |bytes| pipe.write(bytes));
             match progress {
                 Progress::Gone => return,
                 // Frames that found no room leave nothing behind that could be sent: then it is room that is waited for.

@@ -136,11 +136,12 @@ struct Served {
 async fn converse(stream: Connection, served: Served, settings: Settings, ends: Ends) {
     let Served { router, metrics, closer, peer } = served;
     let router = TowerToHyperService::new(router);
+    let counted = metrics.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         // Put here by hand: a layer would build every route anew for each connection.
         request.extensions_mut().insert(closer.clone());
         request.extensions_mut().insert(ConnectInfo(peer));
-        answer(request, &router, &closer, &metrics, settings.body_timeout)
+        answer(request, &router, &closer, &counted, settings.body_timeout)
     });
     // HTTP/1 only: an upgraded connection is one client's alone. Hyper's bound is for the time between two requests and
     // the head after it; the connection looks at the head alone.
@@ -161,6 +162,10 @@ async fn converse(stream: Connection, served: Served, settings: Settings, ends: 
         }
     };
     if let Err(error) = ended {
+        // A head that is late ends the connection itself, and sooner.
+        if error.is_timeout() {
+            metrics.idle_timeouts.inc();
+        }
         tracing::debug!(%peer, %error, "connection ended");
     }
 }

@@ -7,6 +7,7 @@ mod inbound;
 mod lane;
 mod listener;
 mod outgoing;
+mod pace;
 #[cfg(test)]
 pub(crate) mod pair;
 mod turned_away;

@@ -1,11 +1,13 @@
-use std::collections::VecDeque;
+mod waiting;
+
 use std::io;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::frame::Frame;
+use waiting::Waiting;
 
 /// When a client may be sent frames beside the engine's: once a text of the engine's that begins like this has gone
 /// out. What the engine had to say first comes first.
@@ -66,42 +68,21 @@ pub(super) enum Progress {
 /// kernel did not take.
 ///
 /// Frames never mix. The engine writes whole frames, and each of its writes is taken whole; of ours a frame is either
-/// not begun or taken whole. What the kernel takes only in part is finished from `partial` before anything else.
+/// not begun or taken whole. What the kernel takes only in part is finished before anything else.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     gate: Gate,
     /// Counts whose turn it is to send beside the engine: a client that comes after another on the same connection.
     turn: u32,
-    /// The rest of a write of which the kernel took a part.
-    partial: Bytes,
-    partial_since: Option<Instant>,
-    /// Whole frames that wait, and since when.
-    queue: VecDeque<(Instant, Bytes)>,
-    queued_bytes: usize,
-    /// Our close frame, which goes out behind all that waits.
-    farewell: Option<Bytes>,
-    /// True once it has: the engine's frames are let go of from then on.
+    /// True once our close frame has gone out: the engine's frames are let go of from then on.
     parted: bool,
-    /// When the kernel last took some of what waited.
-    moved: Option<Instant>,
-    /// Wakes the engine's writer, which waits: then it is its turn before ours, or its pings would starve.
-    engine: Option<Waker>,
+    /// What waits; none for most clients, most of the time. Apart, so that a flush touches little memory for those.
+    waiting: Option<Box<Waiting>>,
 }
 
 impl Outgoing {
     pub(super) fn new() -> Self {
-        Self {
-            gate: Gate::Shut(None),
-            turn: 0,
-            partial: Bytes::new(),
-            partial_since: None,
-            queue: VecDeque::new(),
-            queued_bytes: 0,
-            farewell: None,
-            parted: false,
-            moved: None,
-            engine: None,
-        }
+        Self { gate: Gate::Shut(None), turn: 0, parted: false, waiting: None }
     }
 
     /// A client comes that may be sent frames after `opening`; one before it may not any more. Returns its turn.
@@ -115,9 +96,9 @@ impl Outgoing {
 
     /// Nothing more may come.
     pub(super) fn end(&mut self) {
-        self.shut(Gate::Ended);
-        self.partial = Bytes::new();
-        self.partial_since = None;
+        self.gate = Gate::Ended;
+        // An engine that waits is told by its own next write.
+        self.waiting = None;
     }
 
     /// Sends frames at once, as many as can be, and lets go of those that cannot: they become old while they wait.
@@ -129,11 +110,10 @@ impl Outgoing {
         ends: &[usize],
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Injected {
-        if !self.is_turn_of(turn) || self.farewell.is_some() {
+        if !self.may_send(turn) {
             return Injected::Gone;
         }
-        let idle = self.gate == Gate::Open && self.partial.is_empty() && self.queue.is_empty() && self.engine.is_none();
-        if !idle {
+        if self.gate != Gate::Open || self.waiting.is_some() {
             return Injected::Taken { frames: 0, blocked: true };
         }
         match write(frames) {
@@ -161,16 +141,15 @@ impl Outgoing {
         limit: usize,
         write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Result<bool, Refused> {
-        if !self.is_turn_of(turn) || self.farewell.is_some() {
+        if !self.may_send(turn) {
             return Err(Refused::Gone);
         }
         // A single one may be of any size: who could never be given an answer would come back for it for ever.
-        let waiting = self.waiting_bytes();
+        let waiting = self.waiting.as_ref().map_or(0, |waiting| waiting.bytes());
         if waiting > 0 && waiting + frame.len() > limit {
             return Err(Refused::Full);
         }
-        self.queued_bytes += frame.len();
-        self.queue.push_back((Instant::now(), frame));
+        self.waiting.get_or_insert_default().push(frame);
         match self.advance(turn, write) {
             Progress::Clear => Ok(false),
             Progress::Full | Progress::Waits => Ok(true),
@@ -185,10 +164,10 @@ impl Outgoing {
         frame: Bytes,
         write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Result<bool, Refused> {
-        if !self.is_turn_of(turn) || self.farewell.is_some() {
+        if !self.may_send(turn) {
             return Err(Refused::Gone);
         }
-        self.farewell = Some(frame);
+        self.waiting.get_or_insert_default().farewell = Some(frame);
         match self.advance(turn, write) {
             Progress::Full | Progress::Waits => Ok(true),
             Progress::Clear | Progress::Gone if self.parted => Ok(false),
@@ -197,62 +176,46 @@ impl Outgoing {
     }
 
     /// Sends of what waits as much as can be. Wakes the engine where it is its turn.
-    pub(super) fn advance(&mut self, turn: u32, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> Progress {
+    pub(super) fn advance(&mut self, turn: u32, write: impl FnMut(&[u8]) -> io::Result<usize>) -> Progress {
         if !self.is_turn_of(turn) {
             return Progress::Gone;
         }
-        match self.finish(&mut write) {
-            Ok(true) => {}
-            Ok(false) => return Progress::Full,
-            Err(_) => {
-                self.end();
-                return Progress::Gone;
-            }
+        let progress = self.go_on(write).unwrap_or_else(|_| {
+            self.end();
+            Progress::Gone
+        });
+        self.settle();
+        progress
+    }
+
+    fn go_on(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<Progress> {
+        let Some(waiting) = &mut self.waiting else {
+            return Ok(if self.gate == Gate::Open { Progress::Clear } else { Progress::Waits });
+        };
+        if !waiting.finish(&mut write)? {
+            return Ok(Progress::Full);
         }
-        if let Some(engine) = &self.engine {
+        if let Some(engine) = &waiting.engine {
             engine.wake_by_ref();
-            return Progress::Waits;
+            return Ok(Progress::Waits);
         }
         if self.gate != Gate::Open {
-            return Progress::Waits;
+            return Ok(Progress::Waits);
         }
-        while let Some((since, frame)) = self.queue.front() {
-            let written = match write(frame) {
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Full,
-                Err(_) => {
-                    self.end();
-                    return Progress::Gone;
-                }
-            };
-            self.queued_bytes -= frame.len();
-            self.moved = Some(Instant::now());
-            if written < frame.len() {
-                self.partial = frame.slice(written..);
-                self.partial_since = Some(*since);
-                self.queue.pop_front();
-                return Progress::Full;
-            }
-            self.queue.pop_front();
+        if !waiting.drain(&mut write)? {
+            return Ok(Progress::Full);
         }
-        // Most clients never wait again.
-        self.queue = VecDeque::new();
-        let Some(frame) = self.farewell.take() else { return Progress::Clear };
-        match write(&frame) {
+        let Some(frame) = &waiting.farewell else { return Ok(Progress::Clear) };
+        match write(frame) {
             Ok(written) => {
-                self.keep(&frame[written..]);
+                let rest = frame.slice(written..);
+                waiting.keep(&rest);
                 self.parted = true;
                 self.shut(Gate::Ended);
-                Progress::Gone
+                Ok(Progress::Gone)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.farewell = Some(frame);
-                Progress::Full
-            }
-            Err(_) => {
-                self.end();
-                Progress::Gone
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Progress::Full),
+            Err(error) => Err(error),
         }
     }
 
@@ -281,10 +244,9 @@ impl Outgoing {
             },
         };
         if written.is_none() {
-            self.engine = Some(waker.clone());
-            return Poll::Pending;
+            return self.engine_waits(waker);
         }
-        self.engine = None;
+        self.engine_is_done();
         match heard.news {
             Some(News::Opens) => self.gate = Gate::Open,
             Some(News::Leaves) => {
@@ -294,6 +256,7 @@ impl Outgoing {
             Some(News::Ends) => self.shut(Gate::Ended),
             None => {}
         }
+        self.settle();
         Poll::Ready(Ok(()))
     }
 
@@ -303,65 +266,70 @@ impl Outgoing {
         waker: &Waker,
         write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Poll<io::Result<()>> {
-        if self.finish(write)? {
-            self.engine = None;
-            return Poll::Ready(Ok(()));
+        if !self.finish(write)? {
+            return self.engine_waits(waker);
         }
-        self.engine = Some(waker.clone());
-        Poll::Pending
+        self.engine_is_done();
+        self.settle();
+        Poll::Ready(Ok(()))
     }
 
-    /// When something went out last of what waited.
+    /// When something went out last of what waits.
     pub(super) fn moved(&self) -> Option<Instant> {
-        self.moved
+        self.waiting.as_ref().and_then(|waiting| waiting.moved)
     }
 
     /// Since when the oldest waits of what does, or since when nothing of it went out.
     pub(super) fn waits_since(&self, turn: u32) -> Option<Instant> {
-        let queued = || self.queue.front().map(|&(since, _)| since);
-        let since = self.partial_since.or_else(queued).filter(|_| self.is_turn_of(turn))?;
-        Some(self.moved.map_or(since, |moved| moved.max(since)))
+        self.waiting.as_ref().filter(|_| self.is_turn_of(turn))?.since()
     }
 
     /// Lets nothing of ours out any more, but for the rest of a frame that was begun.
     fn shut(&mut self, gate: Gate) {
         self.gate = gate;
-        self.queue = VecDeque::new();
-        self.queued_bytes = 0;
-        self.farewell = None;
+        if let Some(waiting) = &mut self.waiting {
+            waiting.forget();
+        }
+        self.settle();
     }
 
     fn is_turn_of(&self, turn: u32) -> bool {
         self.turn == turn && self.gate != Gate::Ended
     }
 
-    fn waiting_bytes(&self) -> usize {
-        self.partial.len() + self.queued_bytes
+    /// True while more may be sent.
+    fn may_send(&self, turn: u32) -> bool {
+        self.is_turn_of(turn) && self.waiting.as_ref().is_none_or(|waiting| waiting.farewell.is_none())
     }
 
     /// Keeps the rest of a write.
     fn keep(&mut self, rest: &[u8]) {
         if !rest.is_empty() {
-            self.partial = Bytes::copy_from_slice(rest);
-            self.partial_since = Some(Instant::now());
+            self.waiting.get_or_insert_default().keep(rest);
         }
     }
 
     /// Sends the rest of a write. True once it is gone.
-    fn finish(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
-        while !self.partial.is_empty() {
-            match write(&self.partial) {
-                Ok(written) => {
-                    self.partial.advance(written);
-                    self.moved = Some(Instant::now());
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            }
+    fn finish(&mut self, write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
+        self.waiting.as_mut().map_or(Ok(true), |waiting| waiting.finish(write))
+    }
+
+    fn engine_waits(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        self.waiting.get_or_insert_default().engine = Some(waker.clone());
+        Poll::Pending
+    }
+
+    fn engine_is_done(&mut self) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.engine = None;
         }
-        self.partial = Bytes::new();
-        self.partial_since = None;
-        Ok(true)
+    }
+
+    /// Most clients never wait again: nothing is kept for them.
+    fn settle(&mut self) {
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.is_nothing()) {
+            self.waiting = None;
+        }
     }
 
     /// Looks at a write of the engine's: whole frames, or this cannot work.

@@ -38,6 +38,7 @@ impl Pair {
         let mut peer = peer.connect(listener.local_addr().unwrap()).await.unwrap();
         let limits = Limits {
             header_timeout: Duration::from_secs(60),
+            frames_per_second: None,
             attachments_timeout: SLOW,
             slow_timeout: SLOW,
             buffer_bytes: 1 << 20,

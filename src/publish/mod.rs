@@ -187,3 +187,6 @@ fn label(code: &str) -> &'static str {
     ];
     known.into_iter().map(ErrorCode::as_str).find(|known| *known == code).unwrap_or("other")
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -20,7 +20,8 @@ use crate::fanout::{ClientId, Place, Reply, Request, Sent};
 use crate::limits::{Session, Verdict};
 use crate::net::{Closer, Lane};
 use crate::wire::{
-    Answer, ErrorCode, Failure, Pong, Subscribe, Symbols, Unsubscribe, from_client as from, short, to_client as to,
+    Answer, ChartRequest, ErrorCode, Failure, Pong, Subscribe, Symbols, Unsubscribe, from_client as from, short,
+    to_client as to,
 };
 
 /// Events that may come before the connection stands: the packet that says so is on its way already, and a quick client
@@ -305,12 +306,20 @@ impl<A: Adapter> Client<A> {
             from::SUBSCRIBE => {
                 let checked = |request: Subscribe| self.check_number(&request.symbols).map(|()| request);
                 let request = Subscribe::parse(payload).and_then(checked).map(Request::Subscribe);
-                self.ask_for(responder, &name, request, to::SUBSCRIBED);
+                self.ask_for(responder, &name, request, Some(to::SUBSCRIBED));
             }
             from::UNSUBSCRIBE => {
                 let checked = |request: Unsubscribe| self.check_number(&request.symbols).map(|()| request);
                 let request = Unsubscribe::parse(payload).and_then(checked).map(Request::Unsubscribe);
-                self.ask_for(responder, &name, request, to::UNSUBSCRIBED);
+                self.ask_for(responder, &name, request, Some(to::UNSUBSCRIBED));
+            }
+            from::CANDLES => {
+                let request = ChartRequest::parse(payload).map(Request::Follow);
+                self.ask_for(responder, &name, request, None);
+            }
+            from::UNCANDLES => {
+                let request = ChartRequest::parse(payload).map(Request::Unfollow);
+                self.ask_for(responder, &name, request, None);
             }
             from::PING => self.pong(responder.answer_to(&name, Some(to::PONG)), payload),
             from::LATENCY => self.pong(responder.answer_to(&name, Some(to::LATENCY)), payload),
@@ -329,11 +338,11 @@ impl<A: Adapter> Client<A> {
         responder: Responder<A>,
         name: &str,
         request: Result<Request, Failure>,
-        answered_by: &'static str,
+        answered_by: Option<&'static str>,
     ) {
         match request {
             Ok(request) => {
-                self.ask(name, request, Some(answered_by), responder);
+                self.ask(name, request, answered_by, responder);
             }
             Err(failure) => self.refuse(responder, name, failure),
         }

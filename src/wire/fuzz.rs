@@ -40,7 +40,12 @@ fn requests() {
         if let Err(failure) = &refresh {
             assert!(!failure.message.contains("hunter2"), "it repeats a token: {}", failure.message);
         }
-        let failures = [subscribe.err(), unsubscribe.err(), chat.err(), refresh.err(), room.err(), send.err()];
+        let chart = ChartRequest::parse(Some(&json));
+        if let Ok(chart) = &chart {
+            assert!((1..=MAX_CANDLES).contains(&chart.limit) && chart.symbol.len() <= bytes.len());
+        }
+        let failures =
+            [chart.err(), subscribe.err(), unsubscribe.err(), chat.err(), refresh.err(), room.err(), send.err()];
         for failure in failures.into_iter().flatten() {
             assert!((1..=MESSAGE_CHARS).contains(&failure.message.chars().count()), "{}", failure.message);
             assert!(serde_json::from_str::<serde_json::Value>(failure.encode_event("x").get()).is_ok());

@@ -1,13 +1,15 @@
 mod answer;
+mod chart;
 mod people;
 mod request;
 mod tick;
 mod token;
 
 mod packet;
-pub use packet::{ack_packet, args_packet, event_packet};
+pub use packet::{ack_packet, args_packet, event_packet, ticks_packet};
 
 pub use answer::{Answer, Done, Drain, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
+pub use chart::{ChartRequest, Charted, MAX_CANDLES, encode_candle, encode_candles, encode_day};
 pub use people::{
     Chat, ChatMessage, DEFAULT_ROOM, Delivered, DirectMessage, KEPT_BY_CLIENTS, MAX_ROOM_BYTES, MAX_USER_BYTES, Room,
     RoomUsers, SendMessage, check_event, check_name, check_text,
@@ -40,9 +42,14 @@ pub mod from_client {
     pub const LATENCY: &str = "latency";
     /// Brings a new token.
     pub const REFRESH: &str = "refresh";
+    /// Asks for candles, and for what becomes of them.
+    pub const CANDLES: &str = "candles";
+    /// Asks for no more of them.
+    pub const UNCANDLES: &str = "uncandles";
 
     /// All of them.
-    pub const ALL: [&str; 9] = [SUBSCRIBE, UNSUBSCRIBE, PING, LATENCY, JOIN, LEAVE, CHAT, SEND_MESSAGE, REFRESH];
+    pub const ALL: [&str; 11] =
+        [SUBSCRIBE, UNSUBSCRIBE, PING, LATENCY, JOIN, LEAVE, CHAT, SEND_MESSAGE, REFRESH, CANDLES, UNCANDLES];
 }
 
 /// Names of the events that clients get, but for those of ticks, which are settings.
@@ -57,6 +64,10 @@ pub mod to_client {
     pub const LATENCY: &str = "latency";
     /// Says how the feed is.
     pub const STATUS: &str = "status";
+    /// What symbols did in the last 24 hours.
+    pub const STATS: &str = "stats";
+    /// What became of a candle.
+    pub const CANDLE: &str = "candle";
     /// Something that was said to a room.
     pub const CHAT_MESSAGE: &str = "chat-message";
     /// Something that was sent to a user, or to a room by a back end that names no event.

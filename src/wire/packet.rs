@@ -19,6 +19,19 @@ pub fn args_packet(event: &str, args: &[Box<RawValue>]) -> String {
     packet
 }
 
+/// The event that carries an array of ticks, which are JSON already.
+pub fn ticks_packet<'a>(event: &str, ticks: impl IntoIterator<Item = &'a str>) -> String {
+    let mut packet = format!("42[{},[", serde_json::to_string(event).unwrap_or_default());
+    for (place, tick) in ticks.into_iter().enumerate() {
+        if place > 0 {
+            packet.push(',');
+        }
+        packet.push_str(tick);
+    }
+    packet.push_str("]]");
+    packet
+}
+
 /// The answer to the request that the client numbered so: `43id[body]`.
 pub fn ack_packet(id: i64, body: &RawValue) -> String {
     format!("43{id}[{body}]")
@@ -36,6 +49,8 @@ mod tests {
         let args = [body.clone(), RawValue::from_string("[]".into()).unwrap()];
         assert_eq!(args_packet("tick", &args), r#"42["tick",{"a":1},[]]"#);
         assert_eq!(args_packet("tick", &[]), r#"42["tick"]"#);
+        assert_eq!(ticks_packet("ticks", []), r#"42["ticks",[]]"#);
+        assert_eq!(ticks_packet("ticks", ["{}", r#"{"a":1}"#]), r#"42["ticks",[{},{"a":1}]]"#);
         assert_eq!(ack_packet(12, &body), r#"4312[{"a":1}]"#);
     }
 }

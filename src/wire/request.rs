@@ -32,6 +32,8 @@ pub struct Subscribe {
     pub mode: Option<Mode>,
     /// How often at most; none for every tick.
     pub max_rate: Option<MaxRate>,
+    /// Whether to say what they did in the last 24 hours, too.
+    pub stats: bool,
     /// Up to where the client has each symbol, for those who resume.
     pub since: HashMap<String, u64>,
     /// The numbering that `since` is of.
@@ -41,7 +43,7 @@ pub struct Subscribe {
 impl Subscribe {
     /// A subscription to these symbols, without any options.
     pub fn to(symbols: Symbols) -> Self {
-        Self { symbols, mode: None, max_rate: None, since: HashMap::new(), epoch: None }
+        Self { symbols, mode: None, max_rate: None, stats: false, since: HashMap::new(), epoch: None }
     }
 }
 
@@ -97,7 +99,8 @@ pub struct Unsubscribe {
 }
 
 impl Subscribe {
-    /// Reads `["BTC"]`, `"BTC"`, `"*"` or `{"symbols": ..., "mode": ..., "maxRate": ..., "since": ..., "epoch": ...}`.
+    /// Reads `["BTC"]`, `"BTC"`, `"*"` or `{"symbols": ..., "mode": ..., "maxRate": ..., "stats": ..., "since": ..., "epoch":
+    /// ...}`.
     /// Unknown fields are ignored.
     ///
     /// # Errors
@@ -105,13 +108,6 @@ impl Subscribe {
     pub fn parse(payload: Option<&RawValue>) -> Result<Self, Failure> {
         match read(payload)? {
             Value::Object(mut fields) => {
-                // What this server cannot do yet it says, rather than leaving it out in silence.
-                if fields.get("stats").is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))) {
-                    return Err(Failure::invalid(format!(
-                        "stats is {}: not supported by this server, leave it out",
-                        shown(&fields["stats"])
-                    )));
-                }
                 let mut take = |field| fields.remove(field).filter(|value| !value.is_null());
                 let epoch = match take("epoch") {
                     None => None,
@@ -126,10 +122,17 @@ impl Subscribe {
                         Failure::invalid(format!("mode is {}: must be {}", shown(&value), Mode::ALLOWED))
                     })?),
                 };
+                let stats = match take("stats") {
+                    None => false,
+                    Some(Value::Bool(stats)) => stats,
+                    Some(value) => {
+                        return Err(Failure::invalid(format!("stats is {}: must be true or false", shown(&value))));
+                    }
+                };
                 let max_rate = take("maxRate").map(MaxRate::read).transpose()?;
                 let since = take("since").map(since).transpose()?.unwrap_or_default();
                 let symbols = symbols("symbols", take("symbols").unwrap_or(Value::Null))?;
-                Ok(Self { symbols, mode, max_rate, since, epoch })
+                Ok(Self { symbols, mode, max_rate, stats, since, epoch })
             }
             value => Ok(Self::to(symbols("the payload", value)?)),
         }
@@ -323,7 +326,7 @@ mod tests {
                 r#"since["BTC"] is -1: must be a sequence, a whole number from 0"#,
             ),
             (r#"{"symbols":"*","epoch":5}"#, "epoch is 5: must be a string"),
-            (r#"{"symbols":"*","stats":true}"#, "stats is true: not supported by this server, leave it out"),
+            (r#"{"symbols":"*","stats":"yes"}"#, r#"stats is "yes": must be true or false"#),
         ] {
             assert_eq!(subscribe(json), Err(Failure::invalid(message)), "{json}");
         }

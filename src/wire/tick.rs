@@ -2,7 +2,8 @@ use std::fmt::Write;
 
 use serde_json::value::RawValue;
 
-use crate::price::{Epoch, Price, Tick};
+use super::chart::write_day;
+use crate::price::{Day, Epoch, Price, Tick};
 
 /// Room for one encoded tick, in bytes: the longest symbol and the longest numbers of a simple one.
 const TICK_BYTES: usize = 160;
@@ -13,15 +14,23 @@ const TICK_BYTES: usize = 160;
 /// Written by hand: prices keep their exact decimal digits as JSON numbers, and nothing in a symbol or an epoch needs
 /// an escape.
 pub fn encode_tick(tick: &Tick, n: u64, epoch: Option<&Epoch>, range: Option<(Price, Price)>) -> Box<RawValue> {
-    encode(tick, n, epoch, range, false)
+    encode(tick, n, epoch, range, false, None)
 }
 
-/// A tick of a snapshot as JSON; `stale` where its source has gone quiet.
-pub fn encode_snapshot(tick: &Tick, epoch: Option<&Epoch>, stale: bool) -> Box<RawValue> {
-    encode(tick, 1, epoch, None, stale)
+/// A tick of a snapshot as JSON; `stale` where its source has gone quiet, with what its symbol did in a `day` where that is
+/// known.
+pub fn encode_snapshot(tick: &Tick, epoch: Option<&Epoch>, stale: bool, day: Option<&Day>) -> Box<RawValue> {
+    encode(tick, 1, epoch, None, stale, day)
 }
 
-fn encode(tick: &Tick, n: u64, epoch: Option<&Epoch>, range: Option<(Price, Price)>, stale: bool) -> Box<RawValue> {
+fn encode(
+    tick: &Tick,
+    n: u64,
+    epoch: Option<&Epoch>,
+    range: Option<(Price, Price)>,
+    stale: bool,
+    day: Option<&Day>,
+) -> Box<RawValue> {
     let update = &tick.update;
     let mut json = String::with_capacity(TICK_BYTES);
     // Writing to a String cannot fail.
@@ -43,6 +52,9 @@ fn encode(tick: &Tick, n: u64, epoch: Option<&Epoch>, range: Option<(Price, Pric
     }
     if let Some(epoch) = epoch {
         let _ = write!(json, r#","epoch":"{}""#, epoch.as_str());
+    }
+    if let Some(day) = day {
+        write_day(&mut json, day);
     }
     if stale {
         json.push_str(r#","stale":true"#);
@@ -105,8 +117,11 @@ mod tests {
     fn a_snapshot_says_that_it_is_stale() {
         let (tick, epoch) = (tick(Price::ONE), Epoch::new("e"));
         let plain = encode_tick(&tick, 1, Some(&epoch), None).get().to_owned();
-        assert_eq!(encode_snapshot(&tick, Some(&epoch), false).get(), plain);
-        assert_eq!(encode_snapshot(&tick, Some(&epoch), true).get(), plain.replace('}', r#","stale":true}"#));
+        assert_eq!(encode_snapshot(&tick, Some(&epoch), false, None).get(), plain);
+        assert_eq!(encode_snapshot(&tick, Some(&epoch), true, None).get(), plain.replace('}', r#","stale":true}"#));
+        let day = Day { open: Price::ONE, high: Price::TWO, low: Price::ONE, volume: Price::TEN };
+        let told = r#","open24h":1,"high24h":2,"low24h":1,"volume24h":10}"#;
+        assert_eq!(encode_snapshot(&tick, Some(&epoch), false, Some(&day)).get(), plain.replace('}', told));
     }
 
     #[test]

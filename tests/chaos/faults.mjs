@@ -1,5 +1,6 @@
 // What can go wrong: how it is brought about and mended, whose clients it touches, and how long they may hear nothing.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isInside, swallow } from '../support/blackhole.mjs';
 import { freeze } from '../support/cluster.mjs';
 
 /** @typedef {import('./storm.mjs').Scene} Scene */
@@ -52,7 +53,25 @@ async function restart({ cluster, restarted }, id, signal, lasts_ms) {
 }
 
 /** @type {Fault[]} */
+const DROPPING = [
+  {
+    kind: 'packets between one replica and Redis are dropped',
+    alone: itself,
+    weight: 3,
+    lasts_ms: [200, 8000],
+    silence_ms: hung,
+    strikes: anyone,
+    async run({ cable }, lasts_ms, [id]) {
+      swallow([cable(id).port]);
+      await sleep(lasts_ms);
+      swallow([]);
+    },
+  },
+];
+
+/** @type {Fault[]} */
 export const FAULTS = [
+  ...(isInside ? DROPPING : []),
   {
     kind: 'Redis is killed and comes back empty',
     alone: everybody,

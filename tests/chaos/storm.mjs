@@ -4,6 +4,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { transports, until } from '../support/clients.mjs';
 import { Cluster, SYMBOLS } from '../support/cluster.mjs';
+import { metricsOf } from '../support/metrics.mjs';
 import { Proxy } from '../support/proxy.mjs';
 import { Cable } from '../support/redis.mjs';
 import { FAULTS, LEASE_MS, PACE_MS } from './faults.mjs';
@@ -271,8 +272,12 @@ export class Storm {
   async #says(since, lasts_ms, ids) {
     if (lasts_ms < SAID_MS) return [];
     await sleep(since + SAID_MS - performance.now());
-    const states = await Promise.all(ids.map(async (id) => [id, (await this.cluster.replica(id).json('/health')).status]));
-    const wrong = states.filter(([, status]) => status !== 'degraded').map(([id, status]) => `after ${SAID_MS} ms ${id} says ${status}`);
+    const states = await Promise.all(ids.map(async (id) => {
+      const { url } = this.cluster.replica(id);
+      const [{ status }, metrics] = await Promise.all([this.cluster.replica(id).json('/health'), metricsOf(url)]);
+      return `${id} says ${status}${metrics.get('tickcast_alone') === 1 ? ', alone' : ''}`;
+    }));
+    const wrong = states.filter((said) => !said.endsWith(' degraded, alone')).map((said) => `after ${SAID_MS} ms ${said}`);
     for (const { id, name, statuses } of this.cluster.watches) {
       if (ids.includes(id) && !statuses.some(({ state, at }) => state === 'degraded' && at > since)) wrong.push(`${name} was not told`);
     }

@@ -151,6 +151,18 @@ describe('api', { concurrency: true }, () => {
     assert.equal((await disconnect(keyless, { origin: keyless.url })).status, 200);
   });
 
+  it('without keys: by no name that may mean another machine', async () => {
+    // As the page of a name that points here (DNS rebinding) asks its own server: a GET of one has no origin.
+    const status = async (/** @type {string} */ host) => {
+      const response = await fetchRaw(`${keyless.url}/api/status`, { headers: { host } });
+      return { ...response, json: JSON.parse(response.text) };
+    };
+    for (const host of ['rebound.example', `rebound.example:${keyless.port}`, '127.0.0.1.rebound.example', 'localhost@rebound.example']) {
+      isProblem(await status(host), 403, 'forbidden');
+    }
+    for (const host of ['localhost', `127.0.0.1:${keyless.port}`, '[::1]:80']) assert.equal((await status(host)).status, 200, host);
+  });
+
   it('a trusted proxy says who it is', async (test) => {
     // This machine is the proxy.
     const server = await start(test, { TRUSTED_PROXIES: '127.0.0.0/8,10.0.0.0/8' });

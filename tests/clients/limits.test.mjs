@@ -150,6 +150,22 @@ describe('messages', { concurrency: true }, () => {
     assert.equal(answer, '44{"message":"rate_limited"}');
   });
 
+  it('frames of a WebSocket have one, whatever is in them, and bodies of requests are none', async (test) => {
+    const server = await serve(test, { MAX_FRAMES_PER_SECOND: '50' });
+    const client = await RawWebSocket.open(server.url);
+    await client.join();
+    for (let n = 0; n < 40; n += 1) client.send('3');
+    assert.ok(await client.works(), 'that many are allowed');
+    for (let n = 0; n < 60 && !client.ended; n += 1) client.send('3');
+    await within(client.closed, 'the end');
+    await counts(server, { frames: 1, messages: 0, abuse: 0 });
+    // It would be as many frames as there are pairs of bytes.
+    const headers = { 'content-type': 'application/json' };
+    const { status } = await fetchRaw(`${server.url}/api/message`, { method: 'POST', headers, body: '\u0001\u0000'.repeat(5000) });
+    assert.equal(status, 400);
+    await counts(server, { frames: 1 });
+  });
+
   it('chat has a limit of its own', async (test) => {
     const server = await serve(test, { MAX_CHATS_PER_SECOND: '2', CHAT_AUTO_JOIN: 'true' });
     const socket = await connect(server.url);
@@ -352,9 +368,11 @@ describe('time', { concurrency: true }, () => {
   after(async () => assert.deepEqual(await server.stop(), { code: 0, signal: null }));
 
   for (const [kind, Raw] of Object.entries(kinds)) {
-    it(`over ${kind}: who never asks for a namespace is ended`, async () => {
+    it(`over ${kind}: who never asks for a namespace is ended, and counted`, async () => {
+      const gone = (await limited(server)).connect_timeouts;
       const client = await Raw.open(server.url);
       await within(client.closed, 'the end');
+      await until(async () => (await limited(server)).connect_timeouts > gone, 'it to be counted');
     });
 
     it(`over ${kind}: who leaves its namespace may come back, and is ended otherwise`, async () => {
@@ -429,6 +447,7 @@ describe('time', { concurrency: true }, () => {
     });
     assert.equal(text.match(/HTTP\/1\.1 200/g)?.length, 5);
     assert.ok(performance.now() - begun > 1600 && performance.now() - begun < DEADLINE_MS);
+    await until(async () => (await limited(server)).idle_timeouts >= 1, 'it to be counted');
   });
 
   it('a poll that waits is not idle', async () => {

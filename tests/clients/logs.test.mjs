@@ -1,6 +1,6 @@
 // The log: files that rotate, ids, and floods.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it } from 'node:test';
@@ -17,6 +17,7 @@ it('lines go into files that rotate', async (test) => {
   const server = await startServer(env);
   for (let i = 0; i < 40; i += 1) await fetchRaw(`${server.url}/health`, { headers: { 'x-request-id': `request-${i}` } });
   await until(() => readdirSync(LOG_DIR).length === 3, 'three files');
+  await assert.rejects(startServer(env), /LOG_DIR .*another tickcast writes there/);
   assert.deepEqual(await server.stop(), { code: 0, signal: null });
   assert.deepEqual(readdirSync(LOG_DIR).sort(), ['tickcast.log', 'tickcast.log.1', 'tickcast.log.2']);
   const lines = ['tickcast.log.2', 'tickcast.log.1', 'tickcast.log'].flatMap((name) => {
@@ -31,6 +32,19 @@ it('lines go into files that rotate', async (test) => {
     lines.map((line) => timeless(JSON.parse(line))),
     server.log.slice(-lines.length).map(timeless),
   );
+});
+
+it('a disk that is full is said once, and nothing else suffers', async (test) => {
+  const LOG_DIR = mkdtempSync(join(tmpdir(), 'tickcast-'));
+  test.after(() => rmSync(LOG_DIR, { recursive: true }));
+  symlinkSync('/dev/full', join(LOG_DIR, 'tickcast.log'));
+  const server = await startServer({ LOG_TO_FILE: 'true', LOG_DIR, LOG_LEVEL: 'debug' });
+  const line = await server.logged(({ fields }) => /takes no lines/.test(fields?.message));
+  assert.equal(line.level, 'ERROR');
+  assert.match(line.fields.error, /space/);
+  for (let i = 0; i < 40; i += 1) assert.equal((await fetchRaw(`${server.url}/health`)).status, 200);
+  assert.deepEqual(await server.stop(), { code: 0, signal: null });
+  assert.equal(server.log.filter(({ fields }) => /takes no lines/.test(fields?.message)).length, 1);
 });
 
 it('ids of requests are in their lines, and those that a log cannot bear are replaced', async (test) => {

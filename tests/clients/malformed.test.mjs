@@ -111,6 +111,13 @@ const refused = {
     ['subscribe', '{"symbols":["BTC"],"stats":"yes"}', 'invalid_payload', 'stats'],
     ['subscribe', '{"symbols":["BTC"],"stats":[true]}', 'invalid_payload', 'stats'],
     ['subscribe', '{"symbols":["BTC"],"epoch":5}', 'invalid_payload', 'epoch'],
+    ['candles', 'null', 'invalid_payload', 'payload'],
+    ['candles', '["BTC","1m"]', 'invalid_payload', 'payload'],
+    ['candles', '{"symbol":{"$gt":""},"interval":"1m"}', 'invalid_payload', 'symbol'],
+    ['candles', '{"symbol":"BTC","interval":"__proto__"}', 'invalid_payload', 'interval'],
+    ['candles', '{"symbol":"BTC","interval":"1m","limit":1e9}', 'invalid_payload', 'limit'],
+    ['candles', '{"symbol":"BTC","interval":"1m","limit":-0.5}', 'invalid_payload', 'limit'],
+    ['uncandles', '{"symbol":"BTC","interval":[]}', 'invalid_payload', 'interval'],
   ],
   'too much': [
     ['subscribe', JSON.stringify(Array.from({ length: 1001 }, (_, n) => `S${n}`)), 'too_many_symbols', '1000'],

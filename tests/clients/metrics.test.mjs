@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
-import { closeAfter, connected, open, request, serve, transports, until, versions } from '../support/clients.mjs';
+import { closeAfter, connect, connected, open, request, serve, transports, until, versions } from '../support/clients.mjs';
 import { Count, metricsOf, promtool, samples } from '../support/metrics.mjs';
 import { RawWebSocket } from '../support/raw.mjs';
 
@@ -115,6 +115,24 @@ describe('metrics', { concurrency: true }, () => {
     assert.ok((now.get('process_resident_memory_bytes') ?? 0) > 1e6);
     // No client has a name here.
     assert.ok(now.size < 250, `${now.size} numbers`);
+  });
+
+  it('have a thousand numbers of a name at most, whatever it is that has them', async (test) => {
+    const symbols = Array.from({ length: 1100 }, (_, n) => `S${n}`);
+    const server = await serve(test, { SYMBOLS: symbols.join(), UPDATE_INTERVAL: '2000', ALLOW_NEW_SYMBOLS: 'true' });
+    const socket = await connect(server.url);
+    closeAfter(test, socket);
+    assert.equal((await request(socket, 'subscribe', '*')).symbols.length, 1100);
+    const text = await (await fetch(`${server.url}/metrics`)).text();
+    promtool(['check', 'metrics'], text);
+    /** @type {Map<string, number>} */
+    const families = new Map();
+    for (const name of samples(text).keys()) {
+      const [family] = name.split('{');
+      families.set(family, (families.get(family) ?? 0) + 1);
+    }
+    const largest = [...families].filter(([, count]) => count > 20).sort();
+    assert.deepEqual(largest, [['tickcast_subscriptions', 1000], ['tickcast_symbol_age_seconds', 1000]]);
   });
 
   it('are at a port of their own, with what needs the scope admin', async (test) => {

@@ -200,7 +200,7 @@ describe('modes', { concurrency: true }, () => {
     maxRate: { maxRate: 0 },
     since: { since: { BTC: -1 }, epoch: 'abc' },
     epoch: { epoch: 7 },
-    stats: { stats: true },
+    stats: { stats: 'yes' },
   })) {
     it(`a wrong ${what} is refused, and changes nothing`, async (test) => {
       const feed = await feedOf(test, server);

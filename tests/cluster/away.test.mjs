@@ -5,16 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { request, until } from '../support/clients.mjs';
 import { isPong } from '../support/contract.mjs';
 import { BUSY_MS, Cluster, SYMBOLS, freeze, walksOn } from '../support/cluster.mjs';
-import { Cable, LOG, Redis, freePort } from '../support/redis.mjs';
+import { LOG, Redis, freePort } from '../support/redis.mjs';
+import { STEPS, epochs, wired } from '../support/wired.mjs';
 
-/** Steps of the walk that say what an ordinary one is. */
-const STEPS = 25;
+/** @typedef {import('../support/redis.mjs').Cable} Cable */
 
 /** So late that no replica goes on by itself: what is shown is how the log itself is mended. */
 const NO_ISLANDS = { ISLAND_AFTER: '600000' };
-
-/** The epochs that a client was in, in order. @param {import('../support/cluster.mjs').Watch} watch */
-const epochs = (watch) => [...new Set(watch.ticks.map(({ epoch }) => epoch))];
 
 /** @param {import('../support/server.mjs').Server} server @param {string} where */
 async function ask(server, where) {
@@ -22,35 +19,8 @@ async function ask(server, where) {
   return { code: response.status, body: await response.json() };
 }
 
-/**
- * Two replicas, each with its own way to Redis, and a client of each.
- *
- * @param {any} test
- * @param {Record<string, string>} [env]
- */
-async function wired(test, env = {}) {
-  /** @type {Map<string, Cable>} */
-  const cables = new Map();
-  const cluster = await Cluster.start(test, {
-    env: { ...NO_ISLANDS, ...env },
-    each: async (id, redis) => {
-      const cable = await Cable.to(redis);
-      cables.set(id, cable);
-      return { REDIS_URL: cable.url };
-    },
-  });
-  cluster.undo.push(() => Promise.all([...cables.values()].map((cable) => cable.stop())));
-  const { publisher, others: [other] } = await cluster.roles();
-  const [mine, theirs] = await Promise.all([cluster.watch(publisher), cluster.watch(other)]);
-  await Promise.all([mine.more(STEPS), theirs.more(STEPS)]);
-  /** @param {string} id */
-  const cable = (id) => {
-    const found = cables.get(id);
-    assert.ok(found);
-    return found;
-  };
-  return { cluster, publisher, other, mine, theirs, cable, cables: [...cables.values()] };
-}
+/** Two replicas that can be cut off. @param {any} test @param {Record<string, string>} [env] */
+const cuttable = (test, env = {}) => wired(test, { ...NO_ISLANDS, ...env });
 
 describe('Redis is not there', { concurrency: true }, () => {
   it('a replica that starts without it serves, degraded, and joins when it comes', async (test) => {
@@ -204,7 +174,7 @@ describe('Redis is out of reach for less than LEASE_TTL', { concurrency: true },
     },
   ]) {
     it(`${title}: nothing is lost`, async (test) => {
-      const pair = await wired(test);
+      const pair = await cuttable(test);
       const { cluster, mine, theirs } = pair;
       const cut = performance.now();
       await how(pair);
@@ -233,7 +203,7 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
   ]) {
     it(`the publisher is ${title} for longer than its lease`, async (test) => {
       const lease_ms = 1000;
-      const { cluster, publisher, other, mine, theirs, cable } = await wired(test, { LEASE_TTL: `${lease_ms}` });
+      const { cluster, publisher, other, mine, theirs, cable } = await cuttable(test, { LEASE_TTL: `${lease_ms}` });
       const server = cluster.replica(publisher);
       const cut = performance.now();
       how(cable(publisher));
@@ -302,7 +272,7 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
     },
   ]) {
     it(`the log was trimmed beyond what it had read, ${title}: it says so`, async (test) => {
-      const pair = await wired(test);
+      const pair = await cuttable(test);
       const { cluster, other, mine, theirs } = pair;
       theirs.whole = false;
       const goOn = await stop(pair);

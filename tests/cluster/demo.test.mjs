@@ -31,7 +31,7 @@ describe('demo', () => {
     const env = {
       ...process.env,
       ...{ BIN: binary, REPLICAS: '4', PORT_BASE: '0', PROXY_PORT: '0', REDIS_PORT: '0' },
-      ...{ HOST: '127.0.0.1', UPDATE_INTERVAL: '50', TMPDIR: folder },
+      ...{ HOST: '127.0.0.1', UPDATE_INTERVAL: '50', TMPDIR: folder, LOG_TO_FILE: 'true', LOG_DIR: join(folder, 'logs') },
     };
     const demo = spawn(process.execPath, ['demo/run.mjs', '--ready-file', readyFile], { cwd: root, env });
     test.after(() => demo.kill('SIGKILL'));
@@ -72,5 +72,6 @@ describe('demo', () => {
     assert.equal(code, 0, said);
     assert.ok(!pids.some(runs), 'no replica is left');
     await assert.rejects(fetch(proxy), 'nor nginx');
+    for (const { id } of places.replicas) assert.match(readFileSync(join(folder, 'logs', id, 'tickcast.log'), 'utf8'), /listening/);
   });
 });

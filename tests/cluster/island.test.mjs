@@ -5,7 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isProblem, publish } from '../support/api.mjs';
 import { connect, request, until } from '../support/clients.mjs';
 import { BUSY_MS, Cluster, SYMBOLS, freeze, walksOn } from '../support/cluster.mjs';
-import { Cable, Redis, freePort } from '../support/redis.mjs';
+import { metricsOf } from '../support/metrics.mjs';
+import { Redis, freePort } from '../support/redis.mjs';
+import { STEPS, epochs, wired } from '../support/wired.mjs';
+
+/** @typedef {import('../support/redis.mjs').Cable} Cable */
 
 /** Prices that a back end publishes, and rarely. */
 const QUIET = 'GOLD';
@@ -19,43 +23,11 @@ const HUNG_MS = 2000;
 /** When Redis is back, all have to be on one epoch within this (ms). */
 const ONE_TRUTH_MS = 5000;
 
-const STEPS = 25;
-
 /** How long Redis takes nothing, where it does not say so (ms): nobody can end that sooner. */
 const PAUSED_MS = 8000;
 
-/** The epochs that a client was in, in order. @param {import('../support/cluster.mjs').Watch} watch */
-const epochs = (watch) => [...new Set(watch.ticks.map(({ epoch }) => epoch))];
-
-/**
- * Two replicas, each with its own way to Redis, a quiet symbol, and a client of each.
- *
- * @param {any} test
- * @param {Record<string, string>} [env]
- */
-async function wired(test, env = {}) {
-  /** @type {Map<string, Cable>} */
-  const cables = new Map();
-  const cluster = await Cluster.start(test, {
-    env: { ...ENV, ...env },
-    each: async (id, redis) => {
-      const cable = await Cable.to(redis);
-      cables.set(id, cable);
-      return { REDIS_URL: cable.url };
-    },
-  });
-  cluster.undo.push(() => Promise.all([...cables.values()].map((cable) => cable.stop())));
-  const { publisher, others: [other] } = await cluster.roles();
-  const [mine, theirs] = await Promise.all([cluster.watch(publisher), cluster.watch(other)]);
-  await price(cluster, publisher, 1900);
-  await Promise.all([mine.more(STEPS), theirs.more(STEPS)]);
-  const cable = (/** @type {string} */ id) => {
-    const found = cables.get(id);
-    assert.ok(found);
-    return found;
-  };
-  return { cluster, publisher, other, mine, theirs, cable };
-}
+/** Two replicas that can be cut off. @param {any} test @param {Record<string, string>} [env] */
+const cuttable = (test, env = {}) => wired(test, { ...ENV, ...env }, (cluster, publisher) => price(cluster, publisher, 1900));
 
 /** Publishes a price of the quiet symbol. @param {Cluster} cluster @param {string} id @param {number} value */
 async function price(cluster, id, value) {
@@ -87,7 +59,7 @@ describe('islands', { concurrency: 2 }, () => {
     { title: 'without an answer from Redis', how: (/** @type {Cable} */ cable) => cable.hold(), silence_ms: HUNG_MS },
   ]) {
     it(`a replica is ${title}: it goes on by itself, and takes what the others have when it is back`, async (test) => {
-      const { cluster, publisher, other, mine, theirs, cable } = await wired(test);
+      const { cluster, publisher, other, mine, theirs, cable } = await cuttable(test);
       const [first] = epochs(theirs);
       const cut = performance.now();
       how(cable(other));
@@ -100,6 +72,11 @@ describe('islands', { concurrency: 2 }, () => {
       assert.deepEqual([island.status, island.bus.state, island.sources.simulator], ['degraded', 'degraded', 'publisher']);
       assert.deepEqual(epochs(theirs), [first, island.bus.epoch]);
       assert.notEqual(island.bus.epoch, first);
+      const metrics = async () => {
+        const all = await metricsOf(cluster.replica(other).url);
+        return ['tickcast_alone', 'tickcast_feed_live'].map((name) => all.get(name));
+      };
+      assert.deepEqual(await metrics(), [1, 0]);
       // What is quiet is there under the new numbers, too; and nobody is told that a price was taken that others would
       // never see.
       assert.deepEqual([(await quiet(cluster, other)).price, (await quiet(cluster, other)).epoch], [1900, island.bus.epoch]);
@@ -122,12 +99,13 @@ describe('islands', { concurrency: 2 }, () => {
       assert.deepEqual(await cluster.roles(), { publisher, others: [other] });
       const stats = await cluster.replica(other).json('/stats');
       assert.deepEqual([stats.islands, stats.ticks.lost], [1, 0]);
+      assert.deepEqual(await metrics(), [0, 1]);
       await cluster.checkLog();
     });
   }
 
   it('a loss that is shorter changes nothing', async (test) => {
-    const { cluster, publisher, other, mine, theirs, cable } = await wired(test, { ISLAND_AFTER: '2000' });
+    const { cluster, publisher, other, mine, theirs, cable } = await cuttable(test, { ISLAND_AFTER: '2000' });
     const cut = performance.now();
     for (const id of [publisher, other]) cable(id).cut();
     await sleep(500);
@@ -153,7 +131,7 @@ describe('islands', { concurrency: 2 }, () => {
     })),
   ]) {
     it(`Redis ${title}: every replica goes on, and all come back to one epoch`, async (test) => {
-      const { cluster, publisher, other, mine, theirs } = await wired(test);
+      const { cluster, publisher, other, mine, theirs } = await cuttable(test);
       const gone = performance.now();
       await away(cluster.redis);
       for (const watch of [mine, theirs]) {

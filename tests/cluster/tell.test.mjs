@@ -111,6 +111,15 @@ describe('tell', { concurrency: true }, () => {
       return JSON.stringify(said) === JSON.stringify(IDS.map((id) => [id, 'ok', epoch, Number(id === 'app1')]));
     }, 'the state and the client of each to be known at app3');
 
+    // And for people.
+    const { version } = await cluster.replica('app1').json('/health');
+    await until(async () => {
+      const table = rows((await nodes(env)).stdout);
+      const plain = table.map(({ ID, VERSION, STATUS, CONNECTIONS }) => [ID, VERSION, STATUS, CONNECTIONS]);
+      const timed = table.every(({ UPTIME, LAG }) => /^\d/.test(UPTIME) && /^\d/.test(LAG));
+      return timed && JSON.stringify(plain) === JSON.stringify(IDS.map((id) => [id, version, 'ok', `${Number(id === 'app1')}`]));
+    }, 'the same in the table');
+
     // One goes in order: at once. One is killed: a moment later. One comes back.
     await cluster.replica('app3').stop();
     await listed();

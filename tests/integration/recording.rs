@@ -58,15 +58,45 @@ async fn each_loop_is_of_now_and_a_file_that_was_cut_off_is_played_as_far_as_it_
 
     let source = format!("--sources=replay:{}", torn.display());
     record(&looped, Some(35), &[&source, "--replay-loop=true"]).await.unwrap();
-    let mut decoder = tickcast::recording::Decoder::new(std::fs::File::open(&looped).unwrap()).unwrap();
+    let passes = times(&looped);
+    // Three passes of 10 s and half of one, less the tick that was cut off in each.
+    let (first, last) = (passes[0], *passes.last().unwrap());
+    assert!(passes.is_sorted() && last - first >= 34_000 && last - first <= 35_000, "{first} to {last}");
+    assert!(passes.len() > 120 && passes.len() < 160, "{}", passes.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_played_faster_is_of_now_and_closer_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, fast, max] = ["whole", "fast", "max"].map(|name| folder.path().join(name));
+    record(&whole, Some(10), &["--simulator-seed=1", "--symbols=A,B"]).await.unwrap();
+    let recorded = times(&whole);
+    let source = format!("--sources=replay:{}", whole.display());
+
+    let now_ms = clock().millis();
+    record(&fast, None, &[&source, "--replay-speed=5"]).await.unwrap();
+    let played = times(&fast);
+    assert_eq!(played.len(), recorded.len());
+    assert!(played[0].abs_diff(now_ms) < 1000, "{} at {now_ms}", played[0]);
+    for (at, was) in played.iter().zip(&recorded) {
+        assert!((at - played[0]).abs_diff((was - recorded[0]) / 5) <= 1, "{at}, and it was {was}");
+    }
+
+    let now_ms = clock().millis();
+    record(&max, None, &[&source, "--replay-speed=max"]).await.unwrap();
+    let played = times(&max);
+    assert_eq!(played.len(), recorded.len());
+    assert!(played.iter().all(|at| at.abs_diff(now_ms) < 1000), "{played:?} at {now_ms}");
+}
+
+/// The times in a recording, in ms.
+fn times(file: &Path) -> Vec<u64> {
+    let mut decoder = tickcast::recording::Decoder::new(std::fs::File::open(file).unwrap()).unwrap();
     let mut times = Vec::new();
     while let Ok(update) = decoder.next_update().unwrap() {
         times.push(update.ts_ms);
     }
-    // Three passes of 10 s and half of one, less the tick that was cut off in each.
-    let (first, last) = (times[0], *times.last().unwrap());
-    assert!(times.is_sorted() && last - first >= 34_000 && last - first <= 35_000, "{first} to {last}");
-    assert!(times.len() > 120 && times.len() < 160, "{}", times.len());
+    times
 }
 
 #[tokio::test]

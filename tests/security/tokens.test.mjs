@@ -1,7 +1,9 @@
 // Who has no good token gets nothing; who has one gets no more than it says.
 import assert from 'node:assert/strict';
-import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createHmac, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -29,10 +31,18 @@ async function told(test, url, options) {
 let server;
 /** @type {any} */
 let byPublicKey;
+/** @type {any} */
+let byKeySet;
 /** @type {string} */
 let folder;
 const ours = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const theirs = generateKeyPairSync('rsa', { modulusLength: 2048 });
+/** A key of each kind that a set may have, by its `kid`. @type {Record<string, import('node:crypto').KeyPairKeyObjectResult>} */
+const set = {
+  RS256: ours,
+  ES256: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+  EdDSA: generateKeyPairSync('ed25519'),
+};
 const pem = String(ours.publicKey.export({ format: 'pem', type: 'spki' }));
 
 before(async () => {
@@ -42,9 +52,13 @@ before(async () => {
   const env = { SYMBOLS: 'BTC,ETH,SOL', CHAT_AUTO_JOIN: 'true', JWT_AUDIENCE: 'feed', JWT_ISSUER: 'desk' };
   server = await startServer({ ...env, JWT_SECRET: SECRET });
   byPublicKey = await startServer({ ...env, JWT_PUBLIC_KEY_FILE: file });
+  const jwks = join(folder, 'jwks.json');
+  const keys = Object.entries(set).map(([kid, { publicKey }]) => ({ ...publicKey.export({ format: 'jwk' }), kid }));
+  await writeFile(jwks, JSON.stringify({ keys }));
+  byKeySet = await startServer({ ...env, JWT_JWKS_FILE: jwks });
 });
 after(async () => {
-  for (const each of [server, byPublicKey]) assert.deepEqual(await each.stop(), { code: 0, signal: null });
+  for (const each of [server, byPublicKey, byKeySet]) assert.deepEqual(await each.stop(), { code: 0, signal: null });
   await rm(folder, { recursive: true });
 });
 
@@ -125,6 +139,62 @@ describe('bad tokens', { concurrency: 4 }, () => {
     assert.equal(await told(test, byPublicKey.url, { auth: { token: byKey(ours.privateKey, claims()) } }), 'connected');
   });
 
+  it('a key that a token brings along, or points to, is not looked at', async (test) => {
+    /** @type {(string | undefined)[]} */
+    const asked = [];
+    const jwk = { ...theirs.publicKey.export({ format: 'jwk' }), kid: 'theirs' };
+    const elsewhere = http.createServer(({ url: at }, response) => {
+      asked.push(at);
+      response.end(JSON.stringify({ keys: [jwk] }));
+    });
+    test.after(() => elsewhere.close());
+    await once(elsewhere.listen(0, '127.0.0.1'), 'listening');
+    const url = `http://127.0.0.1:${/** @type {any} */ (elsewhere.address()).port}`;
+    const der = theirs.publicKey.export({ format: 'der', type: 'spki' }).toString('base64');
+    for (const header of /** @type {any[]} */ ([
+      { jwk }, { jku: `${url}/jku` }, { jku: `${url}/jku`, kid: 'theirs' }, { x5u: `${url}/x5u` }, { x5c: [der] },
+      { kid: `${url}/kid` }, { kid: '../../../../dev/null' }, { kid: "' OR 1=1 --" }, { jwk, jku: `${url}/jku`, x5u: `${url}/x5u`, x5c: [der] },
+    ])) {
+      for (const { url: asks } of [server, byPublicKey, byKeySet]) {
+        assert.equal(await told(test, asks, { auth: { token: byKey(theirs.privateKey, claims(), header) } }), 'unauthorized', JSON.stringify(header));
+        attempts.add('keys that a token brought along, or pointed to');
+      }
+    }
+    // Nor does it do any harm to one that is signed with ours.
+    const harmless = /** @type {any} */ ({ jku: `${url}/jku`, x5u: `${url}/x5u` });
+    assert.equal(await told(test, byPublicKey.url, { auth: { token: byKey(ours.privateKey, claims(), harmless) } }), 'connected');
+    assert.deepEqual(asked, []);
+  });
+
+  it('each key of a set is for its own algorithm, and none is a secret', async (test) => {
+    const show = (/** @type {string} */ shown) => told(test, byKeySet.url, { auth: { token: shown } });
+    for (const [kid, { privateKey, publicKey }] of Object.entries(set)) {
+      assert.equal(await show(byKey(privateKey, claims(), { kid })), 'connected', kid);
+      const jwk = publicKey.export({ format: 'jwk' });
+      const others = Object.keys(set).filter((other) => other !== kid);
+      const secrets = [
+        publicKey.export({ format: 'pem', type: 'spki' }), publicKey.export({ format: 'der', type: 'spki' }),
+        ...[jwk.n, jwk.x].filter((part) => part !== undefined).flatMap((part) => [part, Buffer.from(part, 'base64url')]),
+      ];
+      for (const wrong of [
+        byKey(privateKey, claims()),
+        byKey(privateKey, claims(), { kid: 'gone' }),
+        ...others.flatMap((other) => [byKey(privateKey, claims(), { kid: other }), byKey(privateKey, claims(), { kid, alg: other })]),
+        ...secrets.map((secret) => hs256(claims(), /** @type {any} */ (secret), { kid })),
+        token({ alg: 'none', kid }, claims(), () => Buffer.alloc(0)),
+        // Nothing at all as a signature, in the form that each of them has.
+        ...[0, 64, 256].map((bytes) => token({ alg: kid, kid }, claims(), () => Buffer.alloc(bytes))),
+      ]) {
+        assert.equal(await show(wrong), 'unauthorized', `${kid}: ${wrong}`);
+        attempts.add('tokens by a key of a set that is for something else');
+      }
+    }
+    // The two ways to write a signature of ES256: only the one of tokens counts.
+    const der = (/** @type {string} */ message) => sign('sha256', Buffer.from(message), { key: set.ES256.privateKey, dsaEncoding: 'der' });
+    assert.equal(await show(token({ alg: 'ES256', kid: 'ES256' }, claims(), der)), 'unauthorized');
+    attempts.add('tokens by a key of a set that is for something else');
+  });
+
   it('one bit more or less', async (test) => {
     const right = mine();
     assert.equal(await told(test, server.url, { auth: { token: right } }), 'connected');
@@ -175,7 +245,7 @@ describe('scopes', { concurrency: 4 }, () => {
       socket.onAny((/** @type {string} */ event, /** @type {any} */ body) => {
         // What it said itself to people's room of that name, which it then entered.
         if (socket === evil && event === 'chat-message' && body.from === 'evil' && names.includes(body.room)) return;
-        heard.push([event, body]);
+        heard.push([event, body, socket]);
       });
     }
     for (const name of names) {
@@ -196,6 +266,32 @@ describe('scopes', { concurrency: 4 }, () => {
     await request(evil, 'ping', 1);
     await request(victim, 'ping', 1);
     assert.deepEqual(heard, []);
+
+    // And from within rooms of all of those names, and of the victim's own sessions: what the victim gets.
+    const rooms = [...names.filter((name) => name !== ''), 'ETH', 'victim', victim.id, victim.io.engine.id, `user:${victim.id}`];
+    for (const room of rooms) assert.equal((await request(evil, 'join', { room })).ok, true, room);
+    const spied = heard.length;
+    /** @type {any[]} */
+    const got = [];
+    for (const event of ['message', 'secret']) victim.on(event, (/** @type {any} */ body) => got.push(body.content ?? body));
+    assert.deepEqual((await request(victim, 'subscribe', 'ETH')).symbols, ['ETH']);
+    const friend = await enter({ sub: 'friend' });
+    const api = async (/** @type {string} */ path, /** @type {any} */ body) => (
+      fetchRaw(server.url + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+    );
+    assert.deepEqual(await request(friend, 'send_message', { recipient: 'victim', content: 'one' }), { ok: true, delivered: 1, complete: true });
+    assert.equal(JSON.parse((await api('/api/message', { userId: 'victim', event: 'secret', data: 'two' })).text).delivered, 1);
+    // Nor is a user a room: whoever speaks to one of these names reaches nobody.
+    for (const recipient of [...rooms, 'room:evil', 'user:evil'].filter((name) => name !== 'victim')) {
+      const { delivered } = await request(friend, 'send_message', { recipient, content: 'nobody' });
+      assert.equal(delivered, 0, recipient);
+      attempts.add('users of other names');
+    }
+    await until(() => got.length === 2 && heard.some(([event]) => event === 'tick'), 'what is for the victim');
+    await request(evil, 'ping', 1);
+    assert.deepEqual(heard.slice(spied).filter(([, , whose]) => whose === evil).map(([event, body]) => [event, body]), []);
+    assert.deepEqual(got.sort(), ['one', 'two']);
+    attempts.add('rooms from which the victim was listened to', rooms.length);
   });
 
   it('a symbol that is not allowed is not got by any way of asking', async (test) => {
@@ -229,7 +325,9 @@ describe('scopes', { concurrency: 4 }, () => {
     const evil = await connect(server.url, { auth: { token: hs256(claims({ sub: 'mallory' })), user: 'alice', sub: 'alice', userId: 'alice' } });
     closeAfter(test, evil);
     const message = within(new Promise((resolve) => evil.once('chat-message', resolve)), 'its own message');
-    await request(evil, 'chat', { room: 'chat', text: 'hello', from: 'alice', user: 'alice' });
+    // A room of its own: others here listen to the common one.
+    await request(evil, 'join', { room: 'desk' });
+    await request(evil, 'chat', { room: 'desk', text: 'hello', from: 'alice', user: 'alice' });
     assert.equal(/** @type {any} */ (await message).from, 'mallory');
     attempts.add('names claimed beside a token');
   });

@@ -19,8 +19,8 @@ const HAPROXY = fileURLToPath(new URL('../../haproxy/haproxy.cfg', import.meta.u
 /** Files that nginx may open. */
 const OPEN_FILES = 1024;
 
-/** The largest body (bytes). */
-const MAX_PAYLOAD = 1_000_000;
+/** Where everything is, and the largest body (bytes), unless a test says otherwise. */
+const PLACE = { basePath: '', socketPath: '/socket.io', maxPayload: 1_000_000 };
 
 /** Addresses of this machine that are of networks of their own, to choose a replica by: `ip_hash` looks at three numbers. */
 const NETWORKS = 64;
@@ -45,9 +45,10 @@ export class Proxy {
    * Starts nginx, and resolves when it answers.
    *
    * @param {{ port: string }[]} replicas
-   * @param {{ balance?: string }} [options]
+   * @param {{ balance?: string, basePath?: string, socketPath?: string, maxPayload?: number }} [options]
    */
-  static async start(replicas, { balance = 'ip_hash' } = {}) {
+  static async start(replicas, { balance = 'ip_hash', ...options } = {}) {
+    const { basePath, socketPath, maxPayload } = { ...PLACE, ...options };
     const { folder, port } = await place('nginx');
     const servers = replicas.map((replica) => `server 127.0.0.1:${replica.port} max_fails=2 fail_timeout=5s;`);
     /** @type {Record<string, string | number>} */
@@ -55,9 +56,9 @@ export class Proxy {
       PROXY_LISTEN: `127.0.0.1:${port}`,
       PROXY_BALANCE: balance,
       PROXY_SERVERS: servers.join(' '),
-      PROXY_BASE_PATH: '',
-      PROXY_SOCKET_PATH: '/socket.io',
-      PROXY_MAX_PAYLOAD: MAX_PAYLOAD,
+      PROXY_BASE_PATH: basePath,
+      PROXY_SOCKET_PATH: basePath + socketPath,
+      PROXY_MAX_PAYLOAD: maxPayload,
       PROXY_OPEN_FILES: OPEN_FILES,
     };
     const template = await readFile(TEMPLATE, 'utf8');
@@ -67,7 +68,7 @@ export class Proxy {
       return String(values[name]);
     }));
     const args = ['-p', folder, '-c', config, '-e', 'stderr', '-g', 'daemon off;'];
-    return Proxy.#begin('nginx', args, {}, folder, port);
+    return Proxy.#begin('nginx', args, {}, folder, port, { basePath });
   }
 
   /**
@@ -75,9 +76,11 @@ export class Proxy {
    *
    * @param {{ port: string }[]} fronts who clients come to
    * @param {{ port: string }[]} [backs] who has /api
-   * @param {{ balance?: string, host?: string }} [options] `host`: the one that is served
+   * @param {{ balance?: string, host?: string, basePath?: string, socketPath?: string, maxPayload?: number }} [options] `host`:
+   *   the one that is served
    */
-  static async haproxy(fronts, backs = fronts, { balance = 'source', host } = {}) {
+  static async haproxy(fronts, backs = fronts, { balance = 'source', host, ...options } = {}) {
+    const { basePath, socketPath, maxPayload } = { ...PLACE, ...options };
     const { folder, port } = await place('haproxy');
     const servers = Object.entries({ FRONT: fronts, BACK: backs }).flatMap(([side, replicas]) => (
       replicas.map((replica, index) => [`PROXY_${side}_${index + 1}`, `127.0.0.1:${replica.port}`])
@@ -85,14 +88,14 @@ export class Proxy {
     const env = {
       PROXY_LISTEN: `127.0.0.1:${port}`,
       PROXY_BALANCE: balance,
-      PROXY_BASE_PATH: '',
-      PROXY_SOCKET_PATH: '/socket.io',
-      PROXY_MAX_PAYLOAD: `${MAX_PAYLOAD}`,
+      PROXY_BASE_PATH: basePath,
+      PROXY_SOCKET_PATH: basePath + socketPath,
+      PROXY_MAX_PAYLOAD: `${maxPayload}`,
       PROXY_MAX_CONNECTIONS: '400',
       ...(host ? { PROXY_HOST: host } : {}),
       ...Object.fromEntries(servers),
     };
-    return Proxy.#begin('haproxy', ['-db', '-f', HAPROXY], env, folder, port, host);
+    return Proxy.#begin('haproxy', ['-db', '-f', HAPROXY], env, folder, port, { basePath, host });
   }
 
   /**
@@ -101,9 +104,9 @@ export class Proxy {
    * @param {Record<string, string>} env
    * @param {string} folder
    * @param {number} port
-   * @param {string} [host]
+   * @param {{ basePath: string, host?: string }} options
    */
-  static async #begin(name, args, env, folder, port, host) {
+  static async #begin(name, args, env, folder, port, { basePath, host }) {
     // Debian keeps them out of the path of those who are not root.
     const child = spawn(name, args, {
       env: { ...env, PATH: `${process.env.PATH}:/usr/sbin` },
@@ -113,7 +116,7 @@ export class Proxy {
     const headers = host ? { host } : undefined;
     await until(async () => {
       if (child.exitCode !== null) throw new Error(`${name} ended:\n${proxy.said}`);
-      return fetchRaw(`${proxy.url}/health`, { headers }).then(({ status }) => status === 200, () => false);
+      return fetchRaw(`${proxy.url}${basePath}/health`, { headers }).then(({ status }) => status === 200, () => false);
     }, name);
     return proxy;
   }

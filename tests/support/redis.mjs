@@ -206,10 +206,14 @@ export class Cable {
     return cable;
   }
 
-  get url() {
+  get port() {
     const address = this.server.address();
     assert.ok(address && typeof address === 'object');
-    return `redis://127.0.0.1:${address.port}`;
+    return address.port;
+  }
+
+  get url() {
+    return `redis://127.0.0.1:${this.port}`;
   }
 
   /** Ends every connection, and lets none come about. */

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { connect, request, serve, until } from '../support/clients.mjs';
+import { publish } from '../support/api.mjs';
+import { connect, request, serve, start, until } from '../support/clients.mjs';
 import { startDemo } from '../support/demo.mjs';
 import { Redis } from '../support/redis.mjs';
 import { binary, startServer } from '../support/server.mjs';
@@ -96,6 +97,29 @@ describe('sources', { concurrency: true }, () => {
     const watched = await watch(test, server, ['BTC']);
     await watched.more('BTC', 3);
     assert.ok(watched.ticks.every(({ bid }) => bid > 0), 'it is the exchange\'s');
+  });
+
+  it('and so it is for back ends', async (test) => {
+    const redis = await Redis.start();
+    test.after(() => redis.stop());
+    const before = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC,ETH', LEASE_TTL: '500' });
+    test.after(() => before.stop());
+    const old = await watch(test, before, ['BTC']);
+    await old.more('BTC', 1);
+    // A source that nobody runs would never say that it has given a symbol up.
+    const server = await start(test, { REDIS_URL: redis.url, SOURCES: 'http', PUBLISHED_SYMBOLS: 'BTC' });
+    const prices = [{ symbol: 'BTC', price: 5 }];
+    const { json } = await until(async () => {
+      const answer = await publish(server, prices);
+      return answer.status === 200 && answer;
+    }, 'the bus');
+    assert.deepEqual([json.results[0].code, json.accepted], ['forbidden', 0], 'while somebody simulates it');
+    assert.match(json.results[0].message, /"simulator"/);
+    await before.stop('SIGKILL');
+    const watched = await watch(test, server, ['BTC']);
+    await until(async () => (await publish(server, prices)).json.accepted === 1, 'its lease to end');
+    await until(() => watched.of('BTC').some(({ price }) => price === 5), 'the price');
+    assert.deepEqual(watched.wrong, []);
   });
 
   it('a recording whose writer was killed is played as far as it goes, moved to now, and then falls silent', async (test) => {

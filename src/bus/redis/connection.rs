@@ -6,6 +6,7 @@ use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::config::{Config, ReconnectPolicy, ServerConfig};
 use fred::types::{Builder, InfoKind, RespVersion};
+use fred_socket2::TcpKeepalive;
 
 use super::Scripts;
 use crate::config::RedisAddress;
@@ -21,6 +22,14 @@ pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// The pauses between attempts to connect again, in ms.
 const RECONNECT_MS: (u32, u32) = (50, 1000);
+
+/// How long what was sent may stay unacknowledged. Where packets are swallowed, TCP waits twice as long before each attempt,
+/// and would notice as late as that when they pass again: a new connection does at once.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(2);
+
+/// After how long, and how often, a connection on which nothing is said is asked whether it still stands.
+const KEPT_ALIVE: Duration = Duration::from_secs(1);
 
 /// Commands that may wait for a connection.
 const COMMANDS_IN_FLIGHT: usize = 1024;
@@ -74,6 +83,11 @@ impl RedisSettings {
                 connection.max_command_attempts = 1;
                 connection.max_command_buffer_len = COMMANDS_IN_FLIGHT;
                 connection.tcp.nodelay = Some(true);
+                connection.tcp.keepalive = Some(TcpKeepalive::new().with_time(KEPT_ALIVE).with_interval(KEPT_ALIVE));
+                #[cfg(any(target_os = "android", target_os = "linux"))]
+                {
+                    connection.tcp.user_timeout = Some(UNACKNOWLEDGED);
+                }
             })
             .with_performance_config(|performance| performance.default_command_timeout = COMMAND_TIMEOUT)
             .set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MS.0, RECONNECT_MS.1, 2));

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use super::append::{RedisLog, STREAM_ENTRIES, UPDATES_PER_ENTRY, encode};
+use super::between::between;
 use super::connection::{VersionError, check_version};
 use super::entry::{entry, id, parse, parse_epoch};
 use super::failure::Failure;
@@ -69,6 +70,8 @@ pub(in crate::bus) struct Follower {
     last: HashMap<Symbol, Update>,
     /// True where what was handed on last does not join up with the log.
     apart: bool,
+    /// True from the beginning of an island until what passed meanwhile has been handed on.
+    alone: bool,
     /// When the last entry came.
     heard: Instant,
     feed: Feed,
@@ -91,6 +94,7 @@ impl Follower {
             epoch: None,
             last: HashMap::new(),
             apart: false,
+            alone: false,
             heard: Instant::now(),
             feed,
             errors,
@@ -176,6 +180,8 @@ impl Follower {
         let shown = self.log.known.highest();
         self.log.metrics.islands.inc();
         self.tell(FeedState::Degraded, reason).await?;
+        self.alone = true;
+        self.events.send(BusEvent::Alone).await.map_err(|_| Closed)?;
         let island = self.log.shore.leave(shown, &self.log.clock, self.events.clone());
         self.log.metrics.alone.add(1);
         tracing::warn!(epoch = island.bus.epoch().as_str(), "an island: going on by itself");
@@ -267,6 +273,9 @@ impl Follower {
             if !self.apart {
                 return Ok(());
             }
+            if self.alone {
+                self.catch_up(&end).await?;
+            }
             self.position = Some(end);
             self.take_snapshot(&epoch).await?;
         }
@@ -276,11 +285,24 @@ impl Follower {
         Ok(())
     }
 
+    /// What passed in the log while this replica was an island; of one that was so from its beginning, the recent history.
+    async fn catch_up(&mut self, end: &str) -> Result<(), Failure> {
+        let after = self.position.clone().unwrap_or_else(|| self.oldest());
+        let missed = between(&self.log.connections.reads, &after, end).await?;
+        self.events.send(BusEvent::Back(missed)).await.map_err(|_| Closed)?;
+        self.alone = false;
+        Ok(())
+    }
+
+    /// Where the recent history begins in the log.
+    fn oldest(&self) -> String {
+        let history_ms = u64::try_from(self.settings.history.as_millis()).unwrap_or(0);
+        self.log.clock.millis().saturating_sub(history_ms).to_string()
+    }
+
     /// The recent history and the latest tick of each symbol, before anything else.
     async fn load(&mut self, epoch: &Epoch) -> Result<(), Failure> {
-        let history_ms = u64::try_from(self.settings.history.as_millis()).unwrap_or(0);
-        let oldest_ms = self.log.clock.millis().saturating_sub(history_ms);
-        let mut from = oldest_ms.to_string();
+        let mut from = self.oldest();
         let mut position = "0-0".to_owned();
         // The latest of each is for the clients that are here already: the others would take them back behind what they
         // had elsewhere.

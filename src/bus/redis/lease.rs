@@ -90,25 +90,18 @@ impl RedisLog {
         let before = self.replace_token(source, &token).unwrap_or_default();
         let mut free_since = None;
         loop {
-            let since = Instant::now();
-            let (seat, held) = self.seats.take();
-            let takes = held == 0 || free_since.is_some_and(|free: Instant| free.elapsed() >= LEAVES_TO_OTHERS * held);
-            match self.try_lease(source, &token, &before, ttl, takes).await {
-                Ok(Asked::Taken) => {
+            match self.look_and_take(source, ttl, [&token, &before], &mut free_since).await {
+                Ok(None) => {}
+                Ok(Some((seat, since))) => {
                     let (log, lost) = (self.clone(), CancellationToken::new());
                     let batches = AtomicU64::new(0);
                     return Some(Lease { log, source, token, ttl, batches, lost, since, _seat: seat });
                 }
-                Ok(Asked::Free) => {
-                    free_since.get_or_insert(since);
-                }
-                Ok(Asked::Held) => free_since = None,
                 Err(error) => {
                     self.metrics.redis_errors.inc();
                     tracing::debug!(%error, source, "cannot ask for the lease");
                 }
             }
-            drop(seat);
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => return None,
@@ -116,11 +109,42 @@ impl RedisLog {
         }
     }
 
+    /// Looks whether a lease is free, and takes it if it is this replica's turn. `tokens` are what is shown for it now and
+    /// what was before. Returns its place among those of this replica, and since when it counts.
+    async fn look_and_take(
+        &self,
+        source: &str,
+        ttl: Duration,
+        tokens: [&str; 2],
+        free_since: &mut Option<Instant>,
+    ) -> Result<Option<(Seat, Instant)>, Error> {
+        let since = Instant::now();
+        match self.try_lease(source, tokens, ttl, false).await? {
+            Asked::Taken => return Ok(Some((self.seats.take().0, since))),
+            Asked::Held => {
+                *free_since = None;
+                return Ok(None);
+            }
+            Asked::Free => {}
+        }
+        let free_for = free_since.get_or_insert(since).elapsed();
+        // Not before it is known to be free: what is another's would count as about to be taken, and keep the other
+        // sources of a replica from being the first.
+        let (seat, held) = self.seats.take();
+        if !takes(held, free_for) {
+            return Ok(None);
+        }
+        let since = Instant::now();
+        Ok(match self.try_lease(source, tokens, ttl, true).await? {
+            Asked::Taken => Some((seat, since)),
+            Asked::Free | Asked::Held => None,
+        })
+    }
+
     async fn try_lease(
         &self,
         source: &str,
-        token: &str,
-        before: &str,
+        [token, before]: [&str; 2],
         ttl: Duration,
         takes: bool,
     ) -> Result<Asked, Error> {
@@ -133,6 +157,11 @@ impl RedisLog {
             _ => Asked::Held,
         })
     }
+}
+
+/// Whether a replica that holds so many leases takes one that has been free for so long, as far as it has seen.
+fn takes(held: u32, free_for: Duration) -> bool {
+    free_for >= LEAVES_TO_OTHERS * held
 }
 
 /// What Redis says of a lease.
@@ -248,5 +277,32 @@ impl Lease {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_none_takes_at_once_and_who_holds_some_leaves_others_the_time() {
+        assert!(takes(0, Duration::ZERO));
+        for held in 1..5 {
+            let patience = LEAVES_TO_OTHERS * held;
+            assert!(!takes(held, patience - Duration::from_millis(1)) && takes(held, patience));
+            assert!(patience >= LOOK_EVERY * 2, "others look twice meanwhile");
+        }
+    }
+
+    #[test]
+    fn a_seat_counts_from_when_a_lease_is_asked_for_until_it_is_given_up() {
+        let seats = Seats::default();
+        let (first, before) = seats.take();
+        // Two sources are about to take one at the same time: one of them is the second.
+        let (second, between) = seats.take();
+        assert_eq!((before, between), (0, 1));
+        drop(first);
+        drop(second);
+        assert_eq!(seats.take().1, 0);
     }
 }

@@ -1,4 +1,5 @@
 mod append;
+mod between;
 mod connection;
 mod entry;
 mod failure;

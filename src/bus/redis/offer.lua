@@ -28,6 +28,17 @@ for i = 10, #ARGV, 3 do
   symbols[#symbols + 1] = ARGV[i]
 end
 local owners = redis.call('HMGET', KEYS[5], unpack(symbols))
+-- Nobody runs a source without a lease: what the settings gave to one that nobody has any more is free.
+local leases, run = string.gsub(KEYS[5], 'owner$', 'lease:'), {}
+for i = 1, #symbols do
+  local owner = owners[i]
+  if owner then
+    if run[owner] == nil then
+      run[owner] = redis.call('EXISTS', leases .. owner) == 1
+    end
+    owners[i] = run[owner] and owner
+  end
+end
 local lasts = redis.call('HMGET', KEYS[3], unpack(symbols))
 local room = tonumber(ARGV[7]) - redis.call('HLEN', KEYS[3])
 

@@ -16,7 +16,10 @@ fn a_snapshot_then_every_tick() {
                 "symbol": "FOO", "code": "unknown_symbol",
                 "message": "there is no symbol \"FOO\" (subscribe to \"*\" for all, or see /stats)",
             }],
-            "snapshot": [{"symbol": "BTC", "price": 101, "ts": 1, "seq": 101, "epoch": "e"}],
+            "snapshot": [{
+                "symbol": "BTC", "price": 101, "ts": 1, "seq": 101, "epoch": "e",
+                "open24h": 101, "high24h": 101, "low24h": 101,
+            }],
             "replay": [], "resumed": {}, "server": {"id": "app1", "time": 5000},
         })
     );

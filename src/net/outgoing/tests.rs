@@ -1,5 +1,6 @@
 mod engine;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
@@ -14,6 +15,20 @@ const LIMIT: usize = 90_000;
 
 const CONNECTED: Opening = Opening { prefix: b"40", swallow: false };
 const MARKER: Opening = Opening { prefix: b"42[\"last\"", swallow: true };
+
+impl Outgoing {
+    fn partial(&self) -> &[u8] {
+        self.waiting.as_ref().map_or(&[], |waiting| &waiting.partial)
+    }
+
+    fn queue(&self) -> Vec<&Bytes> {
+        self.waiting.iter().flat_map(|waiting| &waiting.queue).map(|(_, frame)| frame).collect()
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.bytes()) - self.partial().len()
+    }
+}
 
 /// A kernel that takes so much of each write, one after the other; nothing once that is used up.
 #[derive(Default)]
@@ -199,7 +214,7 @@ impl Model {
             Poll::Ready(flushed) => {
                 flushed.unwrap();
                 self.engine_waits = false;
-                assert!(self.out.partial.is_empty());
+                assert!(self.out.partial().is_empty());
             }
         }
     }
@@ -207,7 +222,7 @@ impl Model {
     fn send(&mut self, length: usize) {
         let number = self.number();
         let frame = numbered("", 'M', number, length);
-        let waiting = self.out.partial.len() + self.messages.iter().map(Bytes::len).sum::<usize>();
+        let waiting = self.out.partial().len() + self.messages.iter().map(Bytes::len).sum::<usize>();
         match self.out.send(self.turn, frame.clone(), LIMIT, |bytes| self.kernel.write(bytes)) {
             Ok(_) => {
                 assert!(!self.closed && waiting + frame.len() <= LIMIT);
@@ -225,13 +240,13 @@ impl Model {
             Some(*end)
         });
         let ends: Vec<usize> = ends.collect();
-        let idle = self.open && !self.engine_waits && self.messages.is_empty() && self.out.partial.is_empty();
+        let idle = self.open && !self.engine_waits && self.messages.is_empty() && self.out.partial().is_empty();
         match self.out.inject(self.turn, &frames.concat(), &ends, |bytes| self.kernel.write(bytes)) {
             Injected::Gone => assert!(self.closed),
             Injected::Taken { frames: taken, blocked } => {
                 assert!(!self.closed && taken <= frames.len());
                 assert!(idle || taken == 0, "something else comes first");
-                assert_eq!(blocked, taken < frames.len() || !self.out.partial.is_empty());
+                assert_eq!(blocked, taken < frames.len() || !self.out.partial().is_empty());
                 self.on_its_way.extend(frames.into_iter().take(taken));
             }
         }
@@ -241,7 +256,7 @@ impl Model {
         let woken = self.woken.0.load(Ordering::Relaxed);
         let engine_waited = self.engine_waits;
         match self.out.advance(self.turn, |bytes| self.kernel.write(bytes)) {
-            Progress::Clear => assert!(self.out.queue.is_empty() && self.out.partial.is_empty()),
+            Progress::Clear => assert!(self.out.waiting.is_none()),
             Progress::Full => {}
             Progress::Waits => {
                 let woke = self.woken.0.load(Ordering::Relaxed) > woken;
@@ -274,7 +289,7 @@ impl Model {
     /// What the kernel took and what is to come of the last write of it are whole frames, and just those that were let
     /// through: no other, none twice, none in another place.
     fn check(&mut self) {
-        let stream = split(&[&self.kernel.took[..], &self.out.partial].concat());
+        let stream = split(&[&self.kernel.took[..], self.out.partial()].concat());
         let known = self.on_its_way.len();
         assert_eq!(stream[..known.min(stream.len())], self.on_its_way[..]);
         // Messages are begun by whoever comes by, in order, and not before the gate is open.
@@ -283,11 +298,14 @@ impl Model {
             assert_eq!(self.messages.pop_front().as_ref(), Some(begun));
             self.on_its_way.push(begun.clone());
         }
-        assert_eq!(self.out.queue.iter().map(|(_, frame)| frame).collect::<Vec<_>>(), Vec::from_iter(&self.messages));
-        assert_eq!(self.out.queued_bytes, self.messages.iter().map(Bytes::len).sum::<usize>());
-        assert!(self.out.queued_bytes <= LIMIT);
-        assert_eq!(self.out.partial_since.is_some(), !self.out.partial.is_empty());
-        let waits = !self.closed && (!self.messages.is_empty() || !self.out.partial.is_empty());
+        assert_eq!(self.out.queue(), Vec::from_iter(&self.messages));
+        assert_eq!(self.out.queued_bytes(), self.messages.iter().map(Bytes::len).sum::<usize>());
+        assert!(self.out.queued_bytes() <= LIMIT);
+        assert_eq!(
+            self.out.waiting.as_ref().is_some_and(|waiting| waiting.partial_since.is_some()),
+            !self.out.partial().is_empty()
+        );
+        let waits = !self.closed && (!self.messages.is_empty() || !self.out.partial().is_empty());
         assert_eq!(self.out.waits_since(self.turn).is_some(), waits);
     }
 
@@ -335,7 +353,7 @@ proptest! {
         model.step(Step::Engine(Vec::new()));
         model.step(Step::Flush);
         model.step(Step::Advance);
-        prop_assert!(model.engine.is_empty() && model.out.partial.is_empty());
+        prop_assert!(model.engine.is_empty() && model.out.partial().is_empty());
         prop_assert!(!model.open || model.messages.is_empty());
         prop_assert_eq!(split(&model.kernel.took), model.on_its_way);
     }
@@ -399,7 +417,7 @@ fn a_broken_pipe_is_the_end() {
     let (mut out, turn) = open();
     assert_eq!(out.send(turn, frame, LIMIT, taking(&mut Kernel::default())), Ok(true));
     assert_eq!(out.advance(turn, broken), Progress::Gone);
-    assert_eq!((out.waits_since(turn), out.queued_bytes), (None, 0));
+    assert_eq!((out.waits_since(turn), out.queued_bytes()), (None, 0));
     let again = out.claim(CONNECTED);
     assert_eq!(out.advance(again, broken), Progress::Gone, "an end is an end");
 }

@@ -67,6 +67,13 @@ export class Binance extends Venue {
     this.unanswered.delete(session);
   }
 
+  others() {
+    return [
+      { stream: 'btcusdt@depth', data: { e: 'depthUpdate', E: this.now(), s: 'BTCUSDT', U: 157, u: 160, b: [['0.0024', '10']], a: [] } },
+      { stream: '!contractInfo', data: { e: 'contractInfo', E: this.now() } },
+    ];
+  }
+
   look() {
     if (this.stalled) return;
     for (const session of this.sessions) {

@@ -50,6 +50,10 @@ export class Coinbase extends Venue {
     session.send({ type: 'announcement', text: 'ignore me' });
   }
 
+  others() {
+    return [{ type: 'l2update', product_id: 'BTC-USD', changes: [['buy', '10101.80000000', '0.162567']], time: new Date(this.now()).toISOString() }];
+  }
+
   look() {
     const now = Date.now();
     for (const session of this.sessions) {

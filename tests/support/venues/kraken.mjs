@@ -66,6 +66,10 @@ export class Kraken extends Venue {
     }
   }
 
+  others() {
+    return [{ channel: 'instrument', type: 'snapshot', data: { assets: [], pairs: [] } }, { method: 'status', success: true }];
+  }
+
   look() {
     const now = Date.now();
     const beat = now - this.heartbeat_ms >= HEARTBEAT_MS;

@@ -131,6 +131,11 @@ export class Venue {
     }
   }
 
+  /** Says what is documented, and was not asked for. */
+  another() {
+    for (const session of this.sessions) for (const message of this.others()) session.send(message);
+  }
+
   /** Answers whoever connects with 429 for a while. @param {number} seconds */
   limit(seconds) {
     this.limitedUntil_ms = Date.now() + seconds * 1000;
@@ -232,6 +237,11 @@ export class Venue {
   /** How many attempts to connect are allowed. */
   attemptLimit() {
     return { count: 300, withinMs: 300_000 };
+  }
+
+  /** Messages of kinds that nobody here asks for. @returns {unknown[]} */
+  others() {
+    return [];
   }
 
   /** Looks at a request to connect. @param {...any} request */
