@@ -46,6 +46,9 @@ pub mod bus;
 /// What is true now: the latest tick of each symbol, and its recent history.
 pub mod market;
 
+/// What keeps candles beyond the process.
+pub mod keeping;
+
 /// The contract with clients: event names, payloads, answers, error codes.
 pub mod wire;
 

@@ -35,19 +35,31 @@ impl Folder {
     /// # Errors
     /// It cannot be written, or another process has it.
     pub fn take(path: &Path) -> Result<Self, FolderError> {
-        let failed = |error| FolderError::Io { path: path.to_owned(), error };
-        std::fs::create_dir_all(path).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).open(path.join(LOCK)).map_err(failed)?;
+        let lock = lock(path)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(FolderError::Taken(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Err(TryLockError::Error(error)) => Err(FolderError::Io { path: path.to_owned(), error }),
         }
+    }
+
+    /// Whether it can be taken, but for another process that has it. Makes it where there is none.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn check(path: &Path) -> Result<(), FolderError> {
+        lock(path).map(drop)
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn lock(path: &Path) -> Result<File, FolderError> {
+    let mut options = OpenOptions::new();
+    std::fs::create_dir_all(path)
+        .and_then(|()| options.write(true).create(true).truncate(false).open(path.join(LOCK)))
+        .map_err(|error| FolderError::Io { path: path.to_owned(), error })
 }

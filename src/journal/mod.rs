@@ -16,7 +16,7 @@ pub use records::Records;
 use scan::{Found, MAGIC, scan};
 
 /// The largest record, its kind included, in bytes.
-pub const MAX_RECORD_BYTES: usize = 1 << 20;
+pub const MAX_RECORD_BYTES: usize = 32 << 20;
 
 /// A file of records that is open for writing, and its state as it is known to be on disk.
 #[derive(Debug)]

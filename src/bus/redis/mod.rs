@@ -9,6 +9,8 @@ mod lease;
 mod nodes;
 mod offer;
 mod pulse;
+mod recall;
+mod store;
 
 pub(super) use append::RedisLog;
 pub use connection::RedisSettings;
@@ -17,6 +19,7 @@ pub(super) use follow::{Follow, Follower};
 pub(super) use input::InputStream;
 pub(super) use lease::{Lease, Right};
 pub(super) use nodes::Presence;
+pub(super) use store::Store;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -56,6 +59,9 @@ pub(super) mod keys {
     /// See [`NODES`].
     pub const SEEN: &str = "tickcast:{bus}:seen";
 
+    /// Up to where each symbol's candles are stored, and by whom; and when something was stored last.
+    pub const CANDLES: &str = "tickcast:{bus}:candles";
+
     /// Is written to see whether that is possible.
     pub const PULSE: &str = "tickcast:{bus}:pulse";
 
@@ -65,6 +71,11 @@ pub(super) mod keys {
     /// Who may publish for a source.
     pub fn lease(source: &str) -> String {
         format!("tickcast:{{bus}}:lease:{source}")
+    }
+
+    /// What is stored of a symbol's candles: a list of records.
+    pub fn candles(symbol: &str) -> String {
+        format!("tickcast:{{bus}}:candles:{symbol}")
     }
 
     /// The answer to an offer of this name.
@@ -84,6 +95,7 @@ pub(super) struct Scripts {
     append: Script,
     offer: Script,
     claim: Script,
+    fill: Script,
     price: Script,
     join: Script,
     restore: Script,
@@ -91,6 +103,7 @@ pub(super) struct Scripts {
     pulse: Script,
     renew: Script,
     release: Script,
+    store: Script,
     nodes: Script,
 }
 
@@ -100,6 +113,7 @@ impl Scripts {
             append: Script::from_lua(concat!(include_str!("log.lua"), include_str!("append.lua"))),
             offer: Script::from_lua(concat!(include_str!("log.lua"), include_str!("offer.lua"))),
             claim: Script::from_lua(include_str!("claim.lua")),
+            fill: Script::from_lua(include_str!("fill.lua")),
             price: Script::from_lua(include_str!("price.lua")),
             join: Script::from_lua(concat!(include_str!("log.lua"), include_str!("join.lua"))),
             restore: Script::from_lua(concat!(include_str!("log.lua"), include_str!("restore.lua"))),
@@ -107,6 +121,7 @@ impl Scripts {
             pulse: Script::from_lua(include_str!("pulse.lua")),
             renew: Script::from_lua(include_str!("renew.lua")),
             release: Script::from_lua(include_str!("release.lua")),
+            store: Script::from_lua(include_str!("store.lua")),
             nodes: Script::from_lua(include_str!("nodes.lua")),
         }
     }
