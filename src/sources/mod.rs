@@ -50,11 +50,14 @@ impl Error {
 /// The last update of a symbol that this replica knows of, whoever published it.
 pub type Recall = Arc<dyn Fn(&Symbol) -> Option<Update> + Send + Sync>;
 
+/// The latest time of a symbol's updates that are in its candles, in ms since the Unix epoch.
+pub type LastMs = Arc<dyn Fn(&Symbol) -> Option<u64> + Send + Sync>;
+
 /// What candles there are, to whoever may ask an exchange for more.
 #[derive(Clone)]
 pub struct Held {
-    /// The latest time of a symbol's updates that are in its candles, in ms since the Unix epoch.
-    pub last_ms: Arc<dyn Fn(&Symbol) -> Option<u64> + Send + Sync>,
+    /// How far they are.
+    pub last_ms: LastMs,
     /// How many candles of a symbol are held, by [`Interval::index`].
     pub candles: [u64; Interval::COUNT],
 }
