@@ -3,10 +3,10 @@ mod fill;
 mod ring;
 mod stored;
 
+pub use self::ring::Range;
+use self::ring::Ring;
 use crate::price::{Candle, Epoch, Interval, Price, Tick};
 pub use day::DayOf;
-pub use ring::Range;
-use ring::Ring;
 
 /// How many candles of each interval are held of a symbol, the running one included, by [`Interval::index`].
 ///
