@@ -1,6 +1,7 @@
 mod candles;
 mod charts;
 mod history;
+mod stored;
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
