@@ -147,7 +147,7 @@ impl App {
         let symbols = plan.made().map(|(symbol, _)| symbol).chain(&config.publishing.published_symbols.0).cloned();
         let market = Arc::new(Market::new(symbols, keep, metrics.clone()));
         let file = folder.map(|folder| CandleFile::open(&folder, &market, &metrics)).transpose().context("DATA_DIR")?;
-        let keeper = Keeper::new(market.clone(), bus.clone(), file, metrics.clone());
+        let candle_keeper = Keeper::new(market.clone(), bus.clone(), file, metrics.clone());
         let recall: Recall = Arc::new({
             let market = market.clone();
             move |symbol| market.last_update(symbol)
@@ -254,7 +254,7 @@ impl App {
             // In a cluster another replica goes on with it at once; alone there is something to store up to the end.
             let stop = if bus.is_shared() { leading.clone() } else { running.clone() };
             async move {
-                keeper.run(stop).await;
+                candle_keeper.run(stop).await;
                 ("keeper of the candles", Ok(()))
             }
         });

@@ -331,7 +331,7 @@ impl Candles {
             return;
         }
         for ring in &mut self.rings {
-            ring.cut(0);
+            ring.cut(0, None);
         }
         self.running = None;
         self.amended.forget();
