@@ -85,23 +85,23 @@ test('is set, fires wherever the reader is, stays in the list, and is removed', 
 });
 
 test('a line on the chart can be dragged, across the price too', TEST, async (t) => {
-  const server = await startServer();
-  t.after(() => server.stop());
-  const { page, faults } = await open(t, server, '#/BTC');
+  // A price that stays where it is: what is above it and what is below does not change under the pointer.
+  const { server } = await gold(t);
+  const { page, faults } = await open(t, server);
   await page.locator('.legend', { hasText: 'O ' }).waitFor();
   await page.getByRole('button', { name: 'Line' }).click();
   await items(page).filter({ hasText: /^above [\d,.]+/ }).waitFor();
   const box = await page.locator('.chart-box').boundingBox();
   const level = async () => Number((await items(page).first().locator('span').first().innerText()).replace(/^\w+ /, '').replaceAll(',', ''));
-  const yOf = async () => page.locator('.chart-box').evaluate((chart, price) => chart.yOf(price), await level());
+  const yOf = async (price) => page.locator('.chart-box').evaluate((chart, price) => chart.yOf(price), price);
   const above = await level();
   await page.waitForFunction((price) => document.querySelector('.chart-box').yOf(price) > 0, above);
-  const from = box.y + await yOf();
+  const from = box.y + await yOf(above);
+  const to = box.y + (await yOf(1900) + box.height) / 2;
   await page.mouse.move(box.x + 60, from);
   await page.locator('.chart-box.over-line').waitFor();
   await page.mouse.down();
-  await page.mouse.move(box.x + 60, from + 60, { steps: 4 });
-  await page.mouse.move(box.x + 60, box.y + box.height * 0.7, { steps: 4 });
+  await page.mouse.move(box.x + 60, to, { steps: 8 });
   await page.mouse.up();
   await items(page).filter({ hasText: /^below [\d,.]+/ }).waitFor();
   await page.waitForFunction(() => document.querySelectorAll('.alerts li').length === 1);
