@@ -65,7 +65,8 @@ test('a replica that an operator drains tells the page, which moves to another o
   await untilPhase(page, 'live');
   assert.deepEqual(await cluster.replica(gone).exited, { code: 0, signal: null });
   await untilAllMoved(page, SYMBOLS);
-  assert.deepEqual(Object.keys(await prices(page)), shown);
+  // If it was the publisher, who comes after it has a symbol of its own beside these.
+  assert.deepEqual(Object.keys(await prices(page)).slice(0, shown.length), shown);
   assert.equal(await page.locator('#missed').innerText(), '0');
   const all = await said();
   if (slot > 1_000) assert.match(all[0], /about to stop/);
