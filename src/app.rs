@@ -15,6 +15,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::fanout::{self, Events, Fanout, Observer};
 use crate::http;
+use crate::journal::Folder;
+use crate::keeping::{CandleFile, Keeper};
 use crate::limits::Limits;
 use crate::market::{Keep, Kept, Market};
 use crate::messages::{self, alerts, backend};
@@ -23,7 +25,7 @@ use crate::net::{self, Listener};
 use crate::price::Symbol;
 use crate::publish::{self, Publisher};
 use crate::sockets::{self, Edge, Gate};
-use crate::sources::{Input, Recall, Sources};
+use crate::sources::{Held, Input, Recall, Sources};
 use crate::wire::MAX_CANDLES;
 
 /// So many turns of the simulator a symbol may miss before it is stale.
@@ -75,13 +77,15 @@ pub struct App {
     listener: Listener,
     /// For those who look after the server, where they have a port of their own.
     admin: Option<Listener>,
+    /// For what is kept; where this server is alone, and there is a place for it.
+    folder: Option<Arc<Folder>>,
 }
 
 impl App {
-    /// Reads the keys and binds the port. Has to be called inside a tokio runtime.
+    /// Reads the keys, binds the port, and takes the folder for what is kept. Has to be called inside a tokio runtime.
     ///
     /// # Errors
-    /// A file with keys cannot be used, or the address not be listened on.
+    /// A file with keys cannot be used, the address not be listened on, or the folder for what is kept not be had.
     pub fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let auth = Arc::new(Auth::open(&config.access, clock.clone()).map_err(anyhow::Error::msg)?);
         let address = SocketAddr::new(config.host, config.port);
@@ -110,7 +114,9 @@ impl App {
             let address = SocketAddr::new(config.host, port);
             bind(&net::Settings { address, max_connections, ..settings.clone() }, "HOST, ADMIN_PORT")
         });
-        Ok(Self { admin: admin.transpose()?, config, clock, auth, listener })
+        let folder = config.operations.data_dir().filter(|_| config.redis().is_none()).map(Folder::take).transpose();
+        let folder = folder.context("DATA_DIR")?.map(Arc::new);
+        Ok(Self { admin: admin.transpose()?, config, clock, auth, listener, folder })
     }
 
     /// Where it listens, with the port that it got.
@@ -123,7 +129,7 @@ impl App {
     /// # Errors
     /// A part that should have run to the end ended by itself; the rest was shut down.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<Outcome> {
-        let Self { config, clock, auth, listener, admin } = self;
+        let Self { config, clock, auth, listener, admin, folder } = self;
         let (address, admin_address) = (listener.address(), admin.as_ref().map(Listener::address));
         let metrics = Arc::<Metrics>::default();
         let interval = Duration::from_millis(config.update_interval_ms);
@@ -140,11 +146,20 @@ impl App {
         let plan = config.plan();
         let symbols = plan.made().map(|(symbol, _)| symbol).chain(&config.publishing.published_symbols.0).cloned();
         let market = Arc::new(Market::new(symbols, keep, metrics.clone()));
+        let file = folder.map(|folder| CandleFile::open(&folder, &market, &metrics)).transpose().context("DATA_DIR")?;
+        let candle_keeper = Keeper::new(market.clone(), bus.clone(), file, metrics.clone());
         let recall: Recall = Arc::new({
             let market = market.clone();
             move |symbol| market.last_update(symbol)
         });
-        let mut sources = Sources::open(&config, &clock, &metrics, &recall).await?;
+        let held = Held {
+            last_ms: Arc::new({
+                let market = market.clone();
+                move |symbol| market.candles_until_ms(symbol)
+            }),
+            candles: config.candles.0.map(|count| count as u64),
+        };
+        let mut sources = Sources::open(&config, &clock, &metrics, &recall, Some(&held)).await?;
         let made = plan.made().chain(sources.replayed().iter().map(|symbol| (symbol, "replay")));
         let made: HashMap<_, _> = made.map(|(symbol, source)| (symbol.clone(), source)).collect();
         let publisher = Arc::new(Publisher::new(
@@ -233,6 +248,14 @@ impl App {
             async move {
                 auth.watch(running).await;
                 ("watch over the keys", Ok(()))
+            }
+        });
+        tasks.spawn({
+            // In a cluster another replica goes on with it at once; alone there is something to store up to the end.
+            let stop = if bus.is_shared() { leading.clone() } else { running.clone() };
+            async move {
+                candle_keeper.run(stop).await;
+                ("keeper of the candles", Ok(()))
             }
         });
         tasks.spawn({

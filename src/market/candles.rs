@@ -1,10 +1,12 @@
 mod day;
+mod fill;
 mod ring;
+mod stored;
 
+pub use self::ring::Range;
+use self::ring::Ring;
 use crate::price::{Candle, Epoch, Interval, Price, Tick};
 pub use day::DayOf;
-pub use ring::Range;
-use ring::Ring;
 
 /// How many candles of each interval are held of a symbol, the running one included, by [`Interval::index`].
 ///
@@ -78,8 +80,6 @@ pub struct Candles {
     /// What was known before this replica went on by itself; some with what it knew then, if anything.
     ashore: Option<Option<Box<Ashore>>>,
     amended: Amended,
-    /// The times that this process did not see, in ms since the Unix epoch: from, and to before which.
-    unseen_ms: (u64, u64),
     /// How often this replica came back, and what began then is what it was: by [`Interval::index`], from when on.
     back: Back,
     /// How many ticks were folded in.
@@ -157,7 +157,6 @@ impl Candles {
             running: None,
             ashore: None,
             amended: Amended::default(),
-            unseen_ms: (0, u64::MAX),
             back: Back::default(),
             folded: 0,
         }
@@ -169,7 +168,6 @@ impl Candles {
         let Tick { seq, update } = tick;
         let size = update.size.unwrap_or_default();
         let Some(running) = &mut self.running else {
-            self.unseen_ms.1 = update.ts_ms;
             let candle = |interval: Interval| Candle {
                 volume: size,
                 n: 1,
@@ -225,9 +223,6 @@ impl Candles {
     fn fold_elsewhere(&mut self, ts_ms: u64, price: Price, size: Price, n: u64) -> Folded {
         let Some(running) = &mut self.running else { return Folded::Counted };
         running.settle();
-        if self.unseen_ms.1 == u64::MAX {
-            self.unseen_ms.1 = ts_ms;
-        }
         let mut too_late = 0;
         for (interval, ring) in Interval::ALL.into_iter().zip(&mut self.rings) {
             let candle = &mut running.candles[interval.index()];
@@ -326,43 +321,22 @@ impl Candles {
         }
         let taken = (candles[0].volume, candles[0].n);
         self.running = Some(Running { epoch, seq, last_ms, candles, taken });
-        // Until the next tick.
-        self.unseen_ms = (last_ms, u64::MAX);
         self.folded += 1;
         true
     }
 
-    /// Puts in candles from elsewhere, such as an exchange's own: of the time before the first tick, and, where candles were
-    /// restored, of that until the next tick. Those of any other time are passed over. Returns how many it took.
-    pub fn fill(&mut self, interval: Interval, candles: &[Candle]) -> usize {
-        let Some(running) = &mut self.running else { return 0 };
-        running.settle();
-        let (from_ms, to_ms) = self.unseen_ms;
-        let unseen = candles.iter().filter(|candle| {
-            let end_ms = candle.ts_ms.saturating_add(interval.ms());
-            candle.ts_ms < to_ms && end_ms > from_ms && candle.ts_ms == interval.start_of(candle.ts_ms)
-        });
-        let own = &mut running.candles[interval.index()];
-        let closed: Vec<Candle> = unseen.clone().filter(|candle| candle.ts_ms < own.ts_ms).copied().collect();
-        let mut taken = closed.len();
-        if let Some(begun) = unseen.clone().find(|candle| candle.ts_ms == own.ts_ms) {
-            // It goes on: what came here since is in both, or in ours alone.
-            own.open = begun.open;
-            own.high = own.high.max(begun.high);
-            own.low = own.low.min(begun.low);
-            own.volume = own.volume.max(begun.volume);
-            own.n = own.n.max(begun.n);
-            taken += 1;
+    /// Puts in what was stored, in the place of all that is here, unless that is newer.
+    pub fn replace(&mut self, saved: Saved) {
+        if self.position().is_some_and(|(epoch, seq, _)| *epoch == saved.epoch && seq >= saved.seq) {
+            return;
         }
-        let running_ms = own.ts_ms;
-        running.taken = (running.candles[0].volume, running.candles[0].n);
-        if taken > 0 {
-            self.rings[interval.index()].replace(closed, running_ms);
-            // Whoever stores them stores all again.
-            self.amended.forget();
-            self.folded += 1;
+        for ring in &mut self.rings {
+            ring.cut(0, None);
         }
-        taken
+        self.running = None;
+        self.amended.forget();
+        self.restore(saved);
+        self.back = Back { times: self.back.times + 1, from_ms: Default::default() };
     }
 
     /// This replica goes on by itself: what is folded in from now on is taken back by [`Candles::come_back`].

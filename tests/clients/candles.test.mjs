@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { ask, isProblem, publish } from '../support/api.mjs';
-import { INTERVALS, candlesOf, fold, isCandle } from '../support/candles.mjs';
+import { INTERVALS, candlesOf, fold, isCandle, plain } from '../support/candles.mjs';
 import { closeAfter, connect, next, request, start, transports, until } from '../support/clients.mjs';
 import { isErrorEvent, isRefused } from '../support/contract.mjs';
 import { good, hs256, now, SECRET } from '../support/tokens.mjs';
@@ -135,9 +135,6 @@ function followed(socket) {
     events.filter((event) => event.symbol === symbol && event.interval === interval && event.closed);
   return { events, closes };
 }
-
-/** Without what only an event has. @param {any} event */
-const plain = ({ symbol, interval, closed, at, ...candle }) => candle;
 
 describe('candles over the socket', { concurrency: true }, () => {
   /** @type {import('../support/server.mjs').Server} */

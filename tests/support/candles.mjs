@@ -48,6 +48,9 @@ export function fold(ticks, interval, until = 0) {
   return all;
 }
 
+/** A candle without what only an event has. @param {any} event @returns {Candle} */
+export const plain = ({ ts, open, high, low, close, volume, n }) => ({ ts, open, high, low, close, volume, n });
+
 /** Fails unless each field of a candle is what the contract has. @param {any} candle @param {string} interval @param {string[]} [more] other fields */
 export function isCandle(candle, interval, more = []) {
   assert.deepEqual(Object.keys(candle).sort(), ['ts', 'open', 'high', 'low', 'close', 'volume', 'n', ...more].sort());

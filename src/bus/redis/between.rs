@@ -2,28 +2,29 @@ use fred::clients::Client;
 use fred::interfaces::StreamsInterface;
 use fred::types::streams::XReadValue;
 
-use super::entry::entry;
+use super::entry::{entry, fill};
 use super::failure::Failure;
 use super::keys;
-use crate::price::Batch;
+use crate::price::{Batch, Fill};
 
 /// Entries that one read takes.
 const ENTRIES_PER_READ: u64 = 256;
 
-/// The batches of the log after the entry `after` (its id, or a time in ms), up to and with the one with the id `end`: as
+/// The batches of the log, and the candles of the past, after the entry `after` (its id, or a time in ms), up to and with the one with the id `end`: as
 /// many of them as the log still has. What cannot be read is passed over: whoever follows the log counts it.
-pub(super) async fn between(reads: &Client, after: &str, end: &str) -> Result<Vec<Batch>, Failure> {
-    let mut batches = Vec::new();
+pub(super) async fn between(reads: &Client, after: &str, end: &str) -> Result<(Vec<Batch>, Vec<Fill>), Failure> {
+    let (mut batches, mut fills) = (Vec::new(), Vec::new());
     let mut from = format!("({after}");
     loop {
         let entries: Vec<XReadValue<String, String, String>> =
             reads.xrange_values(keys::STREAM, from.as_str(), end, Some(ENTRIES_PER_READ)).await?;
-        let Some((last, _)) = entries.last() else { return Ok(batches) };
+        let Some((last, _)) = entries.last() else { return Ok((batches, fills)) };
         from = format!("({last}");
         let full = entries.len() as u64 == ENTRIES_PER_READ;
+        fills.extend(entries.iter().filter_map(|(_, fields)| fill(fields)));
         batches.extend(entries.iter().filter_map(|(_, fields)| entry(fields)));
         if !full {
-            return Ok(batches);
+            return Ok((batches, fills));
         }
     }
 }

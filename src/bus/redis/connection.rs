@@ -20,8 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one command may take. A lease must outlive one that fails.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// The pauses between attempts to connect again, in ms.
-const RECONNECT_MS: (u32, u32) = (50, 1000);
+/// The pauses between attempts to connect again, in ms. Messages between replicas are lost until then.
+const RECONNECT_MS: (u32, u32) = (50, 500);
 
 /// How long what was sent may stay unacknowledged. Where packets are swallowed, TCP waits twice as long before each attempt,
 /// and would notice as late as that when they pass again: a new connection does at once.

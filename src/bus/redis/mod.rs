@@ -10,7 +10,9 @@ mod lease;
 mod nodes;
 mod offer;
 mod pulse;
+mod recall;
 mod records;
+mod store;
 
 pub(super) use append::RedisLog;
 pub use claims::{Claim, Claims};
@@ -21,6 +23,7 @@ pub(super) use input::InputStream;
 pub(super) use lease::{Lease, Right};
 pub(super) use nodes::Presence;
 pub use records::{Mirror, PutError, Record, Records, RecordsError};
+pub(super) use store::Store;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -60,6 +63,9 @@ pub(super) mod keys {
     /// See [`NODES`].
     pub const SEEN: &str = "tickcast:{bus}:seen";
 
+    /// Up to where each symbol's candles are stored, and by whom; and when something was stored last.
+    pub const CANDLES: &str = "tickcast:{bus}:candles";
+
     /// Is written to see whether that is possible.
     pub const PULSE: &str = "tickcast:{bus}:pulse";
 
@@ -78,6 +84,11 @@ pub(super) mod keys {
     /// Who may publish for a source.
     pub fn lease(source: &str) -> String {
         format!("tickcast:{{bus}}:lease:{source}")
+    }
+
+    /// What is stored of a symbol's candles: a list of records.
+    pub fn candles(symbol: &str) -> String {
+        format!("tickcast:{{bus}}:candles:{symbol}")
     }
 
     /// The answer to an offer of this name.
@@ -102,6 +113,7 @@ pub(super) struct Scripts {
     append: Script,
     offer: Script,
     claim: Script,
+    fill: Script,
     price: Script,
     join: Script,
     restore: Script,
@@ -109,6 +121,7 @@ pub(super) struct Scripts {
     pulse: Script,
     renew: Script,
     release: Script,
+    store: Script,
     nodes: Script,
     put: Script,
     remove: Script,
@@ -121,6 +134,7 @@ impl Scripts {
             append: Script::from_lua(concat!(include_str!("log.lua"), include_str!("append.lua"))),
             offer: Script::from_lua(concat!(include_str!("log.lua"), include_str!("offer.lua"))),
             claim: Script::from_lua(include_str!("claim.lua")),
+            fill: Script::from_lua(include_str!("fill.lua")),
             price: Script::from_lua(include_str!("price.lua")),
             join: Script::from_lua(concat!(include_str!("log.lua"), include_str!("join.lua"))),
             restore: Script::from_lua(concat!(include_str!("log.lua"), include_str!("restore.lua"))),
@@ -128,6 +142,7 @@ impl Scripts {
             pulse: Script::from_lua(include_str!("pulse.lua")),
             renew: Script::from_lua(include_str!("renew.lua")),
             release: Script::from_lua(include_str!("release.lua")),
+            store: Script::from_lua(include_str!("store.lua")),
             nodes: Script::from_lua(include_str!("nodes.lua")),
             put: Script::from_lua(concat!(include_str!("records.lua"), include_str!("records_put.lua"))),
             remove: Script::from_lua(concat!(include_str!("records.lua"), include_str!("records_remove.lua"))),

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use super::past::{Past, change};
@@ -24,6 +24,39 @@ pub(super) struct Book {
     past: Option<Past>,
     /// What was looked at last.
     last: Option<Point>,
+    /// Where the price may go without firing `above` or `below`; none where that has to be looked up.
+    quiet: Option<Quiet>,
+}
+
+/// A range of prices without a threshold: the nearest ones around it.
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    /// Of `above`: the last that was reached, and the next.
+    above: (Option<Price>, Option<Price>),
+    /// Of `below`: the next, and the last that was reached.
+    below: (Option<Price>, Option<Price>),
+}
+
+impl Quiet {
+    /// Around this price.
+    fn around(book: &Book, price: Price) -> Self {
+        let split = |alerts: &Ordered, at: (Price, AlertId)| {
+            let under = threshold(alerts.range((Unbounded, Included(at))).next_back());
+            (under, threshold(alerts.range((Excluded(at), Unbounded)).next()))
+        };
+        Self { above: split(&book.above, (price, LAST)), below: split(&book.below, (price, FIRST)) }
+    }
+
+    fn holds(&self, price: Price) -> bool {
+        let (reached, next) = self.above;
+        let above = reached.is_none_or(|threshold| threshold <= price) && next.is_none_or(|next| price < next);
+        let (next, reached) = self.below;
+        above && next.is_none_or(|next| next < price) && reached.is_none_or(|threshold| price <= threshold)
+    }
+}
+
+fn threshold(entry: Option<(&(Price, AlertId), &Arc<Alert>)>) -> Option<Price> {
+    entry.map(|((threshold, _), _)| *threshold)
 }
 
 /// Alerts that measure a change over the same time.
@@ -73,6 +106,7 @@ impl Book {
 
     /// Takes an alert. `recent` is what is known of the symbol's prices before, with their times in ms, oldest first.
     pub(super) fn insert(&mut self, alert: Arc<Alert>, recent: impl FnOnce() -> Vec<(u64, Price)>) {
+        self.quiet = None;
         match alert.rule {
             Rule::Above(price) => self.above.insert((price, alert.id), alert),
             Rule::Below(price) => self.below.insert((price, alert.id), alert),
@@ -96,6 +130,7 @@ impl Book {
 
     /// Lets go of an alert.
     pub(super) fn remove(&mut self, alert: &Alert) {
+        self.quiet = None;
         match alert.rule {
             Rule::Above(price) => drop(self.above.remove(&(price, alert.id))),
             Rule::Below(price) => drop(self.below.remove(&(price, alert.id))),
@@ -126,8 +161,12 @@ impl Book {
             }
         };
         if let Some(before) = &self.last {
-            reached(&self.above, before.price, now.price).for_each(&mut fire);
-            fallen(&self.below, before.price, now.price).for_each(&mut fire);
+            // Most ticks stay between the thresholds around them: two searches saved.
+            if !self.quiet.is_some_and(|quiet| quiet.holds(now.price)) {
+                reached(&self.above, before.price, now.price).for_each(&mut fire);
+                fallen(&self.below, before.price, now.price).for_each(&mut fire);
+                self.quiet = Some(Quiet::around(self, now.price));
+            }
         }
         if let Some(past) = &mut self.past {
             for (window_s, window) in &mut self.windows {
