@@ -277,7 +277,8 @@ export class Storm {
     await sleep(since + SAID_MS - performance.now());
     const states = await Promise.all(ids.map(async (id) => {
       const { url } = this.cluster.replica(id);
-      const [{ status }, metrics] = await Promise.all([this.cluster.replica(id).json('/health'), metricsOf(url)]);
+      const asked = Promise.all([this.cluster.replica(id).json('/health'), metricsOf(url)]);
+      const [{ status }, metrics] = await asked.catch(() => [{ status: 'nothing' }, new Map()]);
       return `${id} says ${status}${metrics.get('tickcast_alone') === 1 ? ', alone' : ''}`;
     }));
     const wrong = states.filter((said) => !said.endsWith(' degraded, alone')).map((said) => `after ${SAID_MS} ms ${said}`);

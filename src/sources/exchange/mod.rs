@@ -34,6 +34,9 @@ use protocol::{Protocol, Quote};
 /// Handfuls of prices on their way from the connections; they are taken at once.
 const HANDFULS: usize = 1024;
 
+/// How many of them are taken at one go: a connection's handful is of up to 256 messages.
+const HANDFULS_AT_ONCE: usize = 8;
+
 /// Updates that go to the log at one go.
 const UPDATES_AT_ONCE: usize = 1000;
 
@@ -261,10 +264,16 @@ impl Source for Exchange {
         let mut handfuls = Vec::new();
         loop {
             // Connections are heard while the log takes its time: exchanges leave those who do not listen.
+            // In this order: what the log takes goes before what more could be heard, or a burst would wait, and be left out,
+            // beside a log that is there.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(()),
-                _ = &mut lines => return Ok(()),
-                _ = quotes.recv_many(&mut handfuls, HANDFULS) => {
+                Some(published) = &mut publishing, if is_publishing => {
+                    published?;
+                    is_publishing = false;
+                }
+                _ = quotes.recv_many(&mut handfuls, HANDFULS_AT_ONCE) => {
                     let before = waiting.len();
                     for quote in handfuls.drain(..).flatten() {
                         self.take(&quote, &mut waiting);
@@ -280,10 +289,7 @@ impl Source for Exchange {
                     filled?;
                     is_filled = true;
                 }
-                Some(published) = &mut publishing, if is_publishing => {
-                    published?;
-                    is_publishing = false;
-                }
+                _ = &mut lines => return Ok(()),
             }
             if first.as_ref().is_some_and(FirstPrices::is_complete) {
                 end_first(&mut first, &self.clock);
