@@ -29,7 +29,7 @@ function meter(root) {
     if (value === null || !Number.isFinite(value)) return;
     points.push({ at: performance.now(), low: value, high: value, last: value, joined: true });
     if (points.length > POINTS) points.shift();
-    setText(since, ` last ${formatUptime(performance.now() - (points[0]?.at ?? 0))}`);
+    setText(since, `last ${formatUptime(performance.now() - (points[0]?.at ?? 0))}`);
     setText(peak, `peak ${text(Math.max(...points.map(({ last }) => last)))}`);
     draw();
   };

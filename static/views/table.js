@@ -10,6 +10,7 @@ import { dragView } from './drag.js';
 import { find, setText } from './elements.js';
 import { onColoursChange } from './palette.js';
 import { RowView } from './row.js';
+import { asksForToken } from './signin.js';
 
 /** @typedef {import('../store.js').Store} Store */
 /** @typedef {import('../row.js').Row} Row */
@@ -26,6 +27,13 @@ const CHARTS_PER_FRAME = 5;
 
 /** What stands where the rows will be. @type {Record<string, string>} */
 const EMPTY = { live: 'Connected. No symbol has a price yet.', failed: 'No prices.' };
+
+/** @param {import('../store.js').Connection} connection */
+function nothingYet({ phase, reason }) {
+  if (phase !== 'live' && asksForToken(reason)) return 'No prices without a token.';
+  return EMPTY[phase] ?? 'Waiting for the first prices…';
+}
+
 /** What the columns of a span are called, by their sort. */
 const TITLES = { day: { change: '24 h', high: '24 h high', low: '24 h low', volume: '24 h volume' }, sinceLoad: { change: 'Since load', high: 'High', low: 'Low', volume: 'Volume' } };
 
@@ -315,7 +323,7 @@ export function tableView(store, choices) {
     setText(detail, all > 0 ? `${some}${more}${isHeld}` : '');
     empty.hidden = shown.length > 0;
     table.toggleAttribute('data-empty', all === 0);
-    setText(empty, all > 0 ? 'No symbol fits. Change the search or the filter.' : EMPTY[store.connection.phase] ?? 'Waiting for the first prices…');
+    setText(empty, all > 0 ? 'No symbol fits. Change the search or the filter.' : nothingYet(store.connection));
   }
 
   return {

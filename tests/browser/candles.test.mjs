@@ -53,13 +53,14 @@ test('those from before the page was opened are there at once, and the last one 
 });
 
 test('every interval has its candles, and is followed alone', TEST, async (t) => {
-  const { page, faults } = await open(t);
+  const { page, faults } = await newPage(t, browser);
+  await page.addInitScript(() => localStorage.setItem('tickcast-choices', '{"interval":"1s"}'));
   const asked = [];
   page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => {
     const [, event, what] = /^42\d*\["(candles|uncandles)",(\{.*?\})/.exec(String(payload)) ?? [];
     if (event) asked.push(`${event} ${JSON.parse(what).interval}`);
   }));
-  await page.reload();
+  await page.goto(`${server.url}/?transport=websocket#/BTC`);
   await untilPhase(page, 'live');
   for (const interval of INTERVALS) {
     await page.getByRole('radio', { name: interval, exact: true }).check();
