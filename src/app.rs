@@ -13,13 +13,13 @@ use crate::auth::Auth;
 use crate::bus::{self, Bus, RedisSettings};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::fanout::{self, Events, Fanout};
+use crate::fanout::{self, Events, Fanout, Observer};
 use crate::http;
 use crate::journal::Folder;
 use crate::keeping::{CandleFile, Keeper};
 use crate::limits::Limits;
 use crate::market::{Keep, Kept, Market};
-use crate::messages::{self, backend};
+use crate::messages::{self, alerts, backend};
 use crate::metrics::Metrics;
 use crate::net::{self, Listener};
 use crate::price::Symbol;
@@ -56,7 +56,7 @@ const REQUESTS_SHARE: f64 = 0.1;
 const GRACE: Duration = Duration::from_secs(1);
 const GRACE_SHARE: f64 = 0.1;
 
-/// The share that posts to the back end may use, after those.
+/// The share that posts to the back end may use, after those; half of it before, where other replicas are told of them.
 const BACKEND_SHARE: f64 = 0.1;
 
 /// How a server ended.
@@ -147,7 +147,7 @@ impl App {
         let symbols = plan.made().map(|(symbol, _)| symbol).chain(&config.publishing.published_symbols.0).cloned();
         let market = Arc::new(Market::new(symbols, keep, metrics.clone()));
         let file = folder.map(|folder| CandleFile::open(&folder, &market, &metrics)).transpose().context("DATA_DIR")?;
-        let keeper = Keeper::new(market.clone(), bus.clone(), file, metrics.clone());
+        let candle_keeper = Keeper::new(market.clone(), bus.clone(), file, metrics.clone());
         let recall: Recall = Arc::new({
             let market = market.clone();
             move |symbol| market.last_update(symbol)
@@ -180,10 +180,28 @@ impl App {
             .map(|settings| backend::open(settings, &metrics, &clock).context("cannot post to BACKEND_URL"))
             .transpose()?
             .unzip();
-        let talk = sockets::Talk { messages: messages.clone(), inbox, backend };
+        // Without tokens nobody is known well enough to be a user of all replicas.
+        let records = bus.records().filter(|_| auth.asks_for_tokens());
+        let shared = (records, bus.claims());
+        let alerts::Parts { alerts, firings, keeper, posts: alert_posts } =
+            alerts::open(alert_settings(&config), &market, shared, backend.clone(), &clock, &metrics);
+        let observer: Observer = Arc::new({
+            let alerts = alerts.clone();
+            move |epoch, fresh| alerts.take(epoch, fresh)
+        });
+        let asked_to_drain = CancellationToken::new();
+        let talk = sockets::Talk {
+            messages: messages.clone(),
+            inbox,
+            backend,
+            alerts,
+            firings,
+            asked_to_drain: asked_to_drain.clone(),
+        };
         let gate = Gate { auth: auth.clone(), limits: limits.clone() };
         let (edge, carrier) = Edge::new(&settings, talk, handle, gate, metrics.clone(), clock.clone()).await?;
-        let (pump, shards) = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes).split();
+        let fanout = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes);
+        let (pump, shards) = fanout.observed_by(observer).split();
         let state = Arc::new(http::State {
             id: config.app_id.clone(),
             started: Instant::now(),
@@ -196,7 +214,7 @@ impl App {
             role: config.publishing.role,
             made,
             draining: false.into(),
-            asked_to_drain: CancellationToken::new(),
+            asked_to_drain,
         });
         let desk = http::Desk { messages, server_id: config.app_id.clone(), clock: clock.clone() };
         let parts = http::Parts { publisher, limits: limits.clone(), desk };
@@ -236,7 +254,7 @@ impl App {
             // In a cluster another replica goes on with it at once; alone there is something to store up to the end.
             let stop = if bus.is_shared() { leading.clone() } else { running.clone() };
             async move {
-                keeper.run(stop).await;
+                candle_keeper.run(stop).await;
                 ("keeper of the candles", Ok(()))
             }
         });
@@ -247,6 +265,26 @@ impl App {
                 ("messages", Ok(()))
             }
         });
+        if let Some(keeper) = keeper {
+            let running = running.clone();
+            tasks.spawn(async move {
+                keeper.run(running).await;
+                ("keeper of alerts", Ok(()))
+            });
+        }
+        let posting = CancellationToken::new();
+        let posted = CancellationToken::new();
+        let done = posted.clone().drop_guard();
+        if let Some(posts) = alert_posts {
+            let (leading, posting) = (leading.clone(), posting.clone());
+            tasks.spawn(async move {
+                let _done = done;
+                posts.run(leading, posting).await;
+                ("posts of alerts", Ok(()))
+            });
+        } else {
+            drop(done);
+        }
         if let Some(posts) = posts {
             let running = running.clone();
             tasks.spawn(async move {
@@ -336,6 +374,9 @@ impl App {
         // A lease is given back through the bus, which has to be there for it.
         leading.cancel();
         tokio::time::timeout_at(end, led.cancelled()).await.ok();
+        // What it has taken on to tell the back end, and has to say so in Redis, is neither posted twice nor by nobody.
+        posting.cancel();
+        tokio::time::timeout(deadline.mul_f64(BACKEND_SHARE / 2.0), posted.cancelled()).await.ok();
         running.cancel();
         watched.stop.cancel();
         watched.cut.cancel();
@@ -388,6 +429,10 @@ fn socket_settings(config: &Config, redis: Option<&RedisSettings>) -> sockets::S
         client_buffer_bytes: config.client_buffer_bytes,
         redis: redis.map(RedisSettings::builder),
     }
+}
+
+fn alert_settings(config: &Config) -> alerts::Settings {
+    alerts::Settings { most: config.limits.max_alerts as usize, most_in_all: config.limits.max_alerts_total as usize }
 }
 
 fn backend_settings(config: &Config) -> Option<backend::Settings> {

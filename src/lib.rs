@@ -70,7 +70,7 @@ pub mod fanout;
 /// Accepted connections.
 pub mod net;
 
-/// Who is told what that is not a tick: rooms, users, back ends.
+/// Who is told what that is not a tick: rooms, users, back ends, and who waits for a price.
 pub mod messages;
 
 /// The Socket.IO edge.

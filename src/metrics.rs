@@ -217,6 +217,14 @@ metrics! {
     pub messages_lost: Counter = "tickcast_messages_dropped_total" { reason = "between_replicas" },
     /// What back ends said through Redis and could not be carried out.
     pub emits_refused: Counter = "tickcast_messages_dropped_total" { reason = "emitter_refused" },
+    /// Alerts that are held here, now: those of every user, and of this replica's connections.
+    pub alerts: Gauge,
+    /// Times that an alert fired here, whether anybody is here to be told or not.
+    pub alerts_fired: Counter,
+    /// Times that an alert fired and this replica told the back end.
+    pub alerts_posted: Counter,
+    /// Alerts that fired and were not told: too many had fired at once, or the server ended.
+    pub alerts_dropped: Counter = "tickcast_messages_dropped_total" { reason = "alerts" },
     /// Posts that the back end took, or refused.
     pub backend_posted: Counter,
     /// Posts to the back end that were tried again.
@@ -255,6 +263,8 @@ metrics! {
     pub limited_frames: Counter = "tickcast_limits_hit_total" { limit = "frames" },
     /// Symbols, or requests for symbols, refused because the client had or named too many.
     pub limited_subscriptions: Counter = "tickcast_limits_hit_total" { limit = "subscriptions" },
+    /// Alerts refused because the user or the server had too many.
+    pub limited_alerts: Counter = "tickcast_limits_hit_total" { limit = "alerts" },
     /// Connections ended because their client went on after being refused.
     pub limited_abuse: Counter = "tickcast_limits_hit_total" { limit = "abuse" },
     /// Connections ended because they were in no namespace for too long: not yet, refused, or not any more.

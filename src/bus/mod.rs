@@ -22,8 +22,8 @@ use crate::metrics::Metrics;
 use crate::price::{BusEvent, Epoch, Feed, FeedState, Symbol};
 use local::LocalBus;
 pub use offer::{Answered, MAX_OFFER_UPDATES, MAX_SYMBOLS, Offer, OfferError, OfferKey, Offered, Verdict};
+pub use redis::{Claim, Claims, Listing, Mirror, PutError, Record, Records, RecordsError, RedisSettings};
 use redis::{Connections, Follow, Follower, Presence, RedisLog, Right, Store, VersionError, check_version};
-pub use redis::{Listing, RedisSettings};
 use term::Holder;
 pub use term::{Input, InputEntry, InputError, Term};
 
@@ -62,6 +62,7 @@ pub struct Bus {
     store: Option<Store>,
     lease_ttl: Duration,
     shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
 }
 
 /// What is to be stored of a symbol's candles. What is in the record only those know who store and read it.
@@ -182,7 +183,8 @@ impl Bus {
             let live = Feed { state: FeedState::Live, reason: "the bus is in this process".to_owned() };
             sender.try_send(BusEvent::Feed(live)).ok();
             let log = Log::Local(LocalBus::new(0, clock, sender));
-            return Ok((Self { log, store: None, lease_ttl, shared }, reader, Background(None)));
+            let bus = Self { log, store: None, lease_ttl, shared, metrics: metrics.clone() };
+            return Ok((bus, reader, Background(None)));
         };
 
         let unfit = |why: String| OpenError::Unfit { address: redis.clone(), why };
@@ -210,7 +212,8 @@ impl Bus {
             metrics: metrics.clone(),
         };
         let store = Some(Store::new(log.clone(), lease_ttl));
-        Ok((Self { log: Log::Redis(log), store, lease_ttl, shared }, reader, Background(Some(background))))
+        let bus = Self { log: Log::Redis(log), store, lease_ttl, shared, metrics: metrics.clone() };
+        Ok((bus, reader, Background(Some(background))))
     }
 
     /// Waits until this replica may publish for a source. None if `stop` comes first.
@@ -327,6 +330,22 @@ impl Bus {
         match self.log {
             Log::Local(_) => "local",
             Log::Redis(_) => "redis",
+        }
+    }
+
+    /// Where records are kept that every replica holds; none where there are no others.
+    pub fn records(&self) -> Option<Records> {
+        match &self.log {
+            Log::Local(_) => None,
+            Log::Redis(log) => Some(Records::new(log.connections().clone(), self.metrics.clone())),
+        }
+    }
+
+    /// How replicas agree on who does something once; none where there are no others.
+    pub fn claims(&self) -> Option<Claims> {
+        match &self.log {
+            Log::Local(_) => None,
+            Log::Redis(log) => Some(Claims::new(log.connections().clone())),
         }
     }
 

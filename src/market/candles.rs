@@ -78,7 +78,7 @@ pub struct Candles {
     /// None before the first tick.
     running: Option<Running>,
     /// What was known before this replica went on by itself; some with what it knew then, if anything.
-    ashore: Option<Option<Box<Running>>>,
+    ashore: Option<Option<Box<Ashore>>>,
     amended: Amended,
     /// How often this replica came back, and what began then is what it was: by [`Interval::index`], from when on.
     back: Back,
@@ -106,6 +106,14 @@ struct Running {
     /// How much of the running second the longer intervals have taken over: its volume and its ticks. While there is
     /// more in it, their close is its.
     taken: (Price, u64),
+}
+
+/// What a replica knew when it went on by itself.
+#[derive(Clone, Debug)]
+struct Ashore {
+    running: Running,
+    /// The last price before the running candle of each interval; none where nothing came before it.
+    closes: [Option<Price>; Interval::COUNT],
 }
 
 /// Which closed candles late ticks have changed.
@@ -222,7 +230,7 @@ impl Candles {
             if start_ms < candle.ts_ms {
                 // What an island changes in what was closed before could not be taken back.
                 let known = self.ashore.as_ref().and_then(|known| known.as_ref());
-                let may = known.is_none_or(|known| start_ms >= known.candles[interval.index()].ts_ms);
+                let may = known.is_none_or(|known| start_ms >= known.running.candles[interval.index()].ts_ms);
                 if may && ring.amend(start_ms, price, size, n, candle.ts_ms) {
                     self.amended.add(interval, start_ms);
                 } else {
@@ -323,7 +331,7 @@ impl Candles {
             return;
         }
         for ring in &mut self.rings {
-            ring.cut(0);
+            ring.cut(0, None);
         }
         self.running = None;
         self.amended.forget();
@@ -334,18 +342,29 @@ impl Candles {
     /// This replica goes on by itself: what is folded in from now on is taken back by [`Candles::come_back`].
     pub fn go_alone(&mut self) {
         if self.ashore.is_none() {
-            self.ashore = Some(self.running.clone().map(Box::new));
+            let close = |running: &Running, of: Interval| {
+                self.rings[of.index()].close_before(running.candles[of.index()].ts_ms)
+            };
+            let known = self.running.clone().map(|running| {
+                let closes = Interval::ALL.map(|interval| close(&running, interval));
+                Box::new(Ashore { running, closes })
+            });
+            self.ashore = Some(known);
         }
     }
 
     /// Takes back what was folded in since [`Candles::go_alone`].
     pub fn come_back(&mut self) {
         let Some(known) = self.ashore.take() else { return };
-        let from_ms = known.as_ref().map_or_else(Default::default, |known| known.candles.map(|candle| candle.ts_ms));
-        for (ring, &from_ms) in self.rings.iter_mut().zip(&from_ms) {
-            ring.cut(from_ms);
+        let (running, closes) = match known {
+            Some(known) => (Some(known.running), known.closes),
+            None => (None, Default::default()),
+        };
+        let from_ms = running.as_ref().map_or_else(Default::default, |known| known.candles.map(|candle| candle.ts_ms));
+        for ((ring, &from_ms), close) in self.rings.iter_mut().zip(&from_ms).zip(closes) {
+            ring.cut(from_ms, close);
         }
-        self.running = known.map(|known| *known);
+        self.running = running;
         self.folded += 1;
         self.back = Back { times: self.back.times + 1, from_ms };
     }

@@ -238,6 +238,15 @@ impl Market {
         Some((state.epoch.clone()?, entry.last.clone()?))
     }
 
+    /// What is held of a symbol's prices in the epoch in force, each with its source's time in ms since the Unix epoch,
+    /// oldest first.
+    pub fn recent_prices(&self, symbol: &Symbol) -> Vec<(u64, Price)> {
+        let state = self.read();
+        let history = state.ids.get(symbol).and_then(|id| state.history(*id));
+        let ticks = history.into_iter().flat_map(History::iter);
+        ticks.map(|tick| (tick.update.ts_ms, tick.update.price)).collect()
+    }
+
     /// The source's time of each symbol's latest tick, of whatever epoch, in ms since the Unix epoch; of the first `most`
     /// symbols.
     pub fn last_times_ms(&self, most: usize) -> Vec<(Symbol, u64)> {

@@ -116,6 +116,8 @@ pub(in crate::bus) struct Connections {
     pub(super) reads: Client,
     /// For reading what other services publish, in the same way.
     pub(super) inputs: Client,
+    /// For reading the log of changed records, in the same way; connected where there are any.
+    pub(super) records: Client,
     pub(super) scripts: Arc<Scripts>,
 }
 
@@ -127,6 +129,7 @@ impl Connections {
             commands: builder.build()?,
             reads: builder.build()?,
             inputs: builder.build()?,
+            records: builder.build()?,
             scripts: Arc::new(Scripts::new()),
         };
         // The tasks end with the clients.
@@ -151,6 +154,9 @@ impl Connections {
         self.commands.quit().await.ok();
         self.reads.quit().await.ok();
         self.inputs.quit().await.ok();
+        if self.records.is_connected() {
+            self.records.quit().await.ok();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 mod append;
 mod between;
+mod claims;
 mod connection;
 mod entry;
 mod failure;
@@ -10,15 +11,18 @@ mod nodes;
 mod offer;
 mod pulse;
 mod recall;
+mod records;
 mod store;
 
 pub(super) use append::RedisLog;
+pub use claims::{Claim, Claims};
 pub use connection::RedisSettings;
 pub(super) use connection::{Connections, VersionError, check_version};
 pub(super) use follow::{Follow, Follower};
 pub(super) use input::InputStream;
 pub(super) use lease::{Lease, Right};
 pub(super) use nodes::Presence;
+pub use records::{Mirror, PutError, Record, Records, RecordsError};
 pub(super) use store::Store;
 
 use std::collections::HashMap;
@@ -65,6 +69,15 @@ pub(super) mod keys {
     /// Is written to see whether that is possible.
     pub const PULSE: &str = "tickcast:{bus}:pulse";
 
+    /// Users' alerts, by id.
+    pub const RECORDS_ALL: &str = "tickcast:{bus}:alerts";
+    /// The log of their changes.
+    pub const RECORDS_LOG: &str = "tickcast:{bus}:alerts:log";
+    /// The name of that log, and the number of its last entry.
+    pub const RECORDS_META: &str = "tickcast:{bus}:alerts:meta";
+    /// What a script that changes them touches; the second is how many each user has.
+    pub const RECORDS: [&str; 4] = [RECORDS_ALL, "tickcast:{bus}:alerts:counts", RECORDS_LOG, RECORDS_META];
+
     /// What a script that only numbers and appends touches.
     pub const LOG: [&str; 4] = [META, SEQ, LAST, STREAM];
 
@@ -81,6 +94,11 @@ pub(super) mod keys {
     /// The answer to an offer of this name.
     pub fn answer(name: &str) -> String {
         format!("tickcast:{{bus}}:answer:{name}")
+    }
+
+    /// Who does something that is to be done once.
+    pub fn claim(name: &str) -> String {
+        format!("tickcast:{{bus}}:once:{name}")
     }
 
     /// The latest price of a symbol, for other services.
@@ -105,6 +123,9 @@ pub(super) struct Scripts {
     release: Script,
     store: Script,
     nodes: Script,
+    put: Script,
+    remove: Script,
+    once: Script,
 }
 
 impl Scripts {
@@ -123,6 +144,9 @@ impl Scripts {
             release: Script::from_lua(include_str!("release.lua")),
             store: Script::from_lua(include_str!("store.lua")),
             nodes: Script::from_lua(include_str!("nodes.lua")),
+            put: Script::from_lua(concat!(include_str!("records.lua"), include_str!("records_put.lua"))),
+            remove: Script::from_lua(concat!(include_str!("records.lua"), include_str!("records_remove.lua"))),
+            once: Script::from_lua(include_str!("once.lua")),
         }
     }
 }

@@ -117,10 +117,13 @@ impl Ring {
         place.checked_sub(1).map(|before| self.candles[before].close).or(self.before.map(|(_, close)| close))
     }
 
-    /// Lets go of those that begin at `from_ms` or later.
-    pub(super) fn cut(&mut self, from_ms: u64) {
+    /// Lets go of those that begin at `from_ms` or later. `close` is the last price before that, as it was known then.
+    pub(super) fn cut(&mut self, from_ms: u64, close: Option<Price>) {
         self.candles.truncate(self.candles.partition_point(|candle| candle.ts_ms < from_ms));
-        self.before = self.before.filter(|(ts_ms, _)| *ts_ms < from_ms);
+        if self.before.is_some_and(|(ts_ms, _)| ts_ms >= from_ms) {
+            // All that was held has been let go of meanwhile, and does not come back.
+            self.before = close.map(|close| (from_ms.saturating_sub(self.interval.ms()), close));
+        }
     }
 
     /// Takes closed candles, in place of those that are held at their times.
