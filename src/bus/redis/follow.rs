@@ -13,12 +13,12 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use super::append::{RedisLog, STREAM_ENTRIES, UPDATES_PER_ENTRY, encode};
-use super::between::between;
 use super::connection::{VersionError, check_version};
 use super::entry::{entry, fill, id, parse, parse_epoch};
 use super::failure::Failure;
 use super::pulse::Pulse;
 use super::recall::Recalled;
+use super::since::since;
 use super::{keys, new_epoch};
 use crate::bus::Closed;
 use crate::bus::island::Island;
@@ -274,11 +274,12 @@ impl Follower {
             if !self.apart {
                 return Ok(());
             }
+            let latest = self.latest(&epoch).await?;
             if self.alone {
-                self.catch_up(&epoch, &end).await?;
+                self.catch_up(&epoch).await?;
             }
             self.position = Some(end);
-            self.take_snapshot(&epoch).await?;
+            self.pass_latest(&epoch, latest).await?;
         }
         self.restore(&epoch).await?;
         self.epoch = Some(epoch);
@@ -287,9 +288,9 @@ impl Follower {
     }
 
     /// What passed in the log while this replica was an island; of one that was so from its beginning, the recent history.
-    async fn catch_up(&mut self, epoch: &Epoch, end: &str) -> Result<(), Failure> {
+    async fn catch_up(&mut self, epoch: &Epoch) -> Result<(), Failure> {
         let after = self.position.clone().unwrap_or_else(|| self.oldest());
-        let (missed, fills) = between(&self.log.connections.reads, &after, end).await?;
+        let (missed, fills) = since(&self.log.connections.reads, &after).await?;
         self.events.send(BusEvent::Back(missed)).await.map_err(|_| Closed)?;
         for fill in fills {
             self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
@@ -323,6 +324,7 @@ impl Follower {
     /// The recent history and the latest tick of each symbol, before anything else.
     async fn load(&mut self, epoch: &Epoch) -> Result<(), Failure> {
         self.recall(epoch).await?;
+        let mut quiet = self.latest(epoch).await?;
         let mut from = self.oldest();
         let mut position = "0-0".to_owned();
         // The latest of each is for the clients that are here already: the others would take them back behind what they
@@ -355,28 +357,27 @@ impl Follower {
             }
             from = format!("({position}");
         }
-        let latest: Vec<Tick> = latest.into_values().collect();
-        if !latest.is_empty() {
-            self.pass(Batch { epoch: epoch.clone(), ticks: latest }).await?;
-        }
         // Quiet symbols have fallen out of the log.
-        self.take_snapshot(epoch).await?;
+        quiet.retain(|tick| !latest.contains_key(&tick.update.symbol));
+        self.pass_latest(epoch, latest.into_values().chain(quiet).collect()).await?;
         self.position = Some(position);
         Ok(())
     }
 
-    /// The latest tick of each symbol; what of it was handed on already is dropped by who takes it.
-    async fn take_snapshot(&mut self, epoch: &Epoch) -> Result<(), Failure> {
+    /// The latest tick of each symbol. Whoever hands on the log as well reads it after this: else what came between would be
+    /// skipped, since these come first.
+    async fn latest(&self, epoch: &Epoch) -> Result<Vec<Tick>, Failure> {
         let last: HashMap<String, String> = self.log.connections.reads.hgetall(keys::LAST).await?;
-        let ticks: Vec<Tick> = last
-            .values()
-            .filter(|json| parse_epoch(json).is_some_and(|of| of == epoch.as_str()))
-            .filter_map(|json| parse(json))
-            .collect();
-        if !ticks.is_empty() {
-            self.pass(Batch { epoch: epoch.clone(), ticks }).await?;
+        let of_this = last.values().filter(|json| parse_epoch(json).is_some_and(|of| of == epoch.as_str()));
+        Ok(of_this.filter_map(|json| parse(json)).collect())
+    }
+
+    /// Hands on what is known of symbols; what of it was handed on already is dropped by who takes it.
+    async fn pass_latest(&mut self, epoch: &Epoch, ticks: Vec<Tick>) -> Result<(), Closed> {
+        if ticks.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.pass(Batch { epoch: epoch.clone(), ticks }).await
     }
 
     /// Gives back to Redis what it has lost of the symbols that are known here.

@@ -1,5 +1,4 @@
 mod append;
-mod between;
 mod claims;
 mod connection;
 mod entry;
@@ -12,6 +11,7 @@ mod offer;
 mod pulse;
 mod recall;
 mod records;
+mod since;
 mod store;
 
 pub(super) use append::RedisLog;
