@@ -188,7 +188,7 @@ async fn take(name: &str, channel: &str, url: &str, symbols: &str) -> (Duration,
         let market = market.clone();
         move |symbol| market.last_update(symbol)
     });
-    let source = Sources::open(&config, &clock, &metrics, &recall).await.unwrap();
+    let source = Sources::open(&config, &clock, &metrics, &recall, None).await.unwrap();
     let stop = CancellationToken::new();
     let counting = async {
         let (mut ticks, mut began) = (0, None);

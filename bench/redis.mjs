@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 // What one Redis carries: its own CPU time for a tick that is appended, and for a replica that reads it, with the scripts
-// of the server. CPU time, so that a busy machine does not matter much. Ends with a table; `make bench-redis`.
+// of the server. CPU time, so that a busy machine does not matter much. Ends with tables; `make bench-redis`, REPEATS=3.
 import { readFile } from 'node:fs/promises';
 import net from 'node:net';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LOG, Redis } from '../tests/support/redis.mjs';
+import { said } from './report.mjs';
+import { summary } from './stats.mjs';
 
 /** What is measured for each row (ms). */
 const MEASURED_MS = 3000;
@@ -18,6 +20,9 @@ const BATCHES = [1, 10, 100, 500];
 
 /** Replicas that read. */
 const READERS = [0, 1, 3, 10];
+
+/** Updates of one append that is read. */
+const READ_BATCHES = [1, 100];
 
 /** Appends a second while readers are measured. */
 const APPENDS_PER_SECOND = 100;
@@ -85,6 +90,9 @@ async function used_us(redis) {
   return of('used_cpu_user') + of('used_cpu_sys');
 }
 
+/** What an update says beside its symbol. */
+const quote = () => `"price":${(64000 + Math.random() * 100).toFixed(2)},"ts":${Date.now()}`;
+
 /** A script, loaded; its name. @param {Line} line @param {string[]} files */
 async function load(line, files) {
   const text = (await Promise.all(files.map((file) => readFile(new URL(file, scripts), 'utf8')))).join('');
@@ -99,7 +107,7 @@ async function publisher(redis) {
   let batch = 0;
   return (/** @type {number} */ size) => {
     batch += 1;
-    const updates = Array.from({ length: size }, (_, index) => [`S${index}`, `"price":${(64000 + Math.random() * 100).toFixed(2)},"ts":${Date.now()}`]);
+    const updates = Array.from({ length: size }, (_, index) => [`S${index}`, quote()]);
     return line.ask('EVALSHA', sha, KEYS.length, ...KEYS, TOKEN, 'bench', batch, 0, 'bench', Date.now() * 1000, 20000, ...updates.flat());
   };
 }
@@ -123,14 +131,8 @@ async function reader(redis) {
   };
 }
 
-const redis = await Redis.start();
-try {
-  const append = await publisher(redis);
-  const idle = await used_us(redis);
-  await sleep(MEASURED_MS);
-  const idle_us_s = (await used_us(redis) - idle) / (MEASURED_MS / 1000);
-
-  console.log('| updates of an append | appends/s, as many as it takes | ticks/s | CPU of an append | CPU of a tick |\n|---|---|---|---|---|');
+/** As many appends as it takes, of each size. @param {Redis} redis @param {(size: number) => Promise<string>} append @param {Figures} figures */
+async function appends(redis, append, figures) {
   for (const size of BATCHES) {
     for (let warm = 0; warm < 50; warm += 1) await append(size);
     const [before, began] = [await used_us(redis), performance.now()];
@@ -144,11 +146,22 @@ try {
     }));
     const seconds = (performance.now() - began) / 1000;
     const each_us = (await used_us(redis) - before) / count;
-    console.log(`| ${size} | ${Math.round(count / seconds)} | ${Math.round((count * size) / seconds)} | ${each_us.toFixed(0)} us | ${(each_us / size).toFixed(1)} us |`);
+    figures.note(`${size} per_s`, count / seconds);
+    figures.note(`${size} append_us`, each_us);
+    figures.note(`${size} tick_us`, each_us / size);
   }
+}
 
-  console.log(`\n| updates of an append | replicas that read | CPU of a reader, each entry | each tick |\n|---|---|---|---|`);
-  for (const size of [1, 100]) {
+/** Appends an entry of so many ticks by itself: numbering them would cost so much more that reading could not be seen beside it. @param {Line} line @param {number} size */
+function entry(line, size) {
+  const ticks = Array.from({ length: size }, (_, index) => `{"symbol":"S${index}",${quote()},"seq":${1732252800123000 + index}}`);
+  return line.ask('XADD', LOG, 'MAXLEN', '~', 20000, '*', 'epoch', '3f9c2ab81d5e6470', 'ticks', `[${ticks}]`);
+}
+
+/** What readers add. @param {Redis} redis @param {Figures} figures */
+async function reads(redis, figures) {
+  const line = await Line.to(redis.port);
+  for (const size of READ_BATCHES) {
     let alone_us = 0;
     for (const count of READERS) {
       const readers = await Promise.all(Array.from({ length: count }, () => reader(redis)));
@@ -156,16 +169,52 @@ try {
       const [before, began] = [await used_us(redis), performance.now()];
       let appended = 0;
       while (performance.now() - began < MEASURED_MS) {
-        await append(size);
+        await entry(line, size);
         appended += 1;
         await sleep(Math.max(0, began + (appended * 1000) / APPENDS_PER_SECOND - performance.now()));
       }
-      const each_us = (await used_us(redis) - before - idle_us_s * ((performance.now() - began) / 1000)) / appended;
+      const each_us = (await used_us(redis) - before) / appended;
       await Promise.all(readers.map((stop) => stop()));
       if (count === 0) alone_us = each_us;
-      else console.log(`| ${size} | ${count} | ${((each_us - alone_us) / count).toFixed(0)} us | ${((each_us - alone_us) / count / size).toFixed(1)} us |`);
+      else figures.note(`${size} read by ${count}`, (each_us - alone_us) / count);
     }
   }
+  line.socket.destroy();
+}
+
+/** What was measured, by name: a value of each repeat. */
+class Figures {
+  constructor() {
+    /** @type {Map<string, number[]>} */
+    this.values = new Map();
+  }
+
+  /** @param {string} name @param {number} value */
+  note(name, value) {
+    this.values.set(name, [...(this.values.get(name) ?? []), value]);
+  }
+
+  /** The median and the spread, as in the other tables. @param {string} name @param {string} [unit] */
+  said(name, unit) {
+    return said(summary(this.values.get(name) ?? []), unit);
+  }
+}
+
+const repeats = Number(process.env.REPEATS || 3);
+if (!Number.isInteger(repeats) || repeats < 1 || repeats > 100) throw new Error(`REPEATS: "${process.env.REPEATS}" is not a whole number from 1 to 100`);
+const redis = await Redis.start();
+try {
+  const append = await publisher(redis);
+  const figures = new Figures();
+  for (let repeat = 0; repeat < repeats; repeat += 1) {
+    await appends(redis, append, figures);
+    await reads(redis, figures);
+  }
+  console.log(`Medians of ${repeats}, and from the lowest to the highest as a share of it.\n`);
+  console.log('| updates of an append | appends/s, as many as it takes | CPU of an append | CPU of a tick |\n|---|---|---|---|');
+  for (const size of BATCHES) console.log(`| ${size} | ${figures.said(`${size} per_s`)} | ${figures.said(`${size} append_us`, ' us')} | ${figures.said(`${size} tick_us`, ' us')} |`);
+  console.log('\n| updates of an append | replicas that read | CPU of a reader, each entry |\n|---|---|---|');
+  for (const size of READ_BATCHES) for (const count of READERS.filter(Boolean)) console.log(`| ${size} | ${count} | ${figures.said(`${size} read by ${count}`, ' us')} |`);
 } finally {
   await redis.stop();
 }

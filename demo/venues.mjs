@@ -18,6 +18,7 @@ export function startStandIns(names, ports, parts) {
     const port = String(ports.get(name));
     parts.start(name, process.execPath, [PROGRAM, name, port]);
     settings[`${name.toUpperCase()}_URL`] = `ws://127.0.0.1:${port}`;
+    settings[`${name.toUpperCase()}_REST_URL`] = `http://127.0.0.1:${port}`;
   }
   return settings;
 }

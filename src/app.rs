@@ -1,3 +1,5 @@
+mod settings;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,33 +12,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
-use crate::bus::{self, Bus, RedisSettings};
+use crate::bus::{Bus, RedisSettings};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::fanout::{self, Events, Fanout};
+use crate::fanout::{self, Fanout, Observer};
 use crate::http;
+use crate::journal::Folder;
+use crate::keeping::{CandleFile, Keeper};
 use crate::limits::Limits;
 use crate::market::{Keep, Kept, Market};
-use crate::messages::{self, backend};
+use crate::messages::{self, alerts, backend};
 use crate::metrics::Metrics;
 use crate::net::{self, Listener};
-use crate::price::Symbol;
-use crate::publish::{self, Publisher};
+use crate::publish::Publisher;
 use crate::sockets::{self, Edge, Gate};
-use crate::sources::{Input, Recall, Sources};
-use crate::wire::MAX_CANDLES;
-
-/// So many turns of the simulator a symbol may miss before it is stale.
-const STALE_INTERVALS: u64 = 3;
+use crate::sources::{Held, Input, Recall, Sources};
+use settings::{
+    BACKEND_SHARE, alert_settings, backend_settings, bus_settings, fanout_settings, publish_settings, socket_settings,
+};
 
 /// The most ticks of history a symbol may hold, however long `HISTORY_SECONDS` is.
 const HISTORY_TICKS: usize = 10_000;
-
-/// About what one tick takes in an answer, in bytes: an answer that replays fits into what may wait for a client.
-const ENCODED_TICK_BYTES: usize = 160;
-
-/// About what one candle takes in an answer, in bytes.
-const ENCODED_CANDLE_BYTES: usize = 200;
 
 /// Connections that those who look after the server have beyond `MAX_TCP_CONNECTIONS`, at a port of their own.
 const ADMIN_CONNECTIONS: u32 = 64;
@@ -53,9 +49,6 @@ const REQUESTS_SHARE: f64 = 0.1;
 /// How long a client may take to go after its transport was closed, and at most which share of the deadline.
 const GRACE: Duration = Duration::from_secs(1);
 const GRACE_SHARE: f64 = 0.1;
-
-/// The share that posts to the back end may use, after those.
-const BACKEND_SHARE: f64 = 0.1;
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +68,15 @@ pub struct App {
     listener: Listener,
     /// For those who look after the server, where they have a port of their own.
     admin: Option<Listener>,
+    /// For what is kept; where this server is alone, and there is a place for it.
+    folder: Option<Arc<Folder>>,
 }
 
 impl App {
-    /// Reads the keys and binds the port. Has to be called inside a tokio runtime.
+    /// Reads the keys, binds the port, and takes the folder for what is kept. Has to be called inside a tokio runtime.
     ///
     /// # Errors
-    /// A file with keys cannot be used, or the address not be listened on.
+    /// A file with keys cannot be used, the address not be listened on, or the folder for what is kept not be had.
     pub fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let auth = Arc::new(Auth::open(&config.access, clock.clone()).map_err(anyhow::Error::msg)?);
         let address = SocketAddr::new(config.host, config.port);
@@ -110,7 +105,9 @@ impl App {
             let address = SocketAddr::new(config.host, port);
             bind(&net::Settings { address, max_connections, ..settings.clone() }, "HOST, ADMIN_PORT")
         });
-        Ok(Self { admin: admin.transpose()?, config, clock, auth, listener })
+        let folder = config.operations.data_dir().filter(|_| config.redis().is_none()).map(Folder::take).transpose();
+        let folder = folder.context("DATA_DIR")?.map(Arc::new);
+        Ok(Self { admin: admin.transpose()?, config, clock, auth, listener, folder })
     }
 
     /// Where it listens, with the port that it got.
@@ -123,7 +120,7 @@ impl App {
     /// # Errors
     /// A part that should have run to the end ended by itself; the rest was shut down.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<Outcome> {
-        let Self { config, clock, auth, listener, admin } = self;
+        let Self { config, clock, auth, listener, admin, folder } = self;
         let (address, admin_address) = (listener.address(), admin.as_ref().map(Listener::address));
         let metrics = Arc::<Metrics>::default();
         let interval = Duration::from_millis(config.update_interval_ms);
@@ -140,11 +137,20 @@ impl App {
         let plan = config.plan();
         let symbols = plan.made().map(|(symbol, _)| symbol).chain(&config.publishing.published_symbols.0).cloned();
         let market = Arc::new(Market::new(symbols, keep, metrics.clone()));
+        let file = folder.map(|folder| CandleFile::open(&folder, &market, &metrics)).transpose().context("DATA_DIR")?;
+        let candle_keeper = Keeper::new(market.clone(), bus.clone(), file, metrics.clone());
         let recall: Recall = Arc::new({
             let market = market.clone();
             move |symbol| market.last_update(symbol)
         });
-        let mut sources = Sources::open(&config, &clock, &metrics, &recall).await?;
+        let held = Held {
+            last_ms: Arc::new({
+                let market = market.clone();
+                move |symbol| market.candles_until_ms(symbol)
+            }),
+            candles: config.candles.0.map(|count| count as u64),
+        };
+        let mut sources = Sources::open(&config, &clock, &metrics, &recall, Some(&held)).await?;
         let made = plan.made().chain(sources.replayed().iter().map(|symbol| (symbol, "replay")));
         let made: HashMap<_, _> = made.map(|(symbol, source)| (symbol.clone(), source)).collect();
         let publisher = Arc::new(Publisher::new(
@@ -165,10 +171,28 @@ impl App {
             .map(|settings| backend::open(settings, &metrics, &clock).context("cannot post to BACKEND_URL"))
             .transpose()?
             .unzip();
-        let talk = sockets::Talk { messages: messages.clone(), inbox, backend };
+        // Without tokens nobody is known well enough to be a user of all replicas.
+        let records = bus.records().filter(|_| auth.asks_for_tokens());
+        let shared = (records, bus.claims());
+        let alerts::Parts { alerts, firings, keeper, posts: alert_posts } =
+            alerts::open(alert_settings(&config), &market, shared, backend.clone(), &clock, &metrics);
+        let observer: Observer = Arc::new({
+            let alerts = alerts.clone();
+            move |epoch, fresh| alerts.take(epoch, fresh)
+        });
+        let asked_to_drain = CancellationToken::new();
+        let talk = sockets::Talk {
+            messages: messages.clone(),
+            inbox,
+            backend,
+            alerts,
+            firings,
+            asked_to_drain: asked_to_drain.clone(),
+        };
         let gate = Gate { auth: auth.clone(), limits: limits.clone() };
         let (edge, carrier) = Edge::new(&settings, talk, handle, gate, metrics.clone(), clock.clone()).await?;
-        let (pump, shards) = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes).split();
+        let fanout = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes);
+        let (pump, shards) = fanout.observed_by(observer).split();
         let state = Arc::new(http::State {
             id: config.app_id.clone(),
             started: Instant::now(),
@@ -181,7 +205,7 @@ impl App {
             role: config.publishing.role,
             made,
             draining: false.into(),
-            asked_to_drain: CancellationToken::new(),
+            asked_to_drain,
         });
         let desk = http::Desk { messages, server_id: config.app_id.clone(), clock: clock.clone() };
         let parts = http::Parts { publisher, limits: limits.clone(), desk };
@@ -218,12 +242,40 @@ impl App {
             }
         });
         tasks.spawn({
+            // In a cluster another replica goes on with it at once; alone there is something to store up to the end.
+            let stop = if bus.is_shared() { leading.clone() } else { running.clone() };
+            async move {
+                candle_keeper.run(stop).await;
+                ("keeper of the candles", Ok(()))
+            }
+        });
+        tasks.spawn({
             let running = running.clone();
             async move {
                 carrier.run(running).await;
                 ("messages", Ok(()))
             }
         });
+        if let Some(keeper) = keeper {
+            let running = running.clone();
+            tasks.spawn(async move {
+                keeper.run(running).await;
+                ("keeper of alerts", Ok(()))
+            });
+        }
+        let posting = CancellationToken::new();
+        let posted = CancellationToken::new();
+        let done = posted.clone().drop_guard();
+        if let Some(posts) = alert_posts {
+            let (leading, posting) = (leading.clone(), posting.clone());
+            tasks.spawn(async move {
+                let _done = done;
+                posts.run(leading, posting).await;
+                ("posts of alerts", Ok(()))
+            });
+        } else {
+            drop(done);
+        }
         if let Some(posts) = posts {
             let running = running.clone();
             tasks.spawn(async move {
@@ -313,6 +365,9 @@ impl App {
         // A lease is given back through the bus, which has to be there for it.
         leading.cancel();
         tokio::time::timeout_at(end, led.cancelled()).await.ok();
+        // What it has taken on to tell the back end, and has to say so in Redis, is neither posted twice nor by nobody.
+        posting.cancel();
+        tokio::time::timeout(deadline.mul_f64(BACKEND_SHARE / 2.0), posted.cancelled()).await.ok();
         running.cancel();
         watched.stop.cancel();
         watched.cut.cancel();
@@ -329,81 +384,4 @@ impl App {
             }
         }
     }
-}
-
-fn bus_settings(config: &Config, redis: Option<RedisSettings>) -> bus::Settings {
-    bus::Settings {
-        redis,
-        lease_ttl: Duration::from_millis(config.lease_ttl_ms),
-        island_after: Duration::from_millis(config.island_after_ms),
-        history: Duration::from_secs(config.history_seconds),
-        node_id: config.app_id.clone(),
-    }
-}
-
-fn publish_settings(config: &Config, made: &HashMap<Symbol, &'static str>) -> publish::Settings {
-    publish::Settings { made: made.clone(), allow_new: config.publishing.allow_new_symbols }
-}
-
-fn socket_settings(config: &Config, redis: Option<&RedisSettings>) -> sockets::Settings {
-    sockets::Settings {
-        path: config.full_socket_path(),
-        ping_interval: Duration::from_millis(config.ping_interval_ms),
-        ping_timeout: Duration::from_millis(config.ping_timeout_ms),
-        max_payload_bytes: config.limits.max_payload_bytes,
-        max_symbols_per_request: config.limits.max_symbols_per_request as usize,
-        attachments_timeout: Duration::from_millis(config.limits.attachments_timeout_ms),
-        connect_timeout: Duration::from_millis(config.limits.connect_timeout_ms),
-        server_id: config.app_id.clone(),
-        chat_auto_join: config.messaging.chat_auto_join,
-        presence: config.messaging.presence,
-        channels: messages::emitters::Channels {
-            node: config.messaging.emitter_prefix.clone(),
-            python: config.messaging.emitter_channel.clone(),
-        },
-        lanes: config.lanes,
-        client_buffer_bytes: config.client_buffer_bytes,
-        redis: redis.map(RedisSettings::builder),
-    }
-}
-
-fn backend_settings(config: &Config) -> Option<backend::Settings> {
-    let messaging = &config.messaging;
-    Some(backend::Settings {
-        url: messaging.backend_url()?.clone(),
-        secret: messaging.backend_secret().cloned(),
-        events: messaging.backend_events.0.clone(),
-        announce: messaging.backend_announce,
-        timeout: Duration::from_millis(messaging.backend_timeout_ms),
-        retries: u32::try_from(messaging.backend_retries).unwrap_or(u32::MAX),
-        queue: usize::try_from(messaging.backend_queue).unwrap_or(usize::MAX),
-        drain: Duration::from_millis(config.operations.drain_deadline_ms).mul_f64(BACKEND_SHARE),
-        server_id: config.app_id.clone(),
-    })
-}
-
-fn fanout_settings(config: &Config) -> fanout::Settings {
-    fanout::Settings {
-        events: Events { tick: config.tick_event.clone(), batch: config.batch_event.clone() },
-        default_mode: config.default_mode,
-        server_id: config.app_id.clone(),
-        flush_interval: Duration::from_millis(config.flush_interval_ms),
-        slow_timeout: Duration::from_secs(config.slow_client_timeout_s),
-        stale_after: stale_after(config),
-        replay_ticks: config.client_buffer_bytes / 2 / ENCODED_TICK_BYTES,
-        max_charts: config.limits.max_candles as usize,
-        answer_candles: MAX_CANDLES.min(config.client_buffer_bytes / 2 / ENCODED_CANDLE_BYTES),
-        max_subscriptions: match config.limits.max_subscriptions {
-            0 => usize::MAX,
-            most => most as usize,
-        },
-    }
-}
-
-/// After how long without a tick a symbol is stale: never while the simulator waits for its next turn.
-fn stale_after(config: &Config) -> Option<Duration> {
-    let simulates = !config.plan().simulated.is_empty();
-    let least_ms = if simulates { config.update_interval_ms * STALE_INTERVALS } else { 0 };
-    let after_ms = config.feeds.stale_after_ms;
-    (after_ms > 0).then(|| Duration::from_millis(after_ms.max(least_ms)))
 }

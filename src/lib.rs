@@ -21,6 +21,12 @@ pub mod pattern;
 /// Where time comes from, so that a test can turn the clock back.
 pub mod clock;
 
+/// Whole numbers in as few bytes as they need.
+mod varint;
+
+/// Files of what outlives the process.
+pub mod journal;
+
 /// What the process counts about itself.
 pub mod metrics;
 
@@ -39,6 +45,9 @@ pub mod bus;
 
 /// What is true now: the latest tick of each symbol, and its recent history.
 pub mod market;
+
+/// What keeps candles beyond the process.
+pub mod keeping;
 
 /// The contract with clients: event names, payloads, answers, error codes.
 pub mod wire;
@@ -61,7 +70,7 @@ pub mod fanout;
 /// Accepted connections.
 pub mod net;
 
-/// Who is told what that is not a tick: rooms, users, back ends.
+/// Who is told what that is not a tick: rooms, users, back ends, and who waits for a price.
 pub mod messages;
 
 /// The Socket.IO edge.

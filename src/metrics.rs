@@ -140,6 +140,12 @@ metrics! {
     pub source_garbage: Counter,
     /// Times that an exchange refused a symbol, by both: `FOO-USD@coinbase`.
     pub symbols_refused: LabelledCounter by symbol,
+    /// Candles of the past that exchanges gave, by source.
+    pub past_candles: LabelledCounter by source = "tickcast_exchange_past_candles_total",
+    /// Requests for the past of an exchange that failed, by source.
+    pub past_failures: LabelledCounter by source = "tickcast_exchange_past_failures_total",
+    /// Pages of an exchange's past that could not be had, by source.
+    pub past_missing: LabelledCounter by source = "tickcast_exchange_past_missing_total",
     /// Times that the recording began again.
     pub replay_passes: Counter,
     /// Ticks of a source that go back in time, or are far ahead of it: dropped.
@@ -148,6 +154,18 @@ metrics! {
     pub ticks_jumped: Counter,
     /// Ticks that never came from the bus: a hole in its numbers.
     pub ticks_lost: Counter,
+    /// Ticks that are neither in what is stored of candles nor in the log: candles have a hole.
+    pub candles_lost: Counter = "tickcast_candle_ticks_lost_total",
+    /// Candles that were taken from those who have the past.
+    pub candles_filled: Counter = "tickcast_candles_filled_total",
+    /// Records of stored candles that could not be read.
+    pub candles_unreadable: Counter = "tickcast_candles_unreadable_records_total",
+    /// Times that candles could not be stored, in DATA_DIR or Redis.
+    pub keep_failures: Counter = "tickcast_candles_store_failures_total",
+    /// Bytes at the end of the file in DATA_DIR, or in its middle, that were no record when it was opened.
+    pub keep_lost_bytes: Counter = "tickcast_data_lost_bytes_total",
+    /// The size of the file in DATA_DIR, in bytes.
+    pub keep_file_bytes: Gauge = "tickcast_data_file_bytes",
     /// Ticks that were left out of candles because what they belong to was not held any more; each counts once for each
     /// interval.
     pub candles_late: Counter = "tickcast_candle_ticks_too_late_total",
@@ -199,6 +217,14 @@ metrics! {
     pub messages_lost: Counter = "tickcast_messages_dropped_total" { reason = "between_replicas" },
     /// What back ends said through Redis and could not be carried out.
     pub emits_refused: Counter = "tickcast_messages_dropped_total" { reason = "emitter_refused" },
+    /// Alerts that are held here, now: those of every user, and of this replica's connections.
+    pub alerts: Gauge,
+    /// Times that an alert fired here, whether anybody is here to be told or not.
+    pub alerts_fired: Counter,
+    /// Times that an alert fired and this replica told the back end.
+    pub alerts_posted: Counter,
+    /// Alerts that fired and were not told: too many had fired at once, or the server ended.
+    pub alerts_dropped: Counter = "tickcast_messages_dropped_total" { reason = "alerts" },
     /// Posts that the back end took, or refused.
     pub backend_posted: Counter,
     /// Posts to the back end that were tried again.
@@ -237,6 +263,8 @@ metrics! {
     pub limited_frames: Counter = "tickcast_limits_hit_total" { limit = "frames" },
     /// Symbols, or requests for symbols, refused because the client had or named too many.
     pub limited_subscriptions: Counter = "tickcast_limits_hit_total" { limit = "subscriptions" },
+    /// Alerts refused because the user or the server had too many.
+    pub limited_alerts: Counter = "tickcast_limits_hit_total" { limit = "alerts" },
     /// Connections ended because their client went on after being refused.
     pub limited_abuse: Counter = "tickcast_limits_hit_total" { limit = "abuse" },
     /// Connections ended because they were in no namespace for too long: not yet, refused, or not any more.

@@ -3,6 +3,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 
 /// A price or a size: a decimal number with exactly the digits that its source gave.
@@ -231,6 +232,33 @@ impl Candle {
     }
 }
 
+/// Candles of the past that a source has of a time in which nobody listened to it.
+///
+/// They win where nobody listened, and nowhere else: see `market::Candles::fill`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// Whose they are.
+    pub symbol: Symbol,
+    /// How long they are.
+    pub interval: Interval,
+    /// The time in which nobody listened, in ms since the Unix epoch: the last update before it, or 0, and the first after
+    /// it.
+    pub unseen_ms: (u64, u64),
+    /// What ends later than this may still have been running when it was asked for, in ms since the Unix epoch.
+    pub settled_ms: u64,
+    /// Oldest first.
+    pub candles: Vec<Candle>,
+}
+
+/// The candles of a symbol as they were stored: records of `market::Saved`, the newest last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Whose they are.
+    pub symbol: Symbol,
+    /// What was stored of them, in order: what stands in a later one wins.
+    pub records: Vec<Bytes>,
+}
+
 /// What a symbol did in the last 24 hours, or since its first price that is known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Day {
@@ -323,6 +351,12 @@ pub enum BusEvent {
     Ticks(Batch),
     /// Ticks of the past, before all others: history, of which nobody is told.
     Past(Batch),
+    /// Candles as they are stored, in the place of those that are here: what came before is forgotten.
+    Stored(Stored),
+    /// Ticks that followed what was [`BusEvent::Stored`], for candles alone: all else has them, or never will.
+    Since(Batch),
+    /// Candles of the past.
+    Filled(Fill),
     /// The feed is otherwise now.
     Feed(Feed),
     /// What comes from here on this replica makes by itself, and nobody else has it.

@@ -5,6 +5,7 @@ import { createFeed } from './feed.js';
 import { startPainting, Store } from './store.js';
 import { connectionView } from './views/connection.js';
 import { drawerView } from './views/drawer.js';
+import { find, loadStyle } from './views/elements.js';
 import { looksView } from './views/looks.js';
 import { keptToken, signInView } from './views/signin.js';
 import { tableView } from './views/table.js';
@@ -26,14 +27,13 @@ const store = new Store();
 looksView(choices);
 const table = tableView(store, choices);
 toolbarView(choices, table);
-const drawer = drawerView(store);
+const drawer = drawerView(store, table);
 startPainting(store, [table, connectionView(store), drawer]);
 setInterval(() => store.clockTick(), CLOCK_MS);
 
 const client = await loading;
-if (typeof client?.io === 'function') {
-  connect(client.io);
-} else {
+const connected = typeof client?.io === 'function' ? connect(client.io) : null;
+if (!connected) {
   store.setConnection({
     phase: 'failed',
     reason: `The Socket.IO client could not be loaded from ${bundle}. Reload the page to try again.`,
@@ -41,9 +41,14 @@ if (typeof client?.io === 'function') {
 }
 
 // Of no use before the prices are there.
-const { snippetsView } = await import('./views/snippets.js');
+const [{ snippetsView }, { firedView }] = await Promise.all([import('./views/snippets.js'), import('./views/fired.js'), loadStyle('connect.css')]);
 const { origin, pathname: path } = socketUrl;
 snippetsView({ origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent });
+const use = find(document, '#use', HTMLElement);
+use.hidden = false;
+// What the address leads to was not there yet, nor were the rows above it.
+if (location.hash === '#use') void table.filled.then(() => use.scrollIntoView());
+if (connected) firedView(connected, store);
 
 /** @param {(url: string, options: object) => any} io */
 function connect(io) {
@@ -82,7 +87,9 @@ function connect(io) {
         console.error(error);
         return null;
       }),
+      loadStyle('detail.css'),
     ]);
     return detailView({ library, store, feed, choices, api: new URL('api/', document.baseURI) });
   });
+  return feed;
 }

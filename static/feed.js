@@ -512,7 +512,8 @@ export function createFeed(options) {
     // The new numbering's snapshot follows as ticks, each with its epoch: nothing to forget yet.
     if (text(raw.epoch)) setEpoch(text(raw.epoch));
     const named = Array.isArray(raw.symbols) ? raw.symbols.filter((symbol) => typeof symbol === 'string') : null;
-    emit('status', { state: text(raw.state), reason: text(raw.reason), symbols: named });
+    // With an epoch the reason is that of the new numbering, not of the state, which was said before.
+    emit('status', { state: text(raw.state), reason: text(raw.epoch) ? '' : text(raw.reason), symbols: named });
   });
 
   socket.on('error', (raw) => {

@@ -79,7 +79,7 @@ export function plural(count, one, many = `${one}s`) {
   return `${formatCount(count)} ${count === 1 ? one : many}`;
 }
 
-/** Short, for a narrow column: a volume is read by its size. @param {number | null} value */
+/** Short, for a narrow column: a volume is read by its size. None is what a source without sizes has. @param {number | null} value */
 export function formatVolume(value) {
-  return value === null ? '–' : compact.format(value);
+  return value === null || value === 0 ? '–' : compact.format(value);
 }

@@ -1,15 +1,13 @@
 /** The operators' page: asks for how the replicas are, again and again, and shows it. */
 import { formatCount, plural } from './format.js';
-import { formatMs, formatUptime, leaves, percentile } from './operations.js';
+import { formatMs, leaves, percentile } from './operations.js';
 import { find, make, setText } from './views/elements.js';
-import { colours, onColoursChange } from './views/palette.js';
-import { Sparkline } from './views/sparkline.js';
+import { meters } from './views/meters.js';
+import { replicasView } from './views/replicas.js';
 
 const EVERY_MS = 2_000;
 /** So long may an answer take. */
 const PATIENCE_MS = 5_000;
-/** So many looks are drawn: ten minutes. */
-const POINTS = 300;
 const KEY = 'tickcast-admin-key';
 
 /** @typedef {{id: string, nodes: any[], figures: any, tick_age: import('./operations.js').Bucket[]}} Operations */
@@ -21,31 +19,12 @@ const notice = find(document, '#notice', HTMLElement);
 const keyForm = find(document, '#key-form', HTMLFormElement);
 const board = find(document, '#board', HTMLElement);
 const acted = find(document, '#acted', HTMLElement);
-const replicas = find(document, '#replicas tbody', HTMLElement);
+const measures = meters();
+const replicas = replicasView((id) => void act(drain(id)));
 
 let key = keptKey();
 /** @type {{at: number, operations: Operations} | null} */
 let before = null;
-
-/** One line for each measure, on a canvas of its own. */
-const charts = new Map([...document.querySelectorAll('canvas')].map((canvas) => {
-  const sparkline = new Sparkline(canvas);
-  /** @type {import('./row.js').Point[]} */
-  const points = [];
-  const draw = () => sparkline.draw(points, colours().accent);
-  new ResizeObserver(([entry]) => {
-    if (entry) sparkline.resize(entry.contentRect.width, entry.contentRect.height);
-    draw();
-  }).observe(canvas);
-  onColoursChange(draw);
-  const push = (/** @type {number | null} */ value) => {
-    if (value === null || !Number.isFinite(value)) return;
-    points.push({ at: performance.now(), low: value, high: value, last: value, joined: true });
-    if (points.length > POINTS) points.shift();
-    draw();
-  };
-  return [canvas.dataset.chart, push];
-}));
 
 function keptKey() {
   try {
@@ -80,32 +59,22 @@ async function call(path, body) {
   return { status: response.status, answer, problem: answer?.detail ?? `HTTP ${response.status}` };
 }
 
-/** @param {[string, number][]} pairs @param {HTMLElement} list */
-function fill(list, pairs) {
-  list.replaceChildren(...pairs.flatMap(([name, count]) => [
-    make('dt', {}, name), make('dd', count > 0 ? { 'data-some': '' } : {}, formatCount(count)),
-  ]));
-}
-
-/** @param {any} node */
-function replicaRow(node) {
-  const sources = Object.entries(node.sources ?? {}).map(([source, role]) => `${source}: ${role}`).join(', ');
-  const cell = (/** @type {string} */ text, /** @type {Record<string, string>} */ attributes = {}) => make('td', attributes, text);
-  return make('tr', {},
-    make('th', { scope: 'row' }, String(node.id)),
-    cell(String(node.status), { class: 'state', 'data-state': String(node.status) }),
-    cell(String(node.role)),
-    cell(sources || '–'),
-    cell(formatCount(node.connections ?? 0), { class: 'number' }),
-    cell(typeof node.lag_ms === 'number' ? `${formatCount(node.lag_ms)} ms` : '–', { class: 'number' }),
-    cell(formatUptime(node.uptime_ms ?? 0), { class: 'number' }),
-    cell(String(node.version)));
+/** What was counted at all; of the rest only that it was not. @param {string} id @param {[string, number][]} pairs */
+function fill(id, pairs) {
+  const root = find(document, `#${id}`, HTMLElement);
+  const some = pairs.filter(([, count]) => count > 0);
+  const none = pairs.filter(([, count]) => count === 0).map(([name]) => name);
+  const list = some.flatMap(([name, count]) => [make('dt', {}, name), make('dd', { 'data-some': '' }, formatCount(count))]);
+  find(root, 'dl:not(.words)', HTMLElement).replaceChildren(...list);
+  find(root, 'details', HTMLDetailsElement).hidden = none.length === 0;
+  setText(find(root, 'summary', HTMLElement), some.length > 0 ? `${none.length} more at zero` : `Nothing: all ${none.length} at zero`);
+  setText(find(root, 'details p', HTMLElement), none.join(' · '));
 }
 
 /** @param {Operations} operations */
 function show(operations) {
   const { id, nodes, figures, tick_age: ages } = operations;
-  replicas.replaceChildren(...nodes.map(replicaRow));
+  replicas.show(nodes);
   setText(find(document, '#replicas-detail', HTMLElement), `${plural(nodes.length, 'replica')}, ${id} answers`);
   for (const of of document.querySelectorAll('.of')) setText(of, id);
 
@@ -117,24 +86,24 @@ function show(operations) {
   const p50 = same && percentile(ages, same.operations.tick_age, 0.5);
   const p99 = same && percentile(ages, same.operations.tick_age, 0.99);
   before = { at, operations };
-  setText(find(document, '#clients', HTMLElement), formatCount(clients));
-  setText(find(document, '#deliveries', HTMLElement), rate === null ? '–' : `${formatCount(rate)}/s`);
-  setText(find(document, '#p50', HTMLElement), formatMs(p50));
-  setText(find(document, '#p99', HTMLElement), formatMs(p99));
-  for (const [name, value] of /** @type {[string, number | null][]} */ ([['clients', clients], ['deliveries', rate], ['p50', p50], ['p99', p99]])) {
-    charts.get(name)?.(value);
-  }
+  const count = (/** @type {number | null} */ value) => (value === null ? '–' : formatCount(value));
+  measures.get('clients')?.(clients, count);
+  measures.get('deliveries')?.(rate, (value) => (value === null ? '–' : `${formatCount(value)}/s`));
+  measures.get('p50')?.(p50, formatMs);
+  measures.get('p99')?.(p99, formatMs);
 
   const { slow, conflated, drops, errors, limited, bus, sources } = figures;
-  fill(find(document, '#trouble', HTMLElement), [
+  fill('trouble', [
     ['slow clients now', slow?.clients ?? 0], ['slow clients disconnected', slow?.disconnected ?? 0],
     ['updates conflated', conflated ?? 0], ...leaves(drops, 'dropped'), ...leaves(errors, 'errors'),
   ]);
-  fill(find(document, '#limits', HTMLElement), leaves(limited));
-  const words = Object.entries({ ...bus, ...sources }).filter(([, value]) => ['string', 'number'].includes(typeof value));
-  find(document, '#sources', HTMLElement).replaceChildren(...words.flatMap(([name, value]) => [
-    make('dt', {}, name.replaceAll('_', ' ')), make('dd', {}, String(value) || '–'),
+  fill('limits', leaves(limited));
+  const told = Object.entries({ ...bus, ...sources });
+  const words = told.filter(([, value]) => typeof value === 'string' && value !== '');
+  find(document, '#feed', HTMLElement).replaceChildren(...words.flatMap(([name, value]) => [
+    make('dt', {}, name.replaceAll('_', ' ')), make('dd', {}, String(value)),
   ]));
+  fill('sources', leaves(Object.fromEntries(told)));
 }
 
 async function look() {
@@ -170,31 +139,32 @@ keyForm.addEventListener('submit', (event) => {
   void look();
 });
 
-/**
- * @param {string} id of the form
- * @param {(value: string) => Promise<string>} act resolves with what to say of it
- */
-function onSubmit(id, act) {
-  const form = find(document, `#${id}`, HTMLFormElement);
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
-    const input = find(form, 'input', HTMLInputElement);
-    act(input.value.trim()).catch((error) => String(error)).then((words) => {
-      setText(acted, words);
-      setText(announce, words);
-      form.reset();
-    });
-  });
+/** Says what became of something that was done. @param {Promise<string>} doing */
+async function act(doing) {
+  const words = await doing.catch((error) => `The server did not answer: ${error instanceof Error ? error.message : error}.`);
+  setText(acted, words);
+  setText(announce, words);
 }
 
-onSubmit('disconnect', async (userId) => {
+/** @param {string} userId */
+async function disconnect(userId) {
   const { status, answer, problem } = await call('disconnect', { userId });
-  return status === 200 ? `${plural(answer.disconnected, 'connection')} of ${userId} ended on the replica that answered; the others end theirs.` : problem;
-});
-onSubmit('drain', async (id) => {
-  if (id !== before?.operations.id) return `This page is answered by ${before?.operations.id ?? 'nobody'}, not by ${id}: nothing was drained.`;
-  const { status, answer, problem } = await call('drain', {});
+  if (status !== 200) return problem;
+  const unsure = answer.complete ? '' : '; a replica has not said how many it had';
+  return `${plural(answer.disconnected, 'connection')} of ${userId} ended${unsure}.`;
+}
+
+/** @param {string} id of a replica, whichever one answers this page */
+async function drain(id) {
+  const { status, answer, problem } = await call('drain', { id });
   return status === 202 ? `${answer.id} drains: ${plural(answer.connections, 'client')} move on, then it ends.` : problem;
+}
+
+const people = find(document, '#disconnect', HTMLFormElement);
+people.addEventListener('submit', (event) => {
+  event.preventDefault();
+  const input = find(people, 'input', HTMLInputElement);
+  void act(disconnect(input.value.trim())).then(() => people.reset());
 });
 
 async function watch() {

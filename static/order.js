@@ -87,19 +87,21 @@ export function arrange(rows, arrangement) {
 }
 
 /**
- * The reader's order with one symbol moved by so many places among those shown.
+ * The reader's order with one symbol moved by so many places among those shown. Those that are not shown stay where they
+ * are among the others.
  *
- * @param {readonly Row[]} shown
+ * @param {readonly Row[]} all in the order of now
+ * @param {readonly Row[]} shown those of them that are
  * @param {string} symbol
  * @param {number} by
  */
-export function moveBy(shown, symbol, by) {
-  const order = shown.map((row) => row.symbol);
-  const from = order.indexOf(symbol);
-  const to = Math.min(order.length - 1, Math.max(0, from + by));
-  if (from < 0 || from === to) return null;
-  order.splice(from, 1);
-  order.splice(to, 0, symbol);
+export function moveBy(all, shown, symbol, by) {
+  const from = shown.findIndex((row) => row.symbol === symbol);
+  const to = Math.min(shown.length - 1, Math.max(0, from + by));
+  const neighbour = shown[to];
+  if (from < 0 || from === to || !neighbour) return null;
+  const order = all.map((row) => row.symbol).filter((name) => name !== symbol);
+  order.splice(order.indexOf(neighbour.symbol) + Number(to > from), 0, symbol);
   return order;
 }
 

@@ -32,7 +32,11 @@ function emptyConnection() {
     offsetKnown: false,
     /** When the server goes, on our clock (ms); null when it has not said so. @type {number | null} */
     drainAt: null,
-    market: { state: 'live', reason: '', symbols: /** @type {string[]} */ ([]) },
+    /** The whole feed; what single symbols are, their rows know. */
+    market: { state: 'live', reason: '' },
+    /** How many of the symbols have gone quiet. */
+    stale: 0,
+    symbols: 0,
   };
 }
 
@@ -131,6 +135,7 @@ export class Store {
     const row = new Row(tick, this.rows.size);
     row.plot(tick, false, this.now());
     this.rows.set(tick.symbol, row);
+    this.setConnection({ symbols: this.rows.size, stale: this.connection.stale + Number(row.stale) });
     this.mark(row, ROW.ADDED | ROW.PRICE | ROW.CHART | ROW.AGE | ROW.STALE | this.spanOf(row));
   }
 
@@ -157,11 +162,15 @@ export class Store {
 
   /** @param {{state: string, reason: string, symbols: string[] | null}} status */
   status({ state, reason, symbols }) {
-    this.setConnection({ market: { state, reason, symbols: symbols ?? [] } });
-    const rows = symbols === null ? [...this.rows.values()] : symbols.flatMap((name) => this.rows.get(name) ?? []);
-    for (const row of rows) {
-      const mask = this.setStale(row, state === 'stale');
-      if (mask) this.mark(row, mask);
+    if (symbols === null) {
+      const { market } = this.connection;
+      // An answer says how the feed is, and not why.
+      return this.setConnection({ market: { state, reason: reason || (state === market.state ? market.reason : '') } });
+    }
+    for (const name of symbols) {
+      const row = this.rows.get(name);
+      const mask = row ? this.setStale(row, state === 'stale') : 0;
+      if (row && mask) this.mark(row, mask);
     }
   }
 
@@ -208,6 +217,7 @@ export class Store {
   setStale(row, stale) {
     if (row.stale === stale) return 0;
     row.stale = stale;
+    this.setConnection({ stale: this.connection.stale + (stale ? 1 : -1) });
     return ROW.STALE;
   }
 

@@ -8,7 +8,7 @@ use super::PublishError;
 use super::answers::Answers;
 use super::offer::{Answered, MAX_SYMBOLS, Offer, OfferError, Offered, Verdict};
 use crate::clock::Clock;
-use crate::price::{Batch, BusEvent, Epoch, Price, Symbol, Tick, Update};
+use crate::price::{Batch, BusEvent, Epoch, Fill, Price, Symbol, Tick, Update};
 
 /// How long an offer waits for room in the log.
 const OFFER_WAITS: Duration = Duration::from_secs(2);
@@ -125,6 +125,18 @@ impl LocalBus {
         }
         place.send(BusEvent::Ticks(Batch { epoch: numbering.epoch.clone(), ticks }));
         Ok(seqs)
+    }
+
+    /// Appends candles of the past.
+    pub(super) async fn fill(&self, fill: Fill) -> Result<(), PublishError> {
+        let place = self.events.reserve().await.map_err(|_| PublishError::Closed)?;
+        // Held: what is sent after the bus is closed would come to the reader.
+        let numbering = self.lock();
+        if numbering.closed {
+            return Err(PublishError::Fenced);
+        }
+        place.send(BusEvent::Filled(fill));
+        Ok(())
     }
 
     /// Numbers and appends what a publisher without a term offers.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use fred::interfaces::ClientLike;
 use futures_util::Stream;
 use tokio::sync::mpsc;
@@ -21,8 +22,8 @@ use crate::metrics::Metrics;
 use crate::price::{BusEvent, Epoch, Feed, FeedState, Symbol};
 use local::LocalBus;
 pub use offer::{Answered, MAX_OFFER_UPDATES, MAX_SYMBOLS, Offer, OfferError, OfferKey, Offered, Verdict};
-use redis::{Connections, Follow, Follower, Presence, RedisLog, Right, VersionError, check_version};
-pub use redis::{Listing, RedisSettings};
+pub use redis::{Claim, Claims, Listing, Mirror, PutError, Record, Records, RecordsError, RedisSettings};
+use redis::{Connections, Follow, Follower, Presence, RedisLog, Right, Store, VersionError, check_version};
 use term::Holder;
 pub use term::{Input, InputEntry, InputError, Term};
 
@@ -57,9 +58,43 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Bus {
     log: Log,
+    /// Where candles are stored; none for a bus inside this process.
+    store: Option<Store>,
     lease_ttl: Duration,
     shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
 }
+
+/// What is to be stored of a symbol's candles. What is in the record only those know who store and read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Whose they are.
+    pub symbol: Symbol,
+    /// The numbering of `seq`.
+    pub epoch: Epoch,
+    /// The last tick that is in them.
+    pub seq: u64,
+    /// Whether it takes the place of all that was stored before; else it follows that.
+    pub is_whole: bool,
+    /// What is said of them.
+    pub record: Bytes,
+}
+
+/// What became of something that was to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is.
+    Stored,
+    /// What it follows is not there: a whole one is asked for.
+    Lost,
+    /// What is there is newer.
+    Old,
+}
+
+/// Nothing could be stored now, or it is not known whether it was. Worth a retry.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(String);
 
 #[derive(Debug)]
 enum Log {
@@ -148,7 +183,8 @@ impl Bus {
             let live = Feed { state: FeedState::Live, reason: "the bus is in this process".to_owned() };
             sender.try_send(BusEvent::Feed(live)).ok();
             let log = Log::Local(LocalBus::new(0, clock, sender));
-            return Ok((Self { log, lease_ttl, shared }, reader, Background(None)));
+            let bus = Self { log, store: None, lease_ttl, shared, metrics: metrics.clone() };
+            return Ok((bus, reader, Background(None)));
         };
 
         let unfit = |why: String| OpenError::Unfit { address: redis.clone(), why };
@@ -175,7 +211,9 @@ impl Bus {
             shared: shared.clone(),
             metrics: metrics.clone(),
         };
-        Ok((Self { log: Log::Redis(log), lease_ttl, shared }, reader, Background(Some(background))))
+        let store = Some(Store::new(log.clone(), lease_ttl));
+        let bus = Self { log: Log::Redis(log), store, lease_ttl, shared, metrics: metrics.clone() };
+        Ok((bus, reader, Background(Some(background))))
     }
 
     /// Waits until this replica may publish for a source. None if `stop` comes first.
@@ -210,6 +248,23 @@ impl Bus {
                 self.note_offered(offer, &answered);
                 Ok(answered)
             }
+        }
+    }
+
+    /// Stores candles, for all replicas, and says what became of each; none where another replica does, or nobody can. Who
+    /// has nothing to store says so too, to be the one that does.
+    ///
+    /// # Errors
+    /// Redis did not answer.
+    pub async fn store(&self, parts: &[Part]) -> Result<Option<Vec<Put>>, StoreError> {
+        let Some(store) = &self.store else { return Ok(None) };
+        store.store(parts).await.map_err(|error| StoreError(error.to_string()))
+    }
+
+    /// Lets another replica go on with storing at once.
+    pub async fn end_storing(&self) {
+        if let Some(store) = &self.store {
+            store.release().await;
         }
     }
 
@@ -275,6 +330,22 @@ impl Bus {
         match self.log {
             Log::Local(_) => "local",
             Log::Redis(_) => "redis",
+        }
+    }
+
+    /// Where records are kept that every replica holds; none where there are no others.
+    pub fn records(&self) -> Option<Records> {
+        match &self.log {
+            Log::Local(_) => None,
+            Log::Redis(log) => Some(Records::new(log.connections().clone(), self.metrics.clone())),
+        }
+    }
+
+    /// How replicas agree on who does something once; none where there are no others.
+    pub fn claims(&self) -> Option<Claims> {
+        match &self.log {
+            Log::Local(_) => None,
+            Log::Redis(log) => Some(Claims::new(log.connections().clone())),
         }
     }
 

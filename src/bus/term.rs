@@ -6,7 +6,7 @@ use super::local::LocalBus;
 use super::offer::{Answered, Offer, OfferError};
 use super::redis::{self, InputStream, Lease};
 use super::{Bus, PublishError, lock};
-use crate::price::{Price, Symbol, Update};
+use crate::price::{Fill, Price, Symbol, Update};
 
 /// The right to publish for a source, until it is lost or given back.
 #[derive(Debug)]
@@ -63,6 +63,18 @@ impl Term<'_> {
                 }
                 Ok(seqs)
             }
+        }
+    }
+
+    /// Appends candles of the past. Waits while the log is full or out of reach.
+    ///
+    /// # Errors
+    /// [`PublishError`] says why not.
+    pub async fn fill(&self, fill: Fill) -> Result<(), PublishError> {
+        match &self.holder {
+            Holder::Local(bus) => bus.fill(fill).await,
+            Holder::Island(island) => island.bus.fill(fill).await,
+            Holder::Redis(lease) => lease.fill(&fill).await,
         }
     }
 

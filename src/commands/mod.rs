@@ -11,6 +11,7 @@ use crate::auth::{Auth, NewToken, Scope, new_key};
 use crate::bus::{Listing, RedisSettings};
 use crate::clock::Clock;
 use crate::config::{Config, KeyArgs, TokenArgs};
+use crate::journal::Folder;
 use crate::pattern::Patterns;
 use crate::sources::Replay;
 use crate::wire::short;
@@ -26,6 +27,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 pub fn check(config: &Config) -> Result<(), String> {
     if let Some(file) = &config.plan().replay {
         Replay::check(file).map_err(|error| error.to_string())?;
+    }
+    // Whether it is another server's shows when it is taken.
+    if let Some(folder) = config.operations.data_dir().filter(|_| config.redis().is_none()) {
+        Folder::check(folder).map_err(|error| format!("DATA_DIR (--data-dir): {error}"))?;
     }
     Auth::open(&config.access, Clock::system()).map(drop)
 }

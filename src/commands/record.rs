@@ -62,7 +62,7 @@ pub async fn record(
     let sources = match bus.is_shared() {
         // The replicas run them.
         true => None,
-        false => Some(Sources::open(config, &clock, &metrics, &recall).await?),
+        false => Some(Sources::open(config, &clock, &metrics, &recall, None).await?),
     };
     let finished = sources.as_ref().map_or_else(CancellationToken::new, Sources::finished);
     let running = CancellationToken::new();
@@ -137,6 +137,8 @@ impl Tape {
             BusEvent::Past(batch) => market.recall(batch),
             // It never goes on by itself.
             BusEvent::Alone | BusEvent::Back(_) => {}
+            // Ticks are recorded, and what is made of them is not.
+            BusEvent::Stored(_) | BusEvent::Since(_) | BusEvent::Filled(_) => {}
             BusEvent::Feed(feed) => {
                 tracing::info!(state = feed.state.as_str(), reason = feed.reason, "the feed");
                 market.set_feed(feed);

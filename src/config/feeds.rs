@@ -26,6 +26,12 @@ pub struct Feeds {
           value_parser = parse::websocket_url)]
     pub binance_url: String,
 
+    /// Binance's REST API, from which candles of the past come: `http://` or `https://`; empty for none. Read from the
+    /// `BINANCE_REST_URL` environment variable.
+    #[arg(long, env = "BINANCE_REST_URL", global = true, default_value = "https://data-api.binance.vision",
+          value_parser = parse::http_url_or_none)]
+    pub binance_rest_url: String,
+
     /// What is read from Binance: `ticker` (each second, with bid and ask), `miniTicker` (the same without) or
     /// `aggTrade` (each trade). Read from the `BINANCE_CHANNEL` environment variable.
     #[arg(long, env = "BINANCE_CHANNEL", global = true, default_value = "ticker", value_parser = listing::channel)]
@@ -36,10 +42,20 @@ pub struct Feeds {
           value_parser = parse::websocket_url)]
     pub coinbase_url: String,
 
+    /// Coinbase Exchange's REST API, in the same way. Read from the `COINBASE_REST_URL` environment variable.
+    #[arg(long, env = "COINBASE_REST_URL", global = true, default_value = "https://api.exchange.coinbase.com",
+          value_parser = parse::http_url_or_none)]
+    pub coinbase_rest_url: String,
+
     /// Kraken's feed, version 2, `ws://` or `wss://`. Read from the `KRAKEN_URL` environment variable.
     #[arg(long, env = "KRAKEN_URL", global = true, default_value = "wss://ws.kraken.com/v2",
           value_parser = parse::websocket_url)]
     pub kraken_url: String,
+
+    /// Kraken's REST API, in the same way. Read from the `KRAKEN_REST_URL` environment variable.
+    #[arg(long, env = "KRAKEN_REST_URL", global = true, default_value = "https://api.kraken.com",
+          value_parser = parse::http_url_or_none)]
+    pub kraken_rest_url: String,
 
     /// How long a connection to an exchange is used before another takes its place, in s, 1 to 86400: Binance ends them
     /// after a day. Read from the `EXCHANGE_RECONNECT` environment variable.

@@ -69,6 +69,18 @@ pub struct Limits {
           value_parser = parse::count(0, 10_000), value_name = "CANDLES")]
     pub max_candles: u32,
 
+    /// How many alerts a user may have (without a token: a connection), 0 (none) to 100000. Read from the `MAX_ALERTS`
+    /// environment variable.
+    #[arg(long, env = "MAX_ALERTS", global = true, default_value = "100", value_parser = parse::count(0, 100_000),
+          value_name = "ALERTS")]
+    pub max_alerts: u32,
+
+    /// How many alerts there may be in all, 0 (none) to 10000000: those of all users of all replicas, and of this one's
+    /// connections. One takes about 500 bytes. Read from the `MAX_ALERTS_TOTAL` environment variable.
+    #[arg(long, env = "MAX_ALERTS_TOTAL", global = true, default_value = "100000",
+          value_parser = parse::count(0, 10_000_000), value_name = "ALERTS")]
+    pub max_alerts_total: u32,
+
     /// How many Socket.IO connections there may be, 0 (any number) to 10000000. Read from the `MAX_CONNECTIONS`
     /// environment variable.
     #[arg(long, env = "MAX_CONNECTIONS", global = true, default_value = "0",

@@ -318,6 +318,9 @@ impl Config {
         if self.redis_url().is_some() && self.redis_host().is_some() && self.redis().is_some() {
             remarks.push("REDIS_HOST changes nothing: REDIS_URL says where Redis is".to_owned());
         }
+        if self.operations.data_dir().is_some() && self.redis().is_some() {
+            remarks.push("DATA_DIR changes nothing: replicas keep what they keep in Redis".to_owned());
+        }
         if let Some(env) = &self.node_env {
             remarks.push(format!("NODE_ENV={env} changes nothing: there is one way to run"));
         }

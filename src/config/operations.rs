@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use super::parse;
 
 /// How the server is looked after.
@@ -7,6 +9,12 @@ pub struct Operations {
     /// one. `/stats`, `/health` and `/ready` are on both. Read from the `ADMIN_PORT` environment variable.
     #[arg(long, env = "ADMIN_PORT", global = true, value_parser = parse::port)]
     pub admin_port: Option<u16>,
+
+    /// A folder for what a server that runs alone keeps when it ends: its candles. It is made where it does not exist, and
+    /// is one server's alone. Without it nothing is kept; replicas keep theirs in Redis. Read from the `DATA_DIR` environment
+    /// variable.
+    #[arg(long, env = "DATA_DIR", global = true, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
 
     /// How long a shutdown may take, in ms, 100 to 600000. Read from the `DRAIN_DEADLINE` environment variable.
     #[arg(long = "drain-deadline", env = "DRAIN_DEADLINE", global = true, default_value = "10000",
@@ -30,6 +38,12 @@ impl Operations {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// The folder for what is kept; none where there is none.
+    pub fn data_dir(&self) -> Option<&Path> {
+        // Files that others wrote have it empty for «none».
+        self.data_dir.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 
     /// Over how long clients are closed, in ms. Who is alone closes them at once: there is no other replica to go to until

@@ -63,6 +63,15 @@ pub(super) fn websocket_url(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+pub(super) fn http_url_or_none(text: &str) -> Result<String, String> {
+    let fits = url::Url::parse(text)
+        .is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host() && url.query().is_none());
+    if !fits && !text.is_empty() {
+        return Err("is not an address: must be https://host[:port][/path], or http://, or empty for none".into());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
 pub(super) fn bytes(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
         text.parse()

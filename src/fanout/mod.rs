@@ -29,7 +29,7 @@ use freshness::Freshness;
 pub use handle::{ClientId, Handle, Inboxes, Link, Place, Reply, Request, Sent, channel};
 pub use parcel::Events;
 use pump::FLUSHES_IN_FLIGHT;
-pub use pump::Pump;
+pub use pump::{Observer, Pump};
 pub use shard::Shard;
 
 /// What the fan-out is told once.
@@ -92,8 +92,16 @@ impl Fanout {
             interval: settings.flush_interval,
             freshness: Freshness::new(settings.stale_after),
             shards: senders,
+            observer: None,
         };
         Self { pump, shards }
+    }
+
+    /// The same, with somebody who looks at each tick.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Observer) -> Self {
+        self.pump.observer = Some(observer);
+        self
     }
 
     /// Its parts, each of which has to run: the pump and the shards.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flush::{Flush, Item, News, Turn};
 use super::freshness::Freshness;
-use crate::market::{Applied, Market};
+use crate::market::{Applied, Fresh, Market};
 use crate::metrics::Metrics;
 use crate::price::{Batch, BusEvent, Epoch, Feed, FeedState, SymbolId};
 use crate::wire::Status;
@@ -29,7 +29,11 @@ pub struct Pump {
     pub(super) interval: Duration,
     pub(super) freshness: Freshness,
     pub(super) shards: Vec<mpsc::Sender<News>>,
+    pub(super) observer: Option<Observer>,
 }
+
+/// Who looks at each tick that is news, in order, when the market has it. The pump waits for that: it has to be quick.
+pub type Observer = Arc<dyn Fn(&Epoch, &[Fresh]) + Send + Sync>;
 
 impl Pump {
     /// Runs until the bus ends or `stop`.
@@ -58,6 +62,9 @@ impl Pump {
                     Some(BusEvent::Ticks(batch)) => self.take(batch, &mut held).await,
                     Some(BusEvent::Past(batch)) => self.market.recall(batch),
                     Some(BusEvent::Feed(feed)) => self.turn(feed, &mut held).await,
+                    Some(BusEvent::Stored(stored)) => self.market.take_stored(&stored),
+                    Some(BusEvent::Since(batch)) => self.market.fold_since(&batch),
+                    Some(BusEvent::Filled(fill)) => self.market.fill(&fill),
                     Some(BusEvent::Alone) => self.market.go_alone(),
                     Some(BusEvent::Back(missed)) => self.market.come_back(&missed),
                     None => return self.release(&mut held).await,
@@ -77,6 +84,9 @@ impl Pump {
     pub(super) async fn take(&mut self, batch: Batch, held: &mut Option<Flush>) {
         let epoch = batch.epoch.clone();
         let Applied { fresh, turned } = self.market.apply(batch);
+        if let Some(observer) = &self.observer {
+            observer(&epoch, &fresh);
+        }
         if turned {
             self.metrics.epoch_changes.inc();
             self.release(held).await;

@@ -1,13 +1,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Extension, State as Extract};
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -15,7 +14,7 @@ use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{OpenApi as Document, RefOr, Response as Documented, Server};
-use utoipa::{IntoResponses, OpenApi, ToSchema};
+use utoipa::{IntoResponses, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -24,7 +23,7 @@ use super::guard::guarded;
 use super::pace::Pace;
 use super::prices::{self, Outlet};
 use super::{For, Parts, State, charts, messages, operations, overview};
-use crate::auth::{Caller, Scope};
+use crate::auth::Scope;
 use crate::config::Config;
 use crate::wire::{ErrorCode, from_object};
 
@@ -70,8 +69,9 @@ pub(super) fn router(config: &Config, state: &Arc<State>, parts: Parts, whom: Fo
         .routes(routes!(messages::chat))
         .layer(body)
         .with_state(desk.clone());
+    let helm = operations::Helm { state: state.clone(), messages: desk.messages.clone() };
     let end = OpenApiRouter::new().routes(routes!(messages::end_user)).layer(body).with_state(desk);
-    let drained = OpenApiRouter::new().routes(routes!(drain)).with_state(state.clone());
+    let drained = OpenApiRouter::new().routes(routes!(operations::drain)).layer(body).with_state(helm);
     let operations = OpenApiRouter::new().routes(routes!(operations::operations)).with_state(state.clone());
 
     let role = config.publishing.role;
@@ -179,30 +179,6 @@ impl IntoResponses for Refusals {
 
 /// A body that should be a JSON object.
 pub(super) type Body = Result<Json<Box<RawValue>>, JsonRejection>;
-
-#[derive(Serialize, ToSchema)]
-struct Draining {
-    /// Always true.
-    ok: bool,
-    /// Its id: behind a proxy it may be any.
-    id: String,
-    /// How many clients are connected, which are closed now, one after the other.
-    connections: i64,
-}
-
-/// Ends this replica as SIGTERM does: it lets nobody new in, gives its leases back, closes its clients' transports, each in
-/// its slot, and exits.
-#[utoipa::path(post, path = "/api/drain", tag = "server",
-    responses((status = 202, description = "It drains", body = Draining), Refusals))]
-async fn drain(
-    Extract(state): Extract<Arc<State>>,
-    Extension(Caller(caller)): Extension<Caller>,
-) -> (StatusCode, Json<Draining>) {
-    tracing::info!(caller, "asked to drain");
-    state.asked_to_drain.cancel();
-    let connections = state.metrics.connections_active.get();
-    (StatusCode::ACCEPTED, Json(Draining { ok: true, id: state.id.clone(), connections }))
-}
 
 /// Reads the fields of a body; `form` is what it must be.
 ///

@@ -57,19 +57,17 @@ pub(super) fn router(config: &Config) -> Router {
         batch_event: &config.batch_event,
         version: env!("CARGO_PKG_VERSION"),
     };
-    let script = settings_script(&page_config);
+    let operations = settings_script(&page_config);
+    let script = with_client(&page_config);
     let below = PageConfig { socket_path: format!("../{}", page_config.socket_path), ..page_config };
-    let front = settings_script(&below);
+    let front = with_client(&below);
     let base = &config.base_path;
     Router::new()
         .route(
             &format!("{base}/"),
             get(async |Extract(script): Script, headers: HeaderMap| page(INDEX, &script, &headers)),
         )
-        .route(
-            &format!("{base}/ops"),
-            get(async |Extract(script): Script, headers: HeaderMap| page(OPS, &script, &headers)),
-        )
+        .route(&format!("{base}/ops"), get(async move |headers: HeaderMap| page(OPS, &operations, &headers)))
         .route(&format!("{base}/front/{{room}}"), get(async move |headers: HeaderMap| page(FRONT, &front, &headers)))
         .route(
             &format!("{base}/{{*path}}"),
@@ -85,6 +83,14 @@ fn settings_script(config: &PageConfig<'_>) -> Arc<str> {
     // `<` would end the script early if a name had it.
     let json = serde_json::to_string(config).unwrap_or_default().replace('<', "\\u003c");
     format!(r#"<script type="application/json" id="tickcast-config">{json}</script>"#).into()
+}
+
+/// The same for a page with a socket, whose client is fetched before any script of the page asks for it. A path has
+/// nothing that would have to be escaped (see its setting).
+fn with_client(config: &PageConfig<'_>) -> Arc<str> {
+    let PageConfig { socket_path, .. } = config;
+    format!("{}\n  <link rel=\"modulepreload\" href=\"{socket_path}socket.io.esm.min.js\">", settings_script(config))
+        .into()
 }
 
 /// The client libraries, at the paths where Node's server has them.

@@ -45,6 +45,8 @@ pub(super) struct Limited {
     abuse: u64,
     /// `MAX_SUBSCRIPTIONS`, `MAX_SYMBOLS_PER_REQUEST`
     subscriptions: u64,
+    /// `MAX_ALERTS`, `MAX_ALERTS_TOTAL`
+    alerts: u64,
     /// `MAX_CONNECTIONS`
     connections: u64,
     /// `MAX_CONNECTIONS_PER_IP`
@@ -75,6 +77,7 @@ impl Limited {
             chats: metrics.limited_chats.get(),
             abuse: metrics.limited_abuse.get(),
             subscriptions: metrics.limited_subscriptions.get(),
+            alerts: metrics.limited_alerts.get(),
             connections: metrics.limited_connections.get(),
             connections_per_ip: metrics.limited_addresses.get(),
             connects: metrics.limited_connects.get(),

@@ -74,6 +74,12 @@ impl State {
                 retries: metrics.backend_retries.get(),
                 given_up: metrics.backend_given_up.get(),
             },
+            alerts: Alerts {
+                held: metrics.alerts.get(),
+                fired: metrics.alerts_fired.get(),
+                posted: metrics.alerts_posted.get(),
+                dropped: metrics.alerts_dropped.get(),
+            },
             errors: Errors {
                 protocol: metrics.protocol_errors.get(),
                 requests: metrics.request_errors.get(),
@@ -113,6 +119,7 @@ pub(super) struct Stats<'a> {
     published: Published,
     messages: Messages,
     backend: Backend,
+    alerts: Alerts,
     errors: Errors,
     limited: Limited,
     bus: BusHealth,
@@ -169,6 +176,18 @@ struct Messages {
     lost: u64,
     /// Of back ends, through Redis: what could not be carried out.
     refused: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Alerts {
+    /// Held here, now: those of every user, and of this replica's connections.
+    held: i64,
+    /// Times that one fired here, whether anybody was here to be told or not.
+    fired: u64,
+    /// Those of them that this replica told the back end.
+    posted: u64,
+    /// Those of them that were not told, since too many fired at once or the server ended.
+    dropped: u64,
 }
 
 #[derive(Debug, Serialize)]

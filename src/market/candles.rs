@@ -1,5 +1,7 @@
 mod day;
+mod fill;
 mod ring;
+mod stored;
 
 pub use self::ring::Range;
 use self::ring::Ring;
@@ -76,10 +78,8 @@ pub struct Candles {
     /// None before the first tick.
     running: Option<Running>,
     /// What was known before this replica went on by itself; some with what it knew then, if anything.
-    ashore: Option<Option<Box<Running>>>,
+    ashore: Option<Option<Box<Ashore>>>,
     amended: Amended,
-    /// The times that this process did not see, in ms since the Unix epoch: from, and to before which.
-    unseen_ms: (u64, u64),
     /// How often this replica came back, and what began then is what it was: by [`Interval::index`], from when on.
     back: Back,
     /// How many ticks were folded in.
@@ -106,6 +106,14 @@ struct Running {
     /// How much of the running second the longer intervals have taken over: its volume and its ticks. While there is
     /// more in it, their close is its.
     taken: (Price, u64),
+}
+
+/// What a replica knew when it went on by itself.
+#[derive(Clone, Debug)]
+struct Ashore {
+    running: Running,
+    /// The last price before the running candle of each interval; none where nothing came before it.
+    closes: [Option<Price>; Interval::COUNT],
 }
 
 /// Which closed candles late ticks have changed.
@@ -149,7 +157,6 @@ impl Candles {
             running: None,
             ashore: None,
             amended: Amended::default(),
-            unseen_ms: (0, u64::MAX),
             back: Back::default(),
             folded: 0,
         }
@@ -161,7 +168,6 @@ impl Candles {
         let Tick { seq, update } = tick;
         let size = update.size.unwrap_or_default();
         let Some(running) = &mut self.running else {
-            self.unseen_ms.1 = update.ts_ms;
             let candle = |interval: Interval| Candle {
                 volume: size,
                 n: 1,
@@ -217,9 +223,6 @@ impl Candles {
     fn fold_elsewhere(&mut self, ts_ms: u64, price: Price, size: Price, n: u64) -> Folded {
         let Some(running) = &mut self.running else { return Folded::Counted };
         running.settle();
-        if self.unseen_ms.1 == u64::MAX {
-            self.unseen_ms.1 = ts_ms;
-        }
         let mut too_late = 0;
         for (interval, ring) in Interval::ALL.into_iter().zip(&mut self.rings) {
             let candle = &mut running.candles[interval.index()];
@@ -227,7 +230,7 @@ impl Candles {
             if start_ms < candle.ts_ms {
                 // What an island changes in what was closed before could not be taken back.
                 let known = self.ashore.as_ref().and_then(|known| known.as_ref());
-                let may = known.is_none_or(|known| start_ms >= known.candles[interval.index()].ts_ms);
+                let may = known.is_none_or(|known| start_ms >= known.running.candles[interval.index()].ts_ms);
                 if may && ring.amend(start_ms, price, size, n, candle.ts_ms) {
                     self.amended.add(interval, start_ms);
                 } else {
@@ -318,60 +321,50 @@ impl Candles {
         }
         let taken = (candles[0].volume, candles[0].n);
         self.running = Some(Running { epoch, seq, last_ms, candles, taken });
-        // Until the next tick.
-        self.unseen_ms = (last_ms, u64::MAX);
         self.folded += 1;
         true
     }
 
-    /// Puts in candles from elsewhere, such as an exchange's own: of the time before the first tick, and, where candles were
-    /// restored, of that until the next tick. Those of any other time are passed over. Returns how many it took.
-    pub fn fill(&mut self, interval: Interval, candles: &[Candle]) -> usize {
-        let Some(running) = &mut self.running else { return 0 };
-        running.settle();
-        let (from_ms, to_ms) = self.unseen_ms;
-        let unseen = candles.iter().filter(|candle| {
-            let end_ms = candle.ts_ms.saturating_add(interval.ms());
-            candle.ts_ms < to_ms && end_ms > from_ms && candle.ts_ms == interval.start_of(candle.ts_ms)
-        });
-        let own = &mut running.candles[interval.index()];
-        let closed: Vec<Candle> = unseen.clone().filter(|candle| candle.ts_ms < own.ts_ms).copied().collect();
-        let mut taken = closed.len();
-        if let Some(begun) = unseen.clone().find(|candle| candle.ts_ms == own.ts_ms) {
-            // It goes on: what came here since is in both, or in ours alone.
-            own.open = begun.open;
-            own.high = own.high.max(begun.high);
-            own.low = own.low.min(begun.low);
-            own.volume = own.volume.max(begun.volume);
-            own.n = own.n.max(begun.n);
-            taken += 1;
+    /// Puts in what was stored, in the place of all that is here, unless that is newer.
+    pub fn replace(&mut self, saved: Saved) {
+        if self.position().is_some_and(|(epoch, seq, _)| *epoch == saved.epoch && seq >= saved.seq) {
+            return;
         }
-        let running_ms = own.ts_ms;
-        running.taken = (running.candles[0].volume, running.candles[0].n);
-        if taken > 0 {
-            self.rings[interval.index()].replace(closed, running_ms);
-            // Whoever stores them stores all again.
-            self.amended.forget();
-            self.folded += 1;
+        for ring in &mut self.rings {
+            ring.cut(0, None);
         }
-        taken
+        self.running = None;
+        self.amended.forget();
+        self.restore(saved);
+        self.back = Back { times: self.back.times + 1, from_ms: Default::default() };
     }
 
     /// This replica goes on by itself: what is folded in from now on is taken back by [`Candles::come_back`].
     pub fn go_alone(&mut self) {
         if self.ashore.is_none() {
-            self.ashore = Some(self.running.clone().map(Box::new));
+            let close = |running: &Running, of: Interval| {
+                self.rings[of.index()].close_before(running.candles[of.index()].ts_ms)
+            };
+            let known = self.running.clone().map(|running| {
+                let closes = Interval::ALL.map(|interval| close(&running, interval));
+                Box::new(Ashore { running, closes })
+            });
+            self.ashore = Some(known);
         }
     }
 
     /// Takes back what was folded in since [`Candles::go_alone`].
     pub fn come_back(&mut self) {
         let Some(known) = self.ashore.take() else { return };
-        let from_ms = known.as_ref().map_or_else(Default::default, |known| known.candles.map(|candle| candle.ts_ms));
-        for (ring, &from_ms) in self.rings.iter_mut().zip(&from_ms) {
-            ring.cut(from_ms);
+        let (running, closes) = match known {
+            Some(known) => (Some(known.running), known.closes),
+            None => (None, Default::default()),
+        };
+        let from_ms = running.as_ref().map_or_else(Default::default, |known| known.candles.map(|candle| candle.ts_ms));
+        for ((ring, &from_ms), close) in self.rings.iter_mut().zip(&from_ms).zip(closes) {
+            ring.cut(from_ms, close);
         }
-        self.running = known.map(|known| *known);
+        self.running = running;
         self.folded += 1;
         self.back = Back { times: self.back.times + 1, from_ms };
     }

@@ -86,13 +86,6 @@ impl Market {
         state.entries[id.index()].candles.restore(saved)
     }
 
-    /// Puts in candles from elsewhere: see [`super::Candles::fill`]. Returns how many were taken.
-    pub fn fill_candles(&self, symbol: &Symbol, interval: Interval, candles: &[Candle]) -> usize {
-        let mut state = self.write();
-        let Some(id) = state.ids.get(symbol).copied() else { return 0 };
-        state.entries[id.index()].candles.fill(interval, candles)
-    }
-
     /// This replica goes on by itself: what comes from now on is taken back from the candles when it is back.
     pub fn go_alone(&self) {
         self.write().alone = true;

@@ -1,6 +1,7 @@
 mod candles;
 mod charts;
 mod history;
+mod stored;
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -94,7 +95,9 @@ impl Market {
         };
         let mut state = market.write();
         for symbol in symbols {
-            state.add(symbol, keep);
+            let id = state.add(symbol, keep);
+            // Everybody begins with these.
+            state.entries[id.index()].unseen = false;
         }
         drop(state);
         market
@@ -237,6 +240,15 @@ impl Market {
         Some((state.epoch.clone()?, entry.last.clone()?))
     }
 
+    /// What is held of a symbol's prices in the epoch in force, each with its source's time in ms since the Unix epoch,
+    /// oldest first.
+    pub fn recent_prices(&self, symbol: &Symbol) -> Vec<(u64, Price)> {
+        let state = self.read();
+        let history = state.ids.get(symbol).and_then(|id| state.history(*id));
+        let ticks = history.into_iter().flat_map(History::iter);
+        ticks.map(|tick| (tick.update.ts_ms, tick.update.price)).collect()
+    }
+
     /// The source's time of each symbol's latest tick, of whatever epoch, in ms since the Unix epoch; of the first `most`
     /// symbols.
     pub fn last_times_ms(&self, most: usize) -> Vec<(Symbol, u64)> {
@@ -292,6 +304,7 @@ impl Market {
 }
 
 impl State {
+    /// The symbol's place. Whatever brings a new one, the first tick of it that is handed on says that nobody knew it.
     fn add(&mut self, symbol: Symbol, keep: Keep) -> SymbolId {
         let next = SymbolId::new(self.entries.len());
         let id = *self.ids.entry(symbol.clone()).or_insert(next);
@@ -301,7 +314,7 @@ impl State {
                 last: None,
                 outdated: false,
                 untold: false,
-                unseen: false,
+                unseen: true,
                 stale: false,
                 history: History::new(keep),
                 candles: Candles::new(&keep.candles),
@@ -383,6 +396,16 @@ mod tests {
 
     fn names(symbols: &[Symbol]) -> Vec<&str> {
         symbols.iter().map(Symbol::as_str).collect()
+    }
+
+    #[test]
+    fn what_passed_while_this_replica_was_away_is_new_to_everybody_when_it_comes() {
+        let market = market(&["BTC"]);
+        market.go_alone();
+        market.come_back(&[batch("a", vec![tick("NEW", 1, 1)])]);
+        assert_eq!(names(&market.symbols()), ["BTC", "NEW"]);
+        let fresh = apply(&market, batch("a", vec![tick("BTC", 1, 1), tick("NEW", 2, 1), tick("NEW", 3, 1)]));
+        assert_eq!(fresh.iter().map(|fresh| fresh.unknown).collect::<Vec<_>>(), [false, true, false]);
     }
 
     #[test]

@@ -1,3 +1,4 @@
+pub mod alerts;
 mod asks;
 pub mod backend;
 pub mod emitters;
@@ -91,6 +92,13 @@ pub enum Errand {
         /// Who wants to know how many.
         ask: u64,
     },
+    /// Drain the replica of this id; answer `ask` with how many took it for theirs.
+    Drain {
+        /// Its id.
+        id: String,
+        /// Who wants to know how many.
+        ask: u64,
+    },
 }
 
 /// Where messages to clients are handed in, whoever sends them: clients, back ends, other edges. Cheap to clone. What is
@@ -150,6 +158,15 @@ impl Messages {
     /// `unavailable`: too many wait already.
     pub fn end(&self, place: Place) -> Result<Waiting, Failure> {
         self.ask(|ask| Errand::End { place, ask })
+    }
+
+    /// Asks the replica of this id to drain, as SIGTERM does, and counts who takes the id for theirs: none where there is
+    /// no such replica.
+    ///
+    /// # Errors
+    /// `unavailable`: too many wait already.
+    pub fn drain(&self, id: String) -> Result<Waiting, Failure> {
+        self.ask(|ask| Errand::Drain { id, ask })
     }
 
     fn ask(&self, errand: impl FnOnce(u64) -> Errand) -> Result<Waiting, Failure> {

@@ -40,6 +40,13 @@ pub enum What {
         /// The number of the question, at who asks.
         ask: u64,
     },
+    /// The replica of this id is to drain. Whether there is one is wanted.
+    Drain {
+        /// Its id.
+        id: String,
+        /// The number of the question, at who asks.
+        ask: u64,
+    },
     /// Who is in these rooms at the one who tells it. A room in which nobody is any more is there too, once.
     Here(Vec<(String, Occupants)>),
     /// Everybody is asked for [`What::Here`] with all rooms: somebody has just come, or missed something.
@@ -51,7 +58,7 @@ impl What {
     pub fn ask(&self) -> Option<u64> {
         match self {
             Self::Say { ask, .. } => *ask,
-            Self::Look { ask, .. } | Self::End { ask, .. } => Some(*ask),
+            Self::Look { ask, .. } | Self::End { ask, .. } | Self::Drain { ask, .. } => Some(*ask),
             Self::Here(_) | Self::WhoIsHere => None,
         }
     }
@@ -155,6 +162,8 @@ mod tests {
         assert!(matches!(serde_json::from_str::<Told>(&text).unwrap().what, What::WhoIsHere));
         let end = What::End { place: Place::User("u".into()), ask: 7 };
         assert_eq!(serde_json::to_string(&end).unwrap(), r#"{"end":{"place":{"user":"u"},"ask":7}}"#);
+        let drain = What::Drain { id: "app2".into(), ask: 7 };
+        assert_eq!(serde_json::to_string(&drain).unwrap(), r#"{"drain":{"id":"app2","ask":7}}"#);
     }
 
     #[test]

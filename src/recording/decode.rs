@@ -2,6 +2,7 @@ use std::io::{self, Read};
 
 use super::{Last, MAGIC, NUMBERS, Number, check, present, rescaled};
 use crate::price::{Price, Symbol, Update};
+use crate::varint::{take_signed, take_unsigned};
 
 /// The longest record, in bytes: its length, its body and its check.
 const MAX_RECORD_BYTES: usize = 1 + 255 + 2;
@@ -114,9 +115,9 @@ impl<R: Read> Decoder<R> {
 
     /// A body that is as it was written; none where it is not, whatever its check says.
     fn decode(&mut self, body: &mut &[u8]) -> Option<Update> {
-        let index = usize::try_from(unsigned(body)?).ok()?;
+        let index = usize::try_from(take_unsigned(body)?).ok()?;
         if index == self.last.len() {
-            let length = usize::try_from(unsigned(body)?).ok()?;
+            let length = usize::try_from(take_unsigned(body)?).ok()?;
             let (name, rest) = body.split_at_checked(length)?;
             *body = rest;
             self.symbols.push(std::str::from_utf8(name).ok()?.parse().ok()?);
@@ -125,7 +126,7 @@ impl<R: Read> Decoder<R> {
         let last = self.last.get_mut(index)?;
         let (&flags, rest) = body.split_first()?;
         *body = rest;
-        self.ts_ms = u64::try_from(i128::from(self.ts_ms).checked_add(signed(body)?)?).ok()?;
+        self.ts_ms = u64::try_from(i128::from(self.ts_ms).checked_add(take_signed(body)?)?).ok()?;
         let mut numbers = [None; NUMBERS];
         for (place, number) in numbers.iter_mut().enumerate() {
             if place > 0 && flags & present(place) == 0 {
@@ -133,9 +134,9 @@ impl<R: Read> Decoder<R> {
             }
             let before = &mut last[place];
             *before = if flags & rescaled(place) == 0 {
-                Number { mantissa: before.mantissa.checked_add(signed(body)?)?, scale: before.scale }
+                Number { mantissa: before.mantissa.checked_add(take_signed(body)?)?, scale: before.scale }
             } else {
-                Number { scale: u32::try_from(unsigned(body)?).ok()?, mantissa: signed(body)? }
+                Number { scale: u32::try_from(take_unsigned(body)?).ok()?, mantissa: take_signed(body)? }
             };
             *number = Some(Price::try_from_i128_with_scale(before.mantissa, before.scale).ok()?);
         }
@@ -143,22 +144,4 @@ impl<R: Read> Decoder<R> {
         let update = Update { symbol: self.symbols[index].clone(), price, ts_ms: self.ts_ms, bid, ask, size };
         body.is_empty().then_some(update)
     }
-}
-
-fn unsigned(body: &mut &[u8]) -> Option<u128> {
-    let mut value = 0u128;
-    for shift in (0..128).step_by(7) {
-        let (&byte, rest) = body.split_first()?;
-        *body = rest;
-        value |= u128::from(byte & 0x7f).checked_shl(shift)?;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn signed(body: &mut &[u8]) -> Option<i128> {
-    let value = unsigned(body)?;
-    Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
 }

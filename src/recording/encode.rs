@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use super::{Last, MAGIC, NUMBERS, Number, check, present, rescaled};
 use crate::price::{Symbol, Update};
+use crate::varint::{put_signed, put_unsigned};
 
 /// Turns updates into the bytes of a recording. The same updates always give the same bytes.
 #[derive(Debug, Default)]
@@ -28,12 +29,12 @@ impl Encoder {
         body.clear();
         let next = last.len();
         let index = symbols.get(&update.symbol).copied().unwrap_or(next);
-        unsigned(index as u128, body);
+        put_unsigned(index as u128, body);
         if index == next {
             symbols.insert(update.symbol.clone(), next);
             last.push(Last::default());
             let name = update.symbol.as_str().as_bytes();
-            unsigned(name.len() as u128, body);
+            put_unsigned(name.len() as u128, body);
             body.extend_from_slice(name);
         }
 
@@ -50,16 +51,16 @@ impl Encoder {
             }
         }
         body.push(flags);
-        signed(i128::from(update.ts_ms) - i128::from(self.ts_ms), body);
+        put_signed(i128::from(update.ts_ms) - i128::from(self.ts_ms), body);
         self.ts_ms = update.ts_ms;
         for (place, number) in numbers.into_iter().enumerate() {
             let Some(number) = number else { continue };
             let before = &mut last[index][place];
             if number.scale == before.scale {
-                signed(number.mantissa - before.mantissa, body);
+                put_signed(number.mantissa - before.mantissa, body);
             } else {
-                unsigned(u128::from(number.scale), body);
-                signed(number.mantissa, body);
+                put_unsigned(u128::from(number.scale), body);
+                put_signed(number.mantissa, body);
             }
             *before = number;
         }
@@ -72,18 +73,4 @@ impl Encoder {
         out.extend_from_slice(body);
         out.extend_from_slice(&check(&self.hasher));
     }
-}
-
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
-fn unsigned(mut value: u128, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// The sign in the lowest bit, so that small numbers of both signs are short.
-fn signed(value: i128, out: &mut Vec<u8>) {
-    unsigned(((value << 1) ^ (value >> 127)).cast_unsigned(), out);
 }

@@ -260,6 +260,7 @@ impl<A: Adapter> Client<A> {
         self.left.notify_waiters();
         self.expiries.forget(self.id);
         self.forget_rooms();
+        self.shared.alerts.forget(self.id.0);
         matches!(was, Phase::Open(_))
     }
 
@@ -328,6 +329,7 @@ impl<A: Adapter> Client<A> {
             from::CHAT => self.chat(responder, payload),
             from::SEND_MESSAGE => return self.send_message(responder, payload),
             from::REFRESH => self.refresh(responder, payload),
+            from::ALERT | from::ALERTS | from::UNALERT => return self.alert(responder, &name, payload),
             _ => self.refuse(responder, &name, unknown_event(&name)),
         }
         None

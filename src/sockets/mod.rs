@@ -1,5 +1,6 @@
 mod absent;
 mod across;
+mod alerts;
 mod client;
 mod drain;
 mod event;
@@ -31,12 +32,14 @@ use socketioxide::{ParserConfig, ProtocolVersion, SocketIo, TransportType};
 
 use socketioxide_redis::{CustomRedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::auth::{Auth, Identity};
 use crate::clock::Clock;
 use crate::fanout::{ClientId, Handle, Sent};
 use crate::limits::{Session, Verdict};
+use crate::messages::alerts::{Alerts, Firings};
 use crate::messages::backend::Backend;
 use crate::messages::emitters::Channels;
 use crate::messages::{Inbox, Messages, Presence};
@@ -128,6 +131,12 @@ pub struct Talk {
     pub inbox: Inbox,
     /// The back end, where there is one.
     pub backend: Option<Backend>,
+    /// Who is to be told when a price gets somewhere.
+    pub alerts: Alerts,
+    /// Where those come out that fire.
+    pub firings: Firings,
+    /// To be cancelled when another replica asks this one to drain.
+    pub asked_to_drain: CancellationToken,
 }
 
 /// Carries what is said to clients, on this replica and across.
@@ -135,6 +144,7 @@ pub struct Carrier {
     teller: Teller,
     errands: mpsc::Receiver<Errand>,
     inbox: Inbox,
+    firings: Firings,
     router: TowerToHyperService<Router>,
     path: String,
     expiries: Arc<Expiries<Rooming>>,
@@ -156,6 +166,7 @@ struct Shared {
     upgrades: Upgrades,
     messages: Messages,
     backend: Option<Backend>,
+    alerts: Alerts,
     presence: Presence,
     server_id: String,
     /// Names this process among the replicas, also where two have the same id.
@@ -181,7 +192,7 @@ impl Edge {
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<(Self, Carrier), fred::error::Error> {
-        let Talk { messages, inbox, backend } = talk;
+        let Talk { messages, inbox, backend, alerts, firings, asked_to_drain } = talk;
         let max_payload = usize::try_from(settings.max_payload_bytes).unwrap_or(usize::MAX);
         let parser = ParserConfig::common()
             .max_incoming_binaries(MAX_ATTACHMENTS)
@@ -217,6 +228,7 @@ impl Edge {
             upgrades: upgrades.clone(),
             messages,
             backend,
+            alerts,
             presence: Presence::new(settings.presence),
             server_id: settings.server_id.clone(),
             process: format!("{:016x}", rand::random::<u64>()),
@@ -254,8 +266,9 @@ impl Edge {
             }));
         let inside = TowerToHyperService::new(router.clone());
         let (channels, asks) = (settings.channels.clone(), inbox.asks.clone());
-        let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone() };
-        let carrier = Carrier { teller, errands, inbox, router: inside, path: path.clone(), expiries, absent };
+        let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone(), asked_to_drain };
+        let path = path.clone();
+        let carrier = Carrier { teller, errands, inbox, firings, router: inside, path, expiries, absent };
         Ok((Self { io, router, shared }, carrier))
     }
 

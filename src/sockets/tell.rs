@@ -34,12 +34,14 @@ pub(super) struct Teller {
     pub(super) channels: Channels,
     pub(super) asks: Arc<Asks>,
     pub(super) shared: Arc<Shared>,
+    /// Cancelled when another replica asks this one to drain.
+    pub(super) asked_to_drain: CancellationToken,
 }
 
 impl Carrier {
     /// Carries what is said here, and hands on what comes from other replicas and from back ends, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { teller, mut errands, mut inbox, router, path, expiries, absent } = self;
+        let Self { teller, mut errands, mut inbox, firings, router, path, expiries, absent } = self;
         let ends = async {
             while let Some(Errand::End { session, protocol }) = errands.recv().await {
                 end_polling(&router, &path, &session, protocol).await;
@@ -58,6 +60,7 @@ impl Carrier {
             () = teller.hear_replies() => {}
             () = teller.hear_backends() => {}
             () = teller.tell_presence() => {}
+            () = teller.tell_alerts(firings) => {}
             () = expiries.watch(|socket| teller.shared.close(socket)) => {}
             () = absent.watch(&teller.io, &teller.shared) => {}
             () = stop.cancelled() => {}
@@ -78,6 +81,8 @@ impl Teller {
                 let found = Found::count(self.end(&place.clone().into(), false));
                 (Some(ask), found, What::End { place, ask })
             }
+            // Who brings it knows that it is not this one.
+            Wish::Drain { id, ask } => (Some(ask), Found::count(0), What::Drain { id, ask }),
         };
         if let Some(ask) = ask {
             self.asks.answer_here(ask, found);
@@ -122,10 +127,12 @@ impl Teller {
     }
 
     async fn take(&self, from: &str, what: What) {
+        let is_end = matches!(&what, What::Drain { id, .. } if *id == self.shared.server_id);
         let (ask, found) = match what {
             What::Say { message, ask } => (ask, Found::count(self.deliver(&message))),
             What::Look { place, ask } => (Some(ask), self.look(&place)),
             What::End { place, ask } => (Some(ask), Found::count(self.end(&place.into(), false))),
+            What::Drain { ask, .. } => (Some(ask), Found::count(is_end.into())),
             What::Here(rooms) => {
                 if !self.shared.presence.heard(from, rooms) && self.shared.presence.is_on() {
                     self.shared.metrics.messages_lost.inc();
@@ -138,6 +145,11 @@ impl Teller {
             let reply = Reply { from: self.shared.process.clone(), ask, found };
             let json = serde_json::to_vec(&reply).unwrap_or_default();
             self.across.tell(&reply_channel(from), &json).await;
+        }
+        // Once that is said: without clients it may be over at once.
+        if is_end {
+            tracing::info!(from, "asked to drain by another replica");
+            self.asked_to_drain.cancel();
         }
     }
 

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Exchange, Input, Recall, Replay, Simulator, Unplayable, supervise};
+use super::{Error, Exchange, Held, Input, Recall, Replay, Simulator, Unplayable, supervise};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::{Config, SourceName};
@@ -21,7 +21,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The sources of these settings, but for what others publish.
+    /// The sources of these settings, but for what others publish. `recall` is the last that was published of a symbol,
+    /// `held` what candles there are; without it no exchange is asked for its past.
     ///
     /// # Errors
     /// The recording that is to be played cannot be.
@@ -30,6 +31,7 @@ impl Sources {
         clock: &Clock,
         metrics: &Arc<Metrics>,
         recall: &Recall,
+        held: Option<&Held>,
     ) -> Result<Self, Unplayable> {
         let (feeds, plan) = (&config.feeds, config.plan());
         // One without symbols, too: it holds its term, so that nobody makes what an earlier one did.
@@ -39,7 +41,7 @@ impl Sources {
             Simulator::new(plan.simulated.clone(), interval, config.simulator_seed, clock, metrics, recall.clone())
         });
         let exchange = |(name, listed): &(_, Vec<_>)| {
-            Exchange::new(*name, listed, feeds, clock.clone(), metrics.clone(), recall.clone())
+            Exchange::new(*name, listed, feeds, clock.clone(), metrics.clone(), recall.clone(), held)
         };
         let replay = match &plan.replay {
             Some(file) => Some(Replay::open(file, feeds, clock.clone(), metrics.clone()).await?),

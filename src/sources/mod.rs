@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, PublishError, Term};
 use crate::metrics::Metrics;
-use crate::price::{Symbol, Update};
+use crate::price::{Interval, Symbol, Update};
 use crate::recording::NotARecording;
 pub use all::Sources;
 use backoff::Backoff;
@@ -49,6 +49,18 @@ impl Error {
 
 /// The last update of a symbol that this replica knows of, whoever published it.
 pub type Recall = Arc<dyn Fn(&Symbol) -> Option<Update> + Send + Sync>;
+
+/// The latest time of a symbol's updates that are in its candles, in ms since the Unix epoch.
+pub type LastMs = Arc<dyn Fn(&Symbol) -> Option<u64> + Send + Sync>;
+
+/// What candles there are, to whoever may ask an exchange for more.
+#[derive(Clone)]
+pub struct Held {
+    /// How far they are.
+    pub last_ms: LastMs,
+    /// How many candles of a symbol are held, by [`Interval::index`].
+    pub candles: [u64; Interval::COUNT],
+}
 
 /// Something that makes prices and publishes them on the bus.
 pub trait Source: Send {

@@ -40,13 +40,21 @@ fn requests() {
         if let Err(failure) = &refresh {
             assert!(!failure.message.contains("hunter2"), "it repeats a token: {}", failure.message);
         }
+        let (set, unalert) = (SetAlert::parse(Some(&json)), Unalert::parse(Some(&json)));
+        if let Ok(set) = &set {
+            let again = serde_json::to_string(&set.rule).unwrap();
+            assert_eq!(serde_json::from_str::<Rule>(&again).unwrap(), set.rule, "every digit");
+        }
+        if let Ok(Unalert { id }) = &unalert {
+            assert!((1..=64).contains(&id.len()));
+        }
         let chart = ChartRequest::parse(Some(&json));
         if let Ok(chart) = &chart {
             assert!((1..=MAX_CANDLES).contains(&chart.limit) && chart.symbol.len() <= bytes.len());
         }
-        let failures =
-            [chart.err(), subscribe.err(), unsubscribe.err(), chat.err(), refresh.err(), room.err(), send.err()];
-        for failure in failures.into_iter().flatten() {
+        let failures = [set.err(), unalert.err(), chart.err()];
+        let others = [subscribe.err(), unsubscribe.err(), chat.err(), refresh.err(), room.err(), send.err()];
+        for failure in failures.into_iter().chain(others).flatten() {
             assert!((1..=MESSAGE_CHARS).contains(&failure.message.chars().count()), "{}", failure.message);
             assert!(serde_json::from_str::<serde_json::Value>(failure.encode_event("x").get()).is_ok());
         }

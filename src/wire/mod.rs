@@ -1,3 +1,4 @@
+mod alerts;
 mod answer;
 mod chart;
 mod people;
@@ -8,6 +9,7 @@ mod token;
 mod packet;
 pub use packet::{ack_packet, args_packet, event_packet, ticks_packet};
 
+pub use alerts::{AlertSet, Alerts, Fired, Listed, Rule, SetAlert, Unalert, digits};
 pub use answer::{Answer, Done, Drain, Failure, Pong, Rejected, Server, Status, Subscribed, Unsubscribed};
 pub use chart::{ChartRequest, Charted, MAX_CANDLES, encode_candle, encode_candles, encode_day};
 pub use people::{
@@ -46,10 +48,30 @@ pub mod from_client {
     pub const CANDLES: &str = "candles";
     /// Asks for no more of them.
     pub const UNCANDLES: &str = "uncandles";
+    /// Wants to be told when a price gets somewhere.
+    pub const ALERT: &str = "alert";
+    /// Asks which alerts there are.
+    pub const ALERTS: &str = "alerts";
+    /// Removes one.
+    pub const UNALERT: &str = "unalert";
 
     /// All of them.
-    pub const ALL: [&str; 11] =
-        [SUBSCRIBE, UNSUBSCRIBE, PING, LATENCY, JOIN, LEAVE, CHAT, SEND_MESSAGE, REFRESH, CANDLES, UNCANDLES];
+    pub const ALL: [&str; 14] = [
+        SUBSCRIBE,
+        UNSUBSCRIBE,
+        PING,
+        LATENCY,
+        JOIN,
+        LEAVE,
+        CHAT,
+        SEND_MESSAGE,
+        REFRESH,
+        CANDLES,
+        UNCANDLES,
+        ALERT,
+        ALERTS,
+        UNALERT,
+    ];
 }
 
 /// Names of the events that clients get, but for those of ticks, which are settings.
@@ -74,6 +96,8 @@ pub mod to_client {
     pub const MESSAGE: &str = "message";
     /// Who is in a room.
     pub const ROOM_USERS: &str = "room-users";
+    /// A price got where an alert waited for it.
+    pub const ALERT: &str = "alert";
     /// Says that the token's end is near.
     pub const TOKEN_EXPIRING: &str = "token-expiring";
     /// Says that the connection will be closed, and when.

@@ -13,23 +13,26 @@ const TRANSPORTS = new Map([
   ['polling', 'Polling'],
   ['webtransport', 'WebTransport'],
 ]);
-/** So many names in a notice; the rest is a number. */
-const MAX_NAMES = 5;
-
 /** What to do about a refusal. */
 const REFUSALS = new Map([
-  ['unauthorized', 'The server asks for a token (unauthorized). Sign in above; any prices below are not current.'],
-  ['token_expired', 'Your token has expired (token_expired). Sign in above with a new one; any prices below are not current.'],
-  ['forbidden', 'The server does not let this page in (forbidden). Sign in above with another token.'],
+  ['unauthorized', 'The server asks for a token (unauthorized). Any prices below are not current.'],
+  ['token_expired', 'Your token has expired (token_expired). Any prices below are not current.'],
+  ['forbidden', 'The server does not let this page in (forbidden). Another token may do.'],
 ]);
 
+/** How the prices are: the whole feed, or all of its symbols. @param {Connection} connection */
+function marketOf({ market, stale, symbols }) {
+  return market.state === 'live' && stale > 0 && stale === symbols ? 'stale' : market.state;
+}
+
 /** @param {Connection} connection */
-function phaseText({ phase, attempt, reason, drainAt, market }) {
+function phaseText(connection) {
+  const { phase, attempt, reason, drainAt, stale } = connection;
   if (phase !== 'live' && asksForToken(reason)) return 'Signed out';
   switch (phase) {
     case 'live':
       if (drainAt !== null) return 'Moving…';
-      return MARKETS[market.state] ?? 'Live';
+      return MARKETS[marketOf(connection)] ?? (stale > 0 ? `Live, ${formatCount(stale)} stale` : 'Live');
     case 'subscribing':
       return 'Subscribing…';
     case 'reconnecting':
@@ -47,26 +50,29 @@ function phaseText({ phase, attempt, reason, drainAt, market }) {
 const MARKETS = { stale: 'Stale', degraded: 'Degraded' };
 
 /** What a screen reader says; without the attempts, which would be a torrent. @param {Connection} connection */
-function announcement({ phase, reason, drainAt, market }) {
+function announcement(connection) {
+  const { phase, reason, drainAt, stale } = connection;
   if (phase !== 'live' && asksForToken(reason)) return 'Not signed in. Prices are not current.';
   if (phase === 'live' && drainAt !== null) return 'This server is about to stop. Moving to another one.';
-  if (phase === 'live') return market.state === 'live' ? 'Live' : `Connected, prices ${market.state}`;
+  if (phase === 'live') {
+    const market = marketOf(connection);
+    return market !== 'live' ? `Connected, prices ${market}` : stale > 0 ? `Live, ${plural(stale, 'symbol')} stale` : 'Live';
+  }
   if (phase === 'reconnecting') return 'Connection lost, reconnecting. Prices are not current.';
   return phase === 'failed' ? 'Not connected' : '';
 }
 
 /** What a person should know and the pill has no room for. @param {Connection} connection */
-function noticeText({ phase, reason, drainAt, market }) {
+function noticeText(connection) {
+  const { phase, reason, drainAt, market } = connection;
   if (phase === 'failed') return reason;
   if (phase !== 'live' && asksForToken(reason)) return REFUSALS.get(reason) ?? '';
   if (phase === 'live' && drainAt !== null) return 'This server is about to stop. The page moves to another one, and asks there for what it missed meanwhile.';
   if (phase === 'reconnecting') return 'Connection lost. The prices below are the last that arrived.';
-  if (phase !== 'live' || market.state === 'live') return '';
-  const names = market.symbols.slice(0, MAX_NAMES).join(', ');
-  const more = market.symbols.length - MAX_NAMES;
-  const about = names && ` (${names}${more > 0 ? ` and ${formatCount(more)} more` : ''})`;
-  const what = market.state === 'stale' ? 'The source has gone quiet' : 'The service is degraded';
-  return `${what}${about}${market.reason && `: ${market.reason}`}.`;
+  const state = marketOf(connection);
+  if (phase !== 'live' || state === 'live') return '';
+  const what = state === 'stale' ? 'The source has gone quiet, the prices below are its last' : 'The service is degraded';
+  return `${what}${market.reason && `: ${market.reason}`}.`;
 }
 
 /** The server's clock against ours. @param {number} ms */
@@ -90,6 +96,7 @@ function missedTexts({ updates, merged, gaps, missedInGaps, missedAway, resets, 
   return {
     count: `${formatCount(missedInGaps + missedAway)}${resets > 0 ? '+' : ''}`,
     detail: parts.join(' · ') || nothing,
+    some: parts.length > 0,
   };
 }
 
@@ -98,6 +105,8 @@ export function connectionView(store) {
   const phase = find(document, '#phase', HTMLElement);
   const announce = find(document, '#announce', HTMLElement);
   const notice = find(document, '#notice', HTMLElement);
+  const noticeWords = find(notice, '#notice-text', HTMLElement);
+  const toToken = find(notice, '#to-token', HTMLButtonElement);
   const latency = find(document, '#latency', HTMLElement);
   const offset = find(document, '#offset', HTMLElement);
   const transport = find(document, '#transport', HTMLElement);
@@ -106,10 +115,17 @@ export function connectionView(store) {
   const missed = find(document, '#missed', HTMLElement);
   const missedDetail = find(document, '#missed-detail', HTMLElement);
 
+  toToken.addEventListener('click', (event) => {
+    // The menu closes with every click outside of it.
+    event.stopPropagation();
+    find(document, '#looks', HTMLDetailsElement).open = true;
+    find(document, '#token', HTMLInputElement).focus();
+  });
+
   function paintConnection() {
     const { connection } = store;
     document.body.dataset.phase = connection.phase;
-    document.body.dataset.market = connection.market.state;
+    document.body.dataset.market = marketOf(connection);
     document.body.toggleAttribute('data-signed-out', connection.phase !== 'live' && asksForToken(connection.reason));
     document.body.dataset.epoch = connection.epoch;
     setText(phase, phaseText(connection));
@@ -117,8 +133,9 @@ export function connectionView(store) {
     // On the way from lost to live nothing new is worth saying.
     if (said) setText(announce, said);
     const told = noticeText(connection);
-    setText(notice, told);
+    setText(noticeWords, told);
     notice.hidden = told === '';
+    toToken.hidden = connection.phase === 'live' || !asksForToken(connection.reason);
     setText(latency, connection.latencyMs === null ? '–' : `${formatCount(Math.max(1, connection.latencyMs))} ms`);
     setText(offset, connection.offsetKnown ? formatOffset(connection.offsetMs) : '–');
     setText(transport, TRANSPORTS.get(connection.transport) ?? (connection.transport || '–'));
@@ -127,10 +144,12 @@ export function connectionView(store) {
   }
 
   function paintCounters() {
-    const { count, detail } = missedTexts(store.counters, store.connection.phase === 'live');
+    const { count, detail, some } = missedTexts(store.counters, store.connection.phase === 'live');
     setText(updates, `${formatCount(store.counters.perSecond)}/s`);
     setText(missed, count);
     setText(missedDetail, detail);
+    // Where there is little room, it is shown only then.
+    if (missedDetail.hasAttribute('data-some') !== some) missedDetail.toggleAttribute('data-some', some);
   }
 
   return {

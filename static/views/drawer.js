@@ -5,8 +5,11 @@ import { find } from './elements.js';
 
 const TITLE = document.title;
 
-/** @param {import('../store.js').Store} store */
-export function drawerView(store) {
+/**
+ * @param {import('../store.js').Store} store
+ * @param {{setOpen: (symbol: string) => void}} table
+ */
+export function drawerView(store, table) {
   const root = find(document, '#detail', HTMLElement);
   const body = find(document, '#prices tbody', HTMLElement);
   /** @type {(() => Promise<Detail>) | null} */
@@ -33,6 +36,7 @@ export function drawerView(store) {
     root.hidden = symbol === '';
     document.body.toggleAttribute('data-detail', symbol !== '');
     document.title = symbol ? `${symbol} · tickcast` : TITLE;
+    table.setOpen(symbol);
     if (!symbol) {
       detail?.show('');
       const row = [...body.querySelectorAll('tr')].find((each) => each.dataset.symbol === from);

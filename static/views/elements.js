@@ -52,6 +52,20 @@ export function make(name, attributes = {}, ...children) {
 }
 
 /**
+ * Puts a style sheet into the page, and resolves when it is there; or cannot be, which is no reason to show nothing.
+ *
+ * @param {string} href
+ * @returns {Promise<void>}
+ */
+export function loadStyle(href) {
+  return new Promise((resolve) => {
+    const link = make('link', { rel: 'stylesheet', href });
+    link.onload = link.onerror = () => resolve();
+    document.head.append(link);
+  });
+}
+
+/**
  * Radio buttons of one name as one choice.
  *
  * @param {ParentNode} root

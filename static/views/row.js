@@ -16,6 +16,12 @@ const FLASH_MS = 450;
 const EVERYTHING = Object.values(ROW).reduce((mask, bit) => mask | bit, 0);
 const UNKNOWN = { direction: /** @type {Direction} */ ('flat'), arrow: '', percent: '–', amount: '' };
 
+/** Where the line has gone; what a longer span says may be another thing. @param {import('../row.js').Point[]} points */
+function directionOf(points) {
+  const moved = (points.at(-1)?.last ?? 0) - (points[0]?.last ?? 0);
+  return moved > 0 ? 'up' : moved < 0 ? 'down' : 'flat';
+}
+
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 
 export class RowView {
@@ -84,6 +90,12 @@ export class RowView {
     this.star.ariaLabel = `Watch ${this.row?.symbol ?? ''}`;
   }
 
+  /** @param {boolean} open whether it is shown in full beside the table */
+  setOpen(open) {
+    this.element.toggleAttribute('data-open', open);
+    this.name.ariaCurrent = open ? 'true' : null;
+  }
+
   /** @param {number} mask @param {Store} store */
   paint(mask, store) {
     if (!this.row) return;
@@ -125,7 +137,7 @@ export class RowView {
     if (!this.row) return;
     this.drawnAt = now;
     const points = recent(this.row.points);
-    this.sparkline.draw(points, colours()[this.direction || 'flat']);
+    this.sparkline.draw(points, colours()[directionOf(points)]);
     const { low, high } = range(points);
     const label = `Between ${formatPrice(low, this.row.digits)} and ${formatPrice(high, this.row.digits)}`;
     if (label === this.label) return;

@@ -43,9 +43,10 @@ export function range(points) {
 }
 
 export class Sparkline {
-  /** @param {HTMLCanvasElement} canvas */
-  constructor(canvas) {
+  /** @param {HTMLCanvasElement} canvas @param {{floor?: number}} [options] `floor`: is always in sight */
+  constructor(canvas, { floor = Infinity } = {}) {
     this.canvas = canvas;
+    this.floor = floor;
     this.context = canvas.getContext('2d');
     this.width = 0;
     this.height = 0;
@@ -71,13 +72,15 @@ export class Sparkline {
     const first = points[0];
     if (!last || !first) return;
 
-    const { low, high } = range(points);
+    const { low: lowest, high } = range(points);
+    const low = Math.min(lowest, this.floor);
     const span = last.at - first.at;
     const x = (/** @type {Point} */ point) =>
       span === 0 ? width - PADDING : PADDING + ((point.at - first.at) / span) * (width - 2 * PADDING);
-    // A price that never moved is a line in the middle.
+    // A price that never moved is a line in the middle; what never was anything lies on the floor.
+    const level = low === this.floor ? height - PADDING : height / 2;
     const y = (/** @type {number} */ price) =>
-      high === low ? height / 2 : PADDING + ((high - price) / (high - low)) * (height - 2 * PADDING);
+      high === low ? level : PADDING + ((high - price) / (high - low)) * (height - 2 * PADDING);
 
     context.strokeStyle = colour;
     context.fillStyle = colour;

@@ -6,9 +6,11 @@ import { PANEL } from '../store.js';
 import { CHART_POINT_MS, ROW } from '../row.js';
 import { arrange, isLive, moveBy, windowOf } from '../order.js';
 import { formatCount, plural } from '../format.js';
+import { dragView } from './drag.js';
 import { find, setText } from './elements.js';
 import { onColoursChange } from './palette.js';
 import { RowView } from './row.js';
+import { asksForToken } from './signin.js';
 
 /** @typedef {import('../store.js').Store} Store */
 /** @typedef {import('../row.js').Row} Row */
@@ -25,6 +27,13 @@ const CHARTS_PER_FRAME = 5;
 
 /** What stands where the rows will be. @type {Record<string, string>} */
 const EMPTY = { live: 'Connected. No symbol has a price yet.', failed: 'No prices.' };
+
+/** @param {import('../store.js').Connection} connection */
+function nothingYet({ phase, reason }) {
+  if (phase !== 'live' && asksForToken(reason)) return 'No prices without a token.';
+  return EMPTY[phase] ?? 'Waiting for the first prices…';
+}
+
 /** What the columns of a span are called, by their sort. */
 const TITLES = { day: { change: '24 h', high: '24 h high', low: '24 h low', volume: '24 h volume' }, sinceLoad: { change: 'Since load', high: 'High', low: 'Low', volume: 'Volume' } };
 
@@ -57,10 +66,15 @@ export function tableView(store, choices) {
   /** Of the first row, in the document. */
   let top = 0;
   let arrangedAt = -Infinity;
+  let fill = () => {};
+  /** Once there are rows, and the table is as high as they are. @type {Promise<void>} */
+  const filled = new Promise((resolve) => (fill = resolve));
   const due = { order: true, rows: true };
   const held = { pointer: false, focus: false };
   /** The one row that the Tab key stops at. */
   let current = '';
+  /** The one that is shown in full beside the table. */
+  let open = '';
 
   function arrangement() {
     return { ...choices.values, search, span: store.span };
@@ -106,6 +120,7 @@ export function tableView(store, choices) {
     shown = arrange(store.rows.values(), arrangement());
     const heights = `${shown.length * height}px`;
     if (body.style.height !== heights) body.style.height = heights;
+    if (shown.length > 0) fill();
     table.ariaRowCount = String(shown.length + 1);
     if (!shown.some((row) => row.symbol === current)) current = shown[0]?.symbol ?? '';
   }
@@ -135,6 +150,7 @@ export function tableView(store, choices) {
       if (!view) {
         view = spare.pop() ?? newView();
         view.show(row, store, choices.values.watched.has(row.symbol));
+        view.setOpen(row.symbol === open);
         views.set(row, view);
         charts.add(view);
       }
@@ -198,17 +214,27 @@ export function tableView(store, choices) {
     views.get(row)?.name.focus({ preventScroll: true });
   }
 
+  /** @param {string} symbol @param {number} by so many places */
+  function move(symbol, by) {
+    const all = arrange(store.rows.values(), { ...arrangement(), only: 'all', search: '' });
+    const moved = moveBy(all, shown, symbol, by);
+    if (!moved) return;
+    choices.set({ sort: 'own', order: moved });
+    // At once: the next press may come before the next frame.
+    order();
+  }
+
+  dragView(body, (symbol, clientY) => {
+    const to = Math.floor((clientY + scrollY - top) / height);
+    move(symbol, to - shown.findIndex((row) => row.symbol === symbol));
+  });
+
   body.addEventListener('keydown', (event) => {
     const page = Math.max(1, Math.floor(innerHeight / height) - 3);
     const steps = new Map([['ArrowDown', 1], ['ArrowUp', -1], ['PageDown', page], ['PageUp', -page], ['Home', -Infinity], ['End', Infinity]]);
     const step = steps.get(event.key);
     if (step !== undefined && event.altKey && Number.isFinite(step)) {
-      const moved = moveBy(shown, current, step);
-      if (moved) {
-        choices.set({ sort: 'own', order: moved });
-        // At once: the next press may come before the next frame.
-        order();
-      }
+      move(current, step);
     } else if (step !== undefined) {
       focusBy(step);
     } else if (event.key === 'w' && !event.ctrlKey && !event.metaKey) {
@@ -222,7 +248,7 @@ export function tableView(store, choices) {
   body.addEventListener('click', (event) => {
     const target = /** @type {Element} */ (event.target);
     const symbol = /** @type {HTMLElement | null} */ (target.closest('tr'))?.dataset.symbol;
-    if (symbol === undefined) return;
+    if (symbol === undefined || target.closest('.grip')) return;
     current = symbol;
     if (target.closest('.star')) choices.toggleWatched(symbol);
     else if (!target.closest('a')) location.hash = `#/${encodeURIComponent(symbol)}`;
@@ -297,14 +323,22 @@ export function tableView(store, choices) {
     setText(detail, all > 0 ? `${some}${more}${isHeld}` : '');
     empty.hidden = shown.length > 0;
     table.toggleAttribute('data-empty', all === 0);
-    setText(empty, all > 0 ? 'No symbol fits. Change the search or the filter.' : EMPTY[store.connection.phase] ?? 'Waiting for the first prices…');
+    setText(empty, all > 0 ? 'No symbol fits. Change the search or the filter.' : nothingYet(store.connection));
   }
 
   return {
+    filled,
+
     /** @param {string} text */
     search(text) {
       search = text;
       renew({ order: true });
+    },
+
+    /** @param {string} symbol none with an empty one */
+    setOpen(symbol) {
+      open = symbol;
+      for (const [row, view] of views) view.setOpen(row.symbol === open);
     },
 
     /** To the first row, for who came from the search. */

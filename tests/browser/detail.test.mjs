@@ -1,4 +1,4 @@
-// One symbol: chart, ticks, room, and what is said where the server has no candles or alerts.
+// One symbol: chart, ticks, room and alerts.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startServer } from '../support/server.mjs';
@@ -31,7 +31,7 @@ test('opens from the keyboard, shows what comes, and gives the focus back', TEST
   assert.equal(await page.title(), 'ETH · tickcast');
   const drawn = () => page.$$eval('.chart-box canvas', (all) => all.some((canvas) =>
     canvas.width > 0 && canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte > 0)));
-  await page.locator('.legend', { hasText: /O [\d,.]+ H [\d,.]+ L [\d,.]+ C [\d,.]+/ }).waitFor();
+  await page.locator('.legend', { hasText: /O [\d,.]+\s*H [\d,.]+\s*L [\d,.]+\s*C [\d,.]+/ }).waitFor();
   assert.ok(await drawn(), 'something is drawn');
   await page.waitForFunction(() => document.querySelectorAll('.ticks tbody tr').length >= 10);
   const shown = await page.locator('.big').innerText();
@@ -55,7 +55,7 @@ test('an address leads to it, and back leads out', TEST, async (t) => {
 test('candles last as long as the reader says, on every visit', TEST, async (t) => {
   const { page } = await open(t, '#/BTC');
   await page.getByRole('radio', { name: '1s', exact: true }).check();
-  await page.waitForFunction(() => /:\d\d · O/.test(document.querySelector('.legend').innerText));
+  await page.waitForFunction(() => /:\d\d\s+O/.test(document.querySelector('.legend').innerText));
   const first = await page.locator('.legend').innerText();
   await page.waitForFunction((was) => document.querySelector('.legend').innerText.slice(0, 19) > was, first.slice(0, 19));
   await page.reload();
@@ -66,7 +66,7 @@ test('candles last as long as the reader says, on every visit', TEST, async (t) 
 test('the crosshair says what is under it', TEST, async (t) => {
   const { page } = await open(t, '#/BTC');
   await page.getByRole('radio', { name: '1s', exact: true }).check();
-  await page.waitForFunction(() => /· O/.test(document.querySelector('.legend').innerText));
+  await page.waitForFunction(() => /\sO/.test(document.querySelector('.legend').innerText));
   const begun = (await page.locator('.legend').innerText()).slice(0, 19);
   await page.waitForFunction((was) => document.querySelector('.legend').innerText.slice(0, 19) > was, begun);
   const box = await page.locator('.chart-box').boundingBox();
@@ -92,7 +92,24 @@ test('on a phone it covers the market', TEST, async (t) => {
   await page.locator('#detail-title', { hasText: 'BTC' }).waitFor();
   const box = await page.locator('#detail').boundingBox();
   assert.deepEqual([Math.round(box.x), Math.round(box.y), Math.round(box.width), Math.round(box.height)], [0, 0, 390, 844]);
-  assert.equal(await page.evaluate(() => document.querySelector('#detail').scrollWidth), 390 - 2);
+  assert.equal(await page.evaluate(() => document.querySelector('#detail').scrollWidth), 390);
   await page.getByRole('button', { name: 'Close' }).tap();
   await page.locator('#detail').waitFor({ state: 'hidden' });
+});
+
+test('an alert is listed, and goes when it is removed', TEST, async (t) => {
+  const { page, faults } = await open(t, '#/ETH');
+  const form = page.locator('.alert-form');
+  for (const [kind, value] of [['changePct', '50'], ['above', '1000000000']]) {
+    await form.locator('select').selectOption(kind);
+    await form.locator('input').fill(value);
+    await form.locator('input').press('Enter');
+  }
+  const listed = page.locator('.alerts li', { hasText: '50% within 5 min' });
+  await listed.waitFor();
+  await page.locator('.alerts li', { hasText: 'above' }).waitFor();
+  await listed.getByRole('button').click();
+  await listed.waitFor({ state: 'detached' });
+  assert.equal(await page.locator('.alerts li').count(), 1);
+  assert.deepEqual(faults, []);
 });

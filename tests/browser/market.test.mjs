@@ -129,6 +129,33 @@ test('the watchlist and the reader\'s order are kept on the device', TEST, async
   assert.equal(await page.getByRole('button', { name: `Watch ${second}` }).getAttribute('aria-pressed'), 'true');
 });
 
+test('a row is moved by its grip, among those that a filter leaves, too', TEST, async (t) => {
+  const { page, faults } = await open(t);
+  const came = await seen(page);
+  const drag = async (symbol, onto) => {
+    await page.locator(`tr[data-symbol="${symbol}"]`).hover();
+    const grip = await page.locator(`tr[data-symbol="${symbol}"] .grip`).boundingBox();
+    const target = await page.locator(`tr[data-symbol="${onto}"]`).boundingBox();
+    await page.mouse.move(grip.x + 6, grip.y + 12);
+    await page.mouse.down();
+    await page.mouse.move(grip.x + 6, target.y + target.height / 2, { steps: 5 });
+    await page.mouse.up();
+  };
+  await drag(came[0], came[2]);
+  const moved = [came[1], came[2], came[0], ...came.slice(3)];
+  await untilSeen(page, moved);
+  assert.equal(new URL(page.url()).hash, '', 'nothing was opened');
+  for (const symbol of [moved[0], moved[4]]) await page.getByRole('button', { name: `Watch ${symbol}` }).click();
+  await page.getByRole('radio', { name: 'Watchlist' }).check();
+  await untilSeen(page, [moved[0], moved[4]]);
+  await drag(moved[4], moved[0]);
+  await untilSeen(page, [moved[4], moved[0]]);
+  await page.getByRole('radio', { name: 'All' }).check();
+  await page.reload();
+  await untilSeen(page, [moved[4], ...moved.filter((symbol) => symbol !== moved[4])]);
+  assert.deepEqual(faults, []);
+});
+
 test('a filter shows what it says', TEST, async (t) => {
   const { page } = await open(t, many);
   await untilAllMoved(page);
@@ -162,9 +189,27 @@ test('500 symbols cost a screenful of rows, and each can be reached', TEST, asyn
   await page.waitForFunction(() => document.activeElement.textContent === 'S498');
   await page.keyboard.press('Home');
   await page.waitForFunction(() => document.activeElement.textContent === 'S000');
+  await page.locator('tr[data-symbol="S498"]').waitFor({ state: 'detached' });
   assert.ok(await count() < 45, `${await count()} rows in the page`);
   // All shown rows are alive, also those that showed another symbol before.
   await untilAllMoved(page);
+  assert.deepEqual(faults, []);
+});
+
+test('what stands below 500 rows can be reached at once, by a link and by its address', TEST, async (t) => {
+  const { page, faults } = await open(t, many);
+  const inSight = () => page.waitForFunction(() => {
+    const { top, bottom } = document.querySelector('#snippet-panel').getBoundingClientRect();
+    return top >= 0 && top < innerHeight && bottom > 0;
+  });
+  await page.locator('#use').waitFor();
+  await page.getByRole('link', { name: 'Use this feed' }).click();
+  await inSight();
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.closest('section').id), 'use');
+  await page.goto('about:blank');
+  await page.goto(`${many.url}/#use`);
+  await inSight();
   assert.deepEqual(faults, []);
 });
 

@@ -54,10 +54,15 @@ export function prices(page) {
     Object.fromEntries(rows.map((row) => [row.dataset.symbol, row.querySelector('.price').innerText])));
 }
 
-/** Until there are rows, and each has shown another price than it shows now. @param {import('playwright-core').Page} page */
-export async function untilAllMoved(page) {
+/**
+ * Until there are rows, and each has shown another price than it shows now.
+ *
+ * @param {import('playwright-core').Page} page
+ * @param {string[]} [of] these symbols alone
+ */
+export async function untilAllMoved(page, of) {
   await page.locator('#prices tbody tr').first().waitFor();
-  const still = new Map(Object.entries(await prices(page)));
+  const still = new Map(Object.entries(await prices(page)).filter(([symbol]) => of?.includes(symbol) ?? true));
   while (still.size > 0) {
     await page.waitForFunction(
       (before) => [...document.querySelectorAll('#prices tbody tr')].some((row) =>

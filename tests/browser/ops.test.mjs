@@ -72,19 +72,60 @@ test('disconnects a user', TEST, async (t) => {
   const gone = new Promise((resolve) => client.on('disconnect', resolve));
   await page.fill('#user', 'zoe');
   await page.getByRole('button', { name: 'Disconnect' }).click();
-  await page.locator('#acted', { hasText: '1 connection of zoe ended' }).waitFor();
+  await page.locator('#acted', { hasText: '1 connection of zoe ended.' }).waitFor();
+  assert.equal(await page.locator('#announce').innerText(), '1 connection of zoe ended.');
   assert.equal(await gone, 'io server disconnect');
 });
 
-test('drains the replica that is named, and no other', TEST, async (t) => {
+test('drains a replica, once the reader is sure, all from the keyboard', TEST, async (t) => {
   const { server, page } = await open(t, { DRAIN_DEADLINE: '3000' });
-  await page.locator('#replicas tbody tr').waitFor();
-  await page.fill('#drain-id', 'app8');
-  await page.getByRole('button', { name: 'Drain' }).click();
-  await page.locator('#acted', { hasText: 'nothing was drained' }).waitFor();
-  await page.fill('#drain-id', 'app7');
-  await page.getByRole('button', { name: 'Drain' }).click();
-  await page.locator('#acted', { hasText: 'app7 drains' }).waitFor();
+  const button = page.getByRole('button', { name: 'Drain app7' });
+  await button.focus();
+  // Over several looks the button stays the same one.
+  await page.waitForFunction(() => {
+    globalThis.seen ??= new Set();
+    return globalThis.seen.add(document.querySelector('[data-label="Up"]').innerText).size >= 3;
+  });
+  assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), 'Drain app7');
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog', { name: 'Drain app7?' });
+  await dialog.getByText('for there is none').waitFor();
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'hidden' });
+  assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), 'Drain app7');
+  assert.equal((await server.json('/health')).status, 'ok', 'nothing was done');
+  await page.keyboard.press('Enter');
+  await dialog.getByRole('button', { name: 'Drain app7' }).press('Enter');
+  await page.locator('#acted', { hasText: 'app7 drains: 0 clients move on' }).waitFor();
   assert.equal((await server.exited).code, 0);
   await page.getByText('The server does not answer').waitFor();
+});
+
+test('says what went wrong, and shows only what was counted', TEST, async (t) => {
+  const { server, page } = await open(t);
+  const client = await connect(server.url);
+  for (let i = 0; i < 3; i += 1) client.emit('nothing-of-that-name', {});
+  const trouble = page.locator('#trouble');
+  await trouble.locator('dd', { hasText: /^3$/ }).waitFor();
+  assert.equal(await trouble.locator('dt').innerText(), 'errors requests');
+  await trouble.locator('summary', { hasText: /^\d+ more at zero$/ }).click();
+  await trouble.getByText('slow clients now').waitFor();
+  await page.locator('#limits summary', { hasText: /^Nothing: all \d+ at zero$/ }).waitFor();
+  await page.locator('#feed', { hasText: 'simulator' }).waitFor();
+  await page.route('**/api/disconnect', (route) => route.abort());
+  await page.fill('#user', 'zoe');
+  await page.getByRole('button', { name: 'Disconnect' }).click();
+  await page.locator('#acted', { hasText: 'The server did not answer' }).waitFor();
+});
+
+test('on a phone nothing scrolls sideways', TEST, async (t) => {
+  const server = await startServer({ APP_ID: 'app7' });
+  t.after(() => server.stop());
+  const { page } = await newPage(t, browser, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
+  await page.goto(`${server.url}/ops`);
+  await page.locator('#replicas tbody tr').waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+  await page.getByRole('button', { name: 'Drain app7' }).tap();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).tap();
+  await page.getByRole('dialog').waitFor({ state: 'hidden' });
 });

@@ -45,9 +45,14 @@ describe('the order', () => {
   });
 
   test('of the reader moves one symbol among those shown', () => {
-    assert.deepEqual(moveBy(rows(), 'A10', -2), ['A10', 'BTC', 'ETH', 'A9']);
-    assert.deepEqual(moveBy(rows(), 'BTC', 99), ['ETH', 'A10', 'A9', 'BTC']);
-    assert.deepEqual([moveBy(rows(), 'BTC', -1), moveBy(rows(), 'gone', 1)], [null, null]);
+    const move = (...how) => moveBy(rows(), rows(), ...how);
+    assert.deepEqual(move('A10', -2), ['A10', 'BTC', 'ETH', 'A9']);
+    assert.deepEqual(move('BTC', 99), ['ETH', 'A10', 'A9', 'BTC']);
+    assert.deepEqual([move('BTC', -1), move('gone', 1)], [null, null]);
+    // Of those that a filter hides nothing is forgotten.
+    const shown = arrange(rows(), { ...PLAIN, search: 'a' });
+    assert.deepEqual(moveBy(rows(), shown, 'A9', -1), ['BTC', 'ETH', 'A9', 'A10']);
+    assert.deepEqual(moveBy(rows(), shown, 'A10', 1), ['BTC', 'ETH', 'A9', 'A10']);
   });
 });
 

@@ -48,6 +48,29 @@ test('every price of a symbol has the same number of decimals', TEST, async (t) 
   }
 });
 
+test('figures stand below each other, whatever they are', TEST, async (t) => {
+  const { page } = await newPage(t, browser);
+  await page.goto(server.url);
+  await page.locator('#prices tbody tr').first().waitFor();
+  const widths = await page.locator('#prices tbody .price .value').first().evaluate((value) => [...'0123456789'].map((digit) => {
+    value.textContent = digit.repeat(8);
+    return value.getBoundingClientRect().width;
+  }));
+  assert.equal(new Set(widths.map((width) => width.toFixed(2))).size, 1, String(widths));
+});
+
+test('a device whose clock is wrong is told so, and ages are right all the same', TEST, async (t) => {
+  const { page } = await newPage(t, browser);
+  await page.addInitScript(() => {
+    const now = Date.now.bind(Date);
+    Date.now = () => now() - 90_000;
+  });
+  await page.goto(server.url);
+  await page.locator('#offset', { hasText: /^\+(89|90),\d{3} ms$/ }).waitFor();
+  await untilAllMoved(page);
+  for (const age of await page.locator('#prices tbody .age').allInnerTexts()) assert.match(age, /^(now|\d s)$/);
+});
+
 test('each row says up or down with a sign and an arrow', TEST, async (t) => {
   const { page } = await newPage(t, browser);
   await page.goto(server.url);
@@ -105,8 +128,8 @@ for (const width of [360, 320]) {
 }
 
 const COLUMNS = {
-  laptop: ['Watch', 'Symbol', 'Last', 'Since load', 'High', 'Low', 'Volume', 'Last minute', 'Age'],
-  phone: ['Watch', 'Symbol', 'Last', 'Since load', 'Last minute', 'Age'],
+  laptop: ['Watch', 'Symbol', 'Last', '24 h', '24 h high', '24 h low', '24 h volume', 'Last minute', 'Age'],
+  phone: ['Watch', 'Symbol', 'Last', '24 h', 'Last minute', 'Age'],
 };
 for (const [device, viewport] of [['laptop', { width: 1280, height: 800 }], ['phone', { width: 390, height: 844 }]]) {
   const columns = COLUMNS[device];
@@ -156,8 +179,8 @@ test('everything that can be done can be done from the keyboard', TEST, async (t
     }));
   }
   assert.deepEqual(stops, [
-    'Skip to the prices', 'Market', 'Operations', 'summary', 'search', 'only',
-    'Symbol', 'Last', 'Since load', 'High', 'Low', 'Volume', 'Age', 'BTC', 'feed.js', 'copy', 'language-0', 'snippet-panel',
+    'Skip to the prices', 'Market', 'Operations', 'Use this feed', 'summary', 'search', 'only',
+    'Symbol', 'Last', '24 h', '24 h high', '24 h low', '24 h volume', 'Age', 'BTC', 'feed.js', 'copy', 'language-0', 'snippet-panel',
   ]);
 });
 

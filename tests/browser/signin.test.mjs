@@ -30,6 +30,9 @@ test('a page without a token says so, takes one, and keeps it for the visit alon
   const { page, faults } = await open(t);
   await page.getByText('The server asks for a token (unauthorized)').waitFor();
   assert.equal(await page.locator('#phase').innerText(), 'Signed out');
+  assert.equal(await page.locator('#empty').innerText(), 'No prices without a token.');
+  await page.getByRole('button', { name: 'Enter a token' }).click();
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'token');
   await signIn(page, 'nonsense');
   await page.getByText('The server asks for a token (unauthorized)').waitFor();
   await signIn(page, hs256());

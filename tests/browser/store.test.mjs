@@ -58,10 +58,16 @@ describe('a row', () => {
     assert.equal(row('ETH').stale, true);
     store.tick(tick(2), LIVE);
     assert.equal(row().stale, false);
-    store.status({ state: 'stale', reason: 'quiet', symbols: null });
-    assert.deepEqual([row().stale, row('ETH').stale], [true, true]);
+    const { connection } = store;
+    assert.deepEqual([connection.market.state, connection.stale, connection.symbols], ['live', 1, 2]);
+    // One that is about the whole feed, as with every answer to a subscription, says nothing of one symbol.
     store.status({ state: 'live', reason: '', symbols: null });
-    assert.deepEqual([row().stale, row('ETH').stale], [false, false]);
+    assert.deepEqual([row('ETH').stale, connection.stale], [true, 1]);
+    store.status({ state: 'degraded', reason: 'alone', symbols: null });
+    store.status({ state: 'degraded', reason: '', symbols: null });
+    assert.deepEqual(connection.market, { state: 'degraded', reason: 'alone' });
+    store.status({ state: 'live', reason: '', symbols: ['ETH'] });
+    assert.deepEqual([row('ETH').stale, connection.stale, connection.market.state], [false, 0, 'degraded']);
   });
 
   test('beyond the limit is not shown, and counted', () => {

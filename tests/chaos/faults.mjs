@@ -80,6 +80,8 @@ export const FAULTS = [
     silence_ms: closed,
     async run({ cluster: { redis } }, lasts_ms) {
       await redis.kill();
+      // An earlier fault may have saved something.
+      await redis.forget();
       await sleep(lasts_ms);
       await redis.begin();
     },

@@ -20,6 +20,9 @@ export const SAID_MS = 3000;
 /** How long to wait for what may not come at all before it counts as broken (ms). */
 const GIVE_UP_MS = 20_000;
 
+/** After how long what was said and not heard is said again (ms). */
+const HEARD_MS = 1000;
+
 /** What passes between two faults (ms). */
 const CALM_MS = 700;
 
@@ -215,7 +218,7 @@ export class Storm {
     }
     if (truth_ms > ONE_TRUTH_MS + late_ms) wrong.push(`one truth after ${ms(truth_ms)}`);
     this.#note(fault.kind, { truth_ms, count: 1 });
-    wrong.push(...await this.#chats(), ...await this.#checked(), ...await this.#bounded());
+    wrong.push(...await this.#chats(mended), ...await this.#checked(), ...await this.#bounded());
     const longest = Math.max(...cluster.watches.filter(({ id }) => !struck.includes(id)).map((watch) => silence(watch, before)));
     this.say(`#${this.rounds} ${fault.kind}${struck.length ? ` (${struck}${struck.includes(scene.publisher) ? ', the publisher' : ''})` : ''}, `
       + `${lasts_ms} ms: silence ${ms(longest)} of ${ms(allowed_ms)}, one truth after ${ms(truth_ms)}`);
@@ -274,7 +277,8 @@ export class Storm {
     await sleep(since + SAID_MS - performance.now());
     const states = await Promise.all(ids.map(async (id) => {
       const { url } = this.cluster.replica(id);
-      const [{ status }, metrics] = await Promise.all([this.cluster.replica(id).json('/health'), metricsOf(url)]);
+      const asked = Promise.all([this.cluster.replica(id).json('/health'), metricsOf(url)]);
+      const [{ status }, metrics] = await asked.catch(() => [{ status: 'nothing' }, new Map()]);
       return `${id} says ${status}${metrics.get('tickcast_alone') === 1 ? ', alone' : ''}`;
     }));
     const wrong = states.filter((said) => !said.endsWith(' degraded, alone')).map((said) => `after ${SAID_MS} ms ${said}`);
@@ -300,24 +304,31 @@ export class Storm {
     }
   }
 
-  /** What anybody says is heard by all. */
-  async #chats() {
+  /**
+   * What anybody says is heard by all, before too long. It is said now and once: what is said before the way is there again is
+   * lost, so it is said anew.
+   *
+   * @param {number} mended
+   */
+  async #chats(mended) {
     const { watches } = this.cluster;
-    const texts = watches.map((watch, index) => {
-      const text = `${this.rounds} ${index}`;
-      watch.socket.emit('chat', text);
-      return text;
-    });
-    const missed = (/** @type {Watch} */ watch) => texts.filter((text) => !this.heard.get(watch)?.has(text));
-    const deaf = () => watches.filter((watch) => missed(watch).length > 0);
-    this.chats += texts.length * watches.length;
-    try {
-      await until(() => deaf().length === 0, 'what was said', ONE_TRUTH_MS);
-      return [];
-    } catch {
-      return deaf().map((watch) => `${watch.name} did not hear ${missed(watch)}`);
-    } finally {
-      for (const heard of this.heard.values()) heard.clear();
+    for (let attempt = 0; ; attempt += 1) {
+      const texts = watches.map((watch, index) => {
+        const text = `${this.rounds} ${attempt} ${index}`;
+        watch.socket.emit('chat', text);
+        return text;
+      });
+      const missed = (/** @type {Watch} */ watch) => texts.filter((text) => !this.heard.get(watch)?.has(text));
+      const deaf = () => watches.filter((watch) => missed(watch).length > 0);
+      this.chats += texts.length * watches.length;
+      try {
+        await until(() => deaf().length === 0, 'what was said', HEARD_MS);
+        return [];
+      } catch {
+        if (performance.now() - mended > ONE_TRUTH_MS) return deaf().map((watch) => `${watch.name} did not hear ${missed(watch)}`);
+      } finally {
+        for (const heard of this.heard.values()) heard.clear();
+      }
     }
   }
 
@@ -339,7 +350,7 @@ export class Storm {
     const wrong = [];
     for (const id of IDS) {
       const { child } = this.cluster.replica(id);
-      if (child.exitCode !== null || child.signalCode !== null) wrong.push(`${id} ended: ${child.exitCode ?? child.signalCode}`);
+      if (child.exitCode !== null || child.signalCode !== null) wrong.push(`${id} ended: ${child.exitCode ?? child.signalCode}:\n${this.cluster.replica(id).tail()}`);
       else {
         const bytes = Number((await readFile(`/proc/${child.pid}/statm`, 'utf8')).split(' ')[1]) * 4096;
         this.resident_bytes = Math.max(this.resident_bytes, bytes);

@@ -21,13 +21,22 @@ const DRAINS = { DRAIN_SPREAD: `${SPREAD_MS}`, DRAIN_DEADLINE: '8000', LEASE_TTL
 /** How long clients may need to be back (ms). */
 const BACK_MS = 30_000;
 
-/** Asks a replica to go, in each of the ways there are. @type {Record<string, (server: import('../support/server.mjs').Server) => Promise<void>>} */
+/** Asks for a drain by HTTP. @param {string} url @param {string} [id] of a replica; the one that answers without it */
+async function askToDrain(url, id) {
+  const named = id === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify({ id }) };
+  const response = await fetch(`${url}/api/drain`, { method: 'POST', ...named });
+  return { status: response.status, body: await response.json() };
+}
+
+/** Asks a replica to go, in each of the ways there are. @type {Record<string, (cluster: Cluster, gone: string, other: string) => Promise<void>>} */
 const ways = {
-  SIGTERM: async (server) => {
-    server.child.kill('SIGTERM');
+  SIGTERM: async (cluster, gone) => {
+    cluster.replica(gone).child.kill('SIGTERM');
   },
-  'POST /api/drain': async (server) => {
-    assert.equal((await fetch(`${server.url}/api/drain`, { method: 'POST' })).status, 202);
+  'POST /api/drain at another replica': async (cluster, gone, other) => {
+    const { status, body } = await askToDrain(cluster.replica(other).url, gone);
+    assert.deepEqual([status, body.ok, body.id], [202, true, gone], JSON.stringify(body));
+    assert.ok(Number.isInteger(body.connections));
   },
 };
 
@@ -51,7 +60,7 @@ describe('drain', { concurrency: true }, () => {
 
       const server = cluster.replica(gone);
       const begun = performance.now();
-      await ask(server);
+      await ask(cluster, gone, other);
       await until(() => clients.every(({ client }) => client.drains.length === 1), 'everybody to be told');
       const ready = await fetch(`${server.url}/ready`);
       assert.deepEqual([ready.status, (await ready.json()).status], [503, 'draining']);
@@ -81,6 +90,33 @@ describe('drain', { concurrency: true }, () => {
       assert.ok(late.length > 0);
     });
   }
+
+  it('through a proxy the replica that is named drains, wherever the request arrives, and no other', async (test) => {
+    const cluster = await Cluster.start(test, { ids: [...IDS, 'app3'], env: DRAINS });
+    const proxy = await Proxy.start([cluster.replica('app1')]);
+    cluster.undo.push(() => proxy.stop());
+    // Names those that are there, as soon as they have said so.
+    const wanted = JSON.stringify([404, 'id is "app4": no replica has it; must be one of app1, app2, app3']);
+    await until(async () => {
+      const { status, body } = await askToDrain(proxy.url, 'app4');
+      return JSON.stringify([status, body.detail]) === wanted;
+    }, wanted);
+    assert.deepEqual(cluster.live().sort(), [...IDS, 'app3'], 'nobody has gone');
+    assert.equal((await askToDrain(proxy.url, 'app2')).status, 202);
+    assert.deepEqual(await cluster.replica('app2').exited, { code: 0, signal: null });
+    // Without an id, or with its own, the one that answers.
+    assert.deepEqual(await askToDrain(cluster.replica('app3').url), { status: 202, body: { ok: true, id: 'app3', connections: 0 } });
+    assert.deepEqual(await cluster.replica('app3').exited, { code: 0, signal: null });
+    assert.equal((await askToDrain(proxy.url, 'app1')).body.id, 'app1');
+    assert.deepEqual(await cluster.replica('app1').exited, { code: 0, signal: null });
+  });
+
+  it('a replica cut off from Redis does not know whether another one drains, and says so', async (test) => {
+    const cluster = await Cluster.start(test, { ids: IDS, env: DRAINS });
+    await cluster.redis.kill();
+    const { status, body } = await askToDrain(cluster.replica('app1').url, 'app2');
+    assert.deepEqual([status, body.code], [503, 'unavailable'], JSON.stringify(body));
+  });
 
   it('ticks go on until the slot, a WebSocket ends with 1012, and a session that polls with its close packet', async (test) => {
     const cluster = await Cluster.start(test, { ids: IDS, env: DRAINS });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { next, until } from '../support/clients.mjs';
-import { Cluster } from '../support/cluster.mjs';
+import { Cluster, freeze } from '../support/cluster.mjs';
 import { acquainted, api, enter } from '../support/people.mjs';
 
 const IDS = ['app1', 'app2', 'app3'];
@@ -110,8 +110,8 @@ describe('talk', { concurrency: true }, () => {
   it('a replica that does not answer is waited for, and not for long', async (test) => {
     const { cluster, urls } = await gather(test);
     const [here, , there] = await Promise.all(urls.map((url) => enter(test, url, 'u')));
-    cluster.replica('app2').child.kill('SIGSTOP');
     test.after(() => cluster.replica('app2').child.kill('SIGCONT'));
+    await freeze(cluster.replica('app2'));
     const begun = performance.now();
     assert.deepEqual(await here.ask('send_message', { recipient: 'u', content: 1 }), { ok: true, delivered: 2, complete: false });
     assert.ok(performance.now() - begun < PATIENCE_MS);

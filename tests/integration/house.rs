@@ -121,7 +121,11 @@ const KEPT_IN: &[(&str, &[&str], &str)] = &[
     ("jsonwebtoken", &["src/auth/"], "one place decides what a token is"),
     ("use ring::", &["src/auth/"], "one place computes signatures and hashes"),
     ("utoipa", &["src/http/", "src/publish/"], "the API is described where it is"),
-    ("reqwest::", &["src/messages/backend/"], "one place calls others"),
+    (
+        "reqwest::",
+        &["src/messages/backend/", "src/sources/exchange/past/"],
+        "back ends and the past of exchanges are what we call",
+    ),
     ("prometheus::", &["src/metrics/"], "one place knows how it is written for Prometheus"),
     ("rmpv::", &["src/messages/"], "one place reads what others put on Redis"),
     ("tokio::spawn", &[], "long-lived tasks are spawned in app.rs, under its tracker"),

@@ -73,6 +73,8 @@ fn a_wrong_value_names_itself_and_never_starts_a_server() {
         ("SOURCES", "replay:/nowhere", "cannot be played"),
         ("SYMBOLS", "BTC-USD@coinbase", "coinbase must be in SOURCES"),
         ("KRAKEN_URL", "https://ws.kraken.com", "must be ws://"),
+        ("KRAKEN_REST_URL", "wss://api.kraken.com", "must be https://"),
+        ("DATA_DIR", "/dev/null", "\"/dev/null\" cannot be written"),
         ("BINANCE_CHANNEL", "depth", "must be ticker, miniTicker or aggTrade"),
         ("EXCHANGE_RECONNECT", "0", "from 1 to 86400"),
         ("MAX_JUMP", "much", "must be a number of percent"),

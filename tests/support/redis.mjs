@@ -102,6 +102,11 @@ export class Redis {
     );
   }
 
+  /** What was saved before is gone, too: it begins with nothing. */
+  async forget() {
+    await rm(path.join(this.folder, 'dump.rdb'), { force: true });
+  }
+
   /** Ends it at once, as a crash would; what it knew is gone. */
   async kill() {
     const { child } = this;
@@ -135,14 +140,15 @@ export class Redis {
    * The entries of the log, oldest first.
    *
    * @returns {Promise<{ id: string, epoch: string, ticks: any[], restated: boolean }[]>} `restated`: nobody made these now, an
-   *   epoch begins with what was known
+   *   epoch begins with what was known. Candles of the past are not among them
    */
   async log() {
     /** @type {[string, string[]][]} */
     const entries = await this.ask('XRANGE', LOG, '-', '+');
     return entries.map(([id, words]) => {
       const fields = Object.fromEntries(words.flatMap((word, at) => (at % 2 ? [] : [[word, words[at + 1]]])));
-      const { epoch, ticks, restated, ...strange } = fields;
+      const { epoch, ticks, restated, fill, ...strange } = fields;
+      if (fill) assert.equal(ticks, '[]', id);
       assert.deepEqual(strange, {}, id);
       return { id, epoch, ticks: JSON.parse(ticks), restated: restated === '1' };
     });

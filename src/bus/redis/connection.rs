@@ -20,8 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one command may take. A lease must outlive one that fails.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// The pauses between attempts to connect again, in ms.
-const RECONNECT_MS: (u32, u32) = (50, 1000);
+/// The pauses between attempts to connect again, in ms. Messages between replicas are lost until then.
+const RECONNECT_MS: (u32, u32) = (50, 500);
 
 /// How long what was sent may stay unacknowledged. Where packets are swallowed, TCP waits twice as long before each attempt,
 /// and would notice as late as that when they pass again: a new connection does at once.
@@ -116,6 +116,8 @@ pub(in crate::bus) struct Connections {
     pub(super) reads: Client,
     /// For reading what other services publish, in the same way.
     pub(super) inputs: Client,
+    /// For reading the log of changed records, in the same way; connected where there are any.
+    pub(super) records: Client,
     pub(super) scripts: Arc<Scripts>,
 }
 
@@ -127,6 +129,7 @@ impl Connections {
             commands: builder.build()?,
             reads: builder.build()?,
             inputs: builder.build()?,
+            records: builder.build()?,
             scripts: Arc::new(Scripts::new()),
         };
         // The tasks end with the clients.
@@ -151,6 +154,9 @@ impl Connections {
         self.commands.quit().await.ok();
         self.reads.quit().await.ok();
         self.inputs.quit().await.ok();
+        if self.records.is_connected() {
+            self.records.quit().await.ok();
+        }
     }
 }
 

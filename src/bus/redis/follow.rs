@@ -13,11 +13,12 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use super::append::{RedisLog, STREAM_ENTRIES, UPDATES_PER_ENTRY, encode};
-use super::between::between;
 use super::connection::{VersionError, check_version};
-use super::entry::{entry, id, parse, parse_epoch};
+use super::entry::{entry, fill, id, parse, parse_epoch};
 use super::failure::Failure;
 use super::pulse::Pulse;
+use super::recall::Recalled;
+use super::since::since;
 use super::{keys, new_epoch};
 use crate::bus::Closed;
 use crate::bus::island::Island;
@@ -273,11 +274,12 @@ impl Follower {
             if !self.apart {
                 return Ok(());
             }
+            let latest = self.latest(&epoch).await?;
             if self.alone {
-                self.catch_up(&end).await?;
+                self.catch_up(&epoch).await?;
             }
             self.position = Some(end);
-            self.take_snapshot(&epoch).await?;
+            self.pass_latest(&epoch, latest).await?;
         }
         self.restore(&epoch).await?;
         self.epoch = Some(epoch);
@@ -286,12 +288,31 @@ impl Follower {
     }
 
     /// What passed in the log while this replica was an island; of one that was so from its beginning, the recent history.
-    async fn catch_up(&mut self, end: &str) -> Result<(), Failure> {
+    async fn catch_up(&mut self, epoch: &Epoch) -> Result<(), Failure> {
         let after = self.position.clone().unwrap_or_else(|| self.oldest());
-        let missed = between(&self.log.connections.reads, &after, end).await?;
+        let (missed, fills) = since(&self.log.connections.reads, &after).await?;
         self.events.send(BusEvent::Back(missed)).await.map_err(|_| Closed)?;
+        for fill in fills {
+            self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
+        }
+        if self.position.is_none() || self.is_trimmed(&after).await? {
+            self.recall(epoch).await?;
+        }
         self.alone = false;
         Ok(())
+    }
+
+    /// Whether what followed this entry in the log may be gone.
+    async fn is_trimmed(&self, position: &str) -> Result<bool, Failure> {
+        let first: Vec<XReadValue<String, String, String>> =
+            self.log.connections.reads.xrange_values(keys::STREAM, "-", "+", Some(1)).await?;
+        Ok(first.first().is_none_or(|(first, _)| id(first) > id(position)))
+    }
+
+    /// The candles as they are stored, with what followed them in the log.
+    async fn recall(&self, epoch: &Epoch) -> Result<(), Failure> {
+        let (reads, metrics) = (&self.log.connections.reads, &self.log.metrics);
+        Recalled { reads, events: &self.events, metrics }.hand_on(epoch.as_str()).await
     }
 
     /// Where the recent history begins in the log.
@@ -302,6 +323,8 @@ impl Follower {
 
     /// The recent history and the latest tick of each symbol, before anything else.
     async fn load(&mut self, epoch: &Epoch) -> Result<(), Failure> {
+        self.recall(epoch).await?;
+        let mut quiet = self.latest(epoch).await?;
         let mut from = self.oldest();
         let mut position = "0-0".to_owned();
         // The latest of each is for the clients that are here already: the others would take them back behind what they
@@ -312,7 +335,9 @@ impl Follower {
             let entries: Vec<XReadValue<String, String, String>> =
                 reads.xrange_values(keys::STREAM, from.as_str(), "+", Some(ENTRIES_PER_READ)).await?;
             let full = entries.len() as u64 == ENTRIES_PER_READ;
+            let mut fills = Vec::new();
             for (entry_id, fields) in entries {
+                fills.extend(fill(&fields));
                 for tick in
                     entry(&fields).filter(|batch| batch.epoch == *epoch).into_iter().flat_map(|batch| batch.ticks)
                 {
@@ -324,33 +349,35 @@ impl Follower {
                 let batch = Batch { epoch: epoch.clone(), ticks: std::mem::take(&mut past) };
                 self.events.send(BusEvent::Past(batch)).await.map_err(|_| Closed)?;
             }
+            for fill in fills {
+                self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
+            }
             if !full {
                 break;
             }
             from = format!("({position}");
         }
-        let latest: Vec<Tick> = latest.into_values().collect();
-        if !latest.is_empty() {
-            self.pass(Batch { epoch: epoch.clone(), ticks: latest }).await?;
-        }
         // Quiet symbols have fallen out of the log.
-        self.take_snapshot(epoch).await?;
+        quiet.retain(|tick| !latest.contains_key(&tick.update.symbol));
+        self.pass_latest(epoch, latest.into_values().chain(quiet).collect()).await?;
         self.position = Some(position);
         Ok(())
     }
 
-    /// The latest tick of each symbol; what of it was handed on already is dropped by who takes it.
-    async fn take_snapshot(&mut self, epoch: &Epoch) -> Result<(), Failure> {
+    /// The latest tick of each symbol. Whoever hands on the log as well reads it after this: else what came between would be
+    /// skipped, since these come first.
+    async fn latest(&self, epoch: &Epoch) -> Result<Vec<Tick>, Failure> {
         let last: HashMap<String, String> = self.log.connections.reads.hgetall(keys::LAST).await?;
-        let ticks: Vec<Tick> = last
-            .values()
-            .filter(|json| parse_epoch(json).is_some_and(|of| of == epoch.as_str()))
-            .filter_map(|json| parse(json))
-            .collect();
-        if !ticks.is_empty() {
-            self.pass(Batch { epoch: epoch.clone(), ticks }).await?;
+        let of_this = last.values().filter(|json| parse_epoch(json).is_some_and(|of| of == epoch.as_str()));
+        Ok(of_this.filter_map(|json| parse(json)).collect())
+    }
+
+    /// Hands on what is known of symbols; what of it was handed on already is dropped by who takes it.
+    async fn pass_latest(&mut self, epoch: &Epoch, ticks: Vec<Tick>) -> Result<(), Closed> {
+        if ticks.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.pass(Batch { epoch: epoch.clone(), ticks }).await
     }
 
     /// Gives back to Redis what it has lost of the symbols that are known here.
@@ -401,6 +428,9 @@ impl Follower {
         }
         let streams = answer.into_xread_response::<String, String, String, String>()?;
         for (entry_id, fields) in streams.into_values().flatten() {
+            if let Some(fill) = fill(&fields) {
+                self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
+            }
             match entry(&fields) {
                 Some(batch) => {
                     let now_ms = i64::try_from(self.log.clock.millis()).unwrap_or(i64::MAX);

@@ -8,17 +8,20 @@ use fred::interfaces::{ClientLike, HashesInterface};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::append::RedisLog;
+use super::append::{RedisLog, STREAM_ENTRIES};
 use super::{entry, keys};
 use crate::bus::PublishError;
 use crate::bus::island::Island;
-use crate::price::{Price, Symbol, Update};
+use crate::price::{Fill, Price, Symbol, Update};
 
 /// How often a replica that waits for a lease looks whether it is free.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a replica that holds leases leaves a free one to others, for each that it holds: they look twice meanwhile.
 const LEAVES_TO_OTHERS: Duration = Duration::from_millis(200);
+
+/// Candles of the past that one entry of the log takes: about 30 kB.
+const CANDLES_PER_ENTRY: usize = 500;
 
 /// A lease is renewed this many times in its life.
 const RENEWALS: u32 = 3;
@@ -210,6 +213,34 @@ impl Lease {
 
     pub(in crate::bus) async fn append(&self, updates: &[Update]) -> Result<Vec<u64>, PublishError> {
         self.log.append(self.source, &self.token, &self.batches, updates, &self.lost).await
+    }
+
+    /// Appends candles of the past. Tries until that is done, or the lease is lost.
+    pub(in crate::bus) async fn fill(&self, fill: &Fill) -> Result<(), PublishError> {
+        let scripts = &self.log.connections.scripts;
+        for part in fill.candles.chunks(CANDLES_PER_ENTRY) {
+            let json = entry::encode_fill(fill, part);
+            loop {
+                let keys = vec![self.key(), keys::META.to_owned(), keys::STREAM.to_owned()];
+                let args = vec![self.token.clone(), STREAM_ENTRIES.to_string(), json.clone()];
+                let commands = &self.log.connections.commands;
+                let asked = tokio::select! {
+                    asked = scripts.fill.evalsha_with_reload::<String, _, _>(commands, keys, args) => asked,
+                    () = self.lost.cancelled() => return Err(PublishError::Fenced),
+                };
+                match asked.as_deref() {
+                    Ok("appended") => break,
+                    Ok("fenced") => return Err(PublishError::Fenced),
+                    Ok(_) => {}
+                    Err(error) => {
+                        self.log.metrics.redis_errors.inc();
+                        tracing::debug!(%error, source = self.source, "cannot append candles, trying again");
+                    }
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
     }
 
     /// The key of the lease.

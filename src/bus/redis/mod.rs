@@ -1,5 +1,5 @@
 mod append;
-mod between;
+mod claims;
 mod connection;
 mod entry;
 mod failure;
@@ -9,14 +9,21 @@ mod lease;
 mod nodes;
 mod offer;
 mod pulse;
+mod recall;
+mod records;
+mod since;
+mod store;
 
 pub(super) use append::RedisLog;
+pub use claims::{Claim, Claims};
 pub use connection::RedisSettings;
 pub(super) use connection::{Connections, VersionError, check_version};
 pub(super) use follow::{Follow, Follower};
 pub(super) use input::InputStream;
 pub(super) use lease::{Lease, Right};
 pub(super) use nodes::Presence;
+pub use records::{Mirror, PutError, Record, Records, RecordsError};
+pub(super) use store::Store;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -56,8 +63,20 @@ pub(super) mod keys {
     /// See [`NODES`].
     pub const SEEN: &str = "tickcast:{bus}:seen";
 
+    /// Up to where each symbol's candles are stored, and by whom; and when something was stored last.
+    pub const CANDLES: &str = "tickcast:{bus}:candles";
+
     /// Is written to see whether that is possible.
     pub const PULSE: &str = "tickcast:{bus}:pulse";
+
+    /// Users' alerts, by id.
+    pub const RECORDS_ALL: &str = "tickcast:{bus}:alerts";
+    /// The log of their changes.
+    pub const RECORDS_LOG: &str = "tickcast:{bus}:alerts:log";
+    /// The name of that log, and the number of its last entry.
+    pub const RECORDS_META: &str = "tickcast:{bus}:alerts:meta";
+    /// What a script that changes them touches; the second is how many each user has.
+    pub const RECORDS: [&str; 4] = [RECORDS_ALL, "tickcast:{bus}:alerts:counts", RECORDS_LOG, RECORDS_META];
 
     /// What a script that only numbers and appends touches.
     pub const LOG: [&str; 4] = [META, SEQ, LAST, STREAM];
@@ -67,9 +86,19 @@ pub(super) mod keys {
         format!("tickcast:{{bus}}:lease:{source}")
     }
 
+    /// What is stored of a symbol's candles: a list of records.
+    pub fn candles(symbol: &str) -> String {
+        format!("tickcast:{{bus}}:candles:{symbol}")
+    }
+
     /// The answer to an offer of this name.
     pub fn answer(name: &str) -> String {
         format!("tickcast:{{bus}}:answer:{name}")
+    }
+
+    /// Who does something that is to be done once.
+    pub fn claim(name: &str) -> String {
+        format!("tickcast:{{bus}}:once:{name}")
     }
 
     /// The latest price of a symbol, for other services.
@@ -84,6 +113,7 @@ pub(super) struct Scripts {
     append: Script,
     offer: Script,
     claim: Script,
+    fill: Script,
     price: Script,
     join: Script,
     restore: Script,
@@ -91,7 +121,11 @@ pub(super) struct Scripts {
     pulse: Script,
     renew: Script,
     release: Script,
+    store: Script,
     nodes: Script,
+    put: Script,
+    remove: Script,
+    once: Script,
 }
 
 impl Scripts {
@@ -100,6 +134,7 @@ impl Scripts {
             append: Script::from_lua(concat!(include_str!("log.lua"), include_str!("append.lua"))),
             offer: Script::from_lua(concat!(include_str!("log.lua"), include_str!("offer.lua"))),
             claim: Script::from_lua(include_str!("claim.lua")),
+            fill: Script::from_lua(include_str!("fill.lua")),
             price: Script::from_lua(include_str!("price.lua")),
             join: Script::from_lua(concat!(include_str!("log.lua"), include_str!("join.lua"))),
             restore: Script::from_lua(concat!(include_str!("log.lua"), include_str!("restore.lua"))),
@@ -107,7 +142,11 @@ impl Scripts {
             pulse: Script::from_lua(include_str!("pulse.lua")),
             renew: Script::from_lua(include_str!("renew.lua")),
             release: Script::from_lua(include_str!("release.lua")),
+            store: Script::from_lua(include_str!("store.lua")),
             nodes: Script::from_lua(include_str!("nodes.lua")),
+            put: Script::from_lua(concat!(include_str!("records.lua"), include_str!("records_put.lua"))),
+            remove: Script::from_lua(concat!(include_str!("records.lua"), include_str!("records_remove.lua"))),
+            once: Script::from_lua(include_str!("once.lua")),
         }
     }
 }

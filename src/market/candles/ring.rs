@@ -29,13 +29,11 @@ pub(super) struct Ring {
     candles: VecDeque<Candle>,
     /// The last one that was let go of: when it began, and its close.
     before: Option<(u64, Price)>,
-    /// What begins before this is not held, whatever else is; in ms since the Unix epoch.
-    floor_ms: u64,
 }
 
 impl Ring {
     pub(super) fn new(interval: Interval, kept: usize) -> Self {
-        Self { interval, kept: kept.max(1), candles: VecDeque::new(), before: None, floor_ms: 0 }
+        Self { interval, kept: kept.max(1), candles: VecDeque::new(), before: None }
     }
 
     /// How many there are.
@@ -46,7 +44,6 @@ impl Ring {
     /// When the oldest begins that is held while the one at `last_ms` is the last.
     fn oldest_ms(&self, last_ms: u64) -> u64 {
         let oldest_ms = last_ms.saturating_sub((self.kept as u64 - 1).saturating_mul(self.interval.ms()));
-        let oldest_ms = oldest_ms.max(self.floor_ms);
         // What an island let go of does not come back.
         self.before.map_or(oldest_ms, |(ts_ms, _)| oldest_ms.max(ts_ms + self.interval.ms()))
     }
@@ -120,12 +117,12 @@ impl Ring {
         place.checked_sub(1).map(|before| self.candles[before].close).or(self.before.map(|(_, close)| close))
     }
 
-    /// Lets go of those that begin at `from_ms` or later.
-    pub(super) fn cut(&mut self, from_ms: u64) {
+    /// Lets go of those that begin at `from_ms` or later. `close` is the last price before that, as it was known then.
+    pub(super) fn cut(&mut self, from_ms: u64, close: Option<Price>) {
         self.candles.truncate(self.candles.partition_point(|candle| candle.ts_ms < from_ms));
         if self.before.is_some_and(|(ts_ms, _)| ts_ms >= from_ms) {
-            // What came before was let go of with it.
-            (self.before, self.floor_ms) = (None, from_ms);
+            // All that was held has been let go of meanwhile, and does not come back.
+            self.before = close.map(|close| (from_ms.saturating_sub(self.interval.ms()), close));
         }
     }
 

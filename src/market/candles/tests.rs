@@ -294,36 +294,3 @@ fn what_is_said_again_under_a_new_epoch_is_not_folded_twice() {
     let running = candles.running(Interval::D1).unwrap();
     assert_eq!((prices(&running), running.n, running.volume), ([5, 7, 5, 7], 3, Price::new(6, 3)));
 }
-
-#[test]
-fn a_gap_is_filled_from_elsewhere_and_what_was_seen_stays() {
-    let minute = |number: u64, price: i64, n: u64| Candle {
-        n,
-        volume: Price::new(n as i64, 0),
-        ..Candle::quiet(number * 60_000, Price::new(price, 2))
-    };
-    let mut candles = Candles::new(&KEPT);
-    // From the middle of the fifth minute on.
-    for (seq, ts_ms, price) in [(1, 330_000, 50), (2, 360_000, 60), (3, 420_000, 70)] {
-        candles.fold(&epoch("a"), &tick(seq, ts_ms, price, None));
-    }
-    let elsewhere: Vec<_> = (2..=7).map(|number| minute(number, 10 * number as i64 + 1, 9)).collect();
-    assert_eq!(candles.fill(Interval::M1, &elsewhere), 4);
-    let closes = |candles: &Candles| -> Vec<(u64, i64)> {
-        let read = candles.read(Interval::M1, Range::latest(99), 420_000);
-        read.iter().map(|candle| (candle.ts_ms / 60_000, prices(candle)[3])).collect()
-    };
-    assert_eq!(closes(&candles), [(2, 21), (3, 31), (4, 41), (5, 51), (6, 60), (7, 70)]);
-
-    // Down from the eighth minute to the tenth.
-    let (saved, _) = candles.changes(&Mark::default()).unwrap();
-    let mut candles = Candles::new(&KEPT);
-    assert!(candles.restore(saved.clone()) && !candles.restore(saved));
-    candles.fold(&epoch("b"), &tick(90, 630_000, 100, None));
-    candles.fold(&epoch("b"), &tick(91, 660_000, 110, None));
-    let elsewhere: Vec<_> = (2..=11).map(|number| minute(number, 10 * number as i64 + 2, 9)).collect();
-    assert_eq!(candles.fill(Interval::M1, &elsewhere), 4);
-    let filled = [(7, 72), (8, 82), (9, 92), (10, 102), (11, 110)];
-    assert_eq!(closes(&candles)[..5], [(2, 21), (3, 31), (4, 41), (5, 51), (6, 60)]);
-    assert_eq!(closes(&candles)[5..], filled);
-}

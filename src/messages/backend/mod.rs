@@ -60,12 +60,32 @@ pub struct Origin<'a> {
     pub user: Option<&'a str>,
 }
 
+/// Which alert it was that fired.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Names what is posted, on every replica.
+    pub id: &'a str,
+    /// Whose alert it is; none for who has no name.
+    pub user: Option<&'a str>,
+    /// The number of the connection on this replica, where the alert is that one's.
+    pub connection: Option<u64>,
+    /// Posts with the same number are made one after the other.
+    pub after: u64,
+}
+
+/// Room for one post.
+#[derive(Debug)]
+pub struct Place(OwnedSemaphorePermit);
+
+/// Numbers of connections begin at 1 and never come here: what is told of alerts has an order of its own.
+const AFTER_ALERTS: u64 = 1 << 63;
+
 /// What the back end is told, as JSON.
 #[derive(Debug, Serialize)]
 struct Body<'a> {
     /// The same in each attempt, so that the back end knows a repeat.
     id: &'a str,
-    /// `event`, `connect` or `disconnect`.
+    /// `event`, `connect`, `disconnect` or `alert`.
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +95,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     user: Option<&'a str>,
-    connection: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<u64>,
     server: &'a str,
     /// In ms since the Unix epoch.
     ts: u64,
@@ -167,6 +188,30 @@ impl Backend {
         }
     }
 
+    /// Waits for room for one post.
+    pub async fn place(&self) -> Place {
+        match self.places.clone().acquire_owned().await {
+            Ok(place) => Place(place),
+            // Nobody closes it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Says that an alert has fired; `data` is what its owner is told.
+    pub async fn fired(&self, Place(place): Place, told: Told<'_>, data: &RawValue) -> Pending {
+        let Told { id, user, connection, after } = told;
+        let (kind, server, ts) = ("alert", self.settings.server_id.as_str(), self.clock.millis());
+        let body = Body { id, kind, event: None, data: Some(data), reason: None, user, connection, server, ts };
+        let (reply, pending) = oneshot::channel();
+        // Texts and numbers, and JSON as it came: serialising them cannot fail.
+        let body = serde_json::to_vec(&body).unwrap_or_default().into();
+        let (id, event) = (id.to_owned(), kind.to_owned());
+        let job = Job { id, connection: AFTER_ALERTS | after, event, body, reply: Some(reply), _place: place };
+        // Its place has kept room for it; where the worker has ended, the answer says so.
+        self.jobs.send(job).await.ok();
+        Pending(pending)
+    }
+
     fn post(
         &self,
         kind: &'static str,
@@ -182,7 +227,8 @@ impl Backend {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             return Err(self.refuse(&id, event_name));
         };
-        let body = Body { id: &id, kind, event, data, reason, user, connection, server, ts: self.clock.millis() };
+        let ts = self.clock.millis();
+        let body = Body { id: &id, kind, event, data, reason, user, connection: Some(connection), server, ts };
         // Texts and numbers, and JSON as it came: serialising them cannot fail.
         let body = serde_json::to_vec(&body).unwrap_or_default().into();
         let job = Job { id, connection, event: event_name.to_owned(), body, reply, _place: place };

@@ -3,6 +3,7 @@ mod coinbase;
 mod connection;
 mod kraken;
 mod line;
+mod past;
 mod protocol;
 
 use std::collections::HashMap;
@@ -12,30 +13,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join_all};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::gate::Gate;
-use super::{Error, Recall, Source};
+use super::{Error, Held, Recall, Source};
 use crate::bus::{PublishError, Term};
 use crate::clock::Clock;
 use crate::config::{BinanceChannel, ExchangeName, Feeds, Listed};
 use crate::metrics::Metrics;
-use crate::price::{Symbol, Update};
+use crate::price::{Fill, Symbol, Update};
 use binance::Binance;
 use coinbase::Coinbase;
 use kraken::Kraken;
 use line::Line;
+use past::{Archive, Fetched, Gap};
 use protocol::{Protocol, Quote};
 
 /// Handfuls of prices on their way from the connections; they are taken at once.
 const HANDFULS: usize = 1024;
+
+/// How many of them are taken at one go: a connection's handful is of up to 256 messages.
+const HANDFULS_AT_ONCE: usize = 8;
 
 /// Updates that go to the log at one go.
 const UPDATES_AT_ONCE: usize = 1000;
 
 /// Updates that wait while the log is out of reach; of more, each symbol keeps its last.
 const MAX_WAITING: usize = 20_000;
+
+/// How long the first price of each symbol is waited for before the past is asked for: what is asked for then has no hole
+/// between it and what is heard.
+const FIRST_PRICES_WITHIN: Duration = Duration::from_secs(5);
 
 /// An exchange: its prices as they come, over as many connections as it takes.
 pub struct Exchange {
@@ -45,6 +55,8 @@ pub struct Exchange {
     listed: Vec<String>,
     gate: Gate,
     clock: Clock,
+    /// Its past, and what is known of it; none where nobody asks.
+    past: Option<(Arc<Archive>, Held)>,
 }
 
 /// What all connections to an exchange have in common.
@@ -84,7 +96,8 @@ impl Settings {
 }
 
 impl Exchange {
-    /// An exchange that makes these symbols. `recall` is the last that was published of one.
+    /// An exchange that makes these symbols. `recall` is the last that was published of one, `held` what candles there are:
+    /// where it is not said the past is not asked for.
     pub fn new(
         exchange: ExchangeName,
         symbols: &[Listed],
@@ -92,12 +105,17 @@ impl Exchange {
         clock: Clock,
         metrics: Arc<Metrics>,
         recall: Recall,
+        held: Option<&Held>,
     ) -> Self {
-        let url = match exchange {
-            ExchangeName::Binance => &feeds.binance_url,
-            ExchangeName::Coinbase => &feeds.coinbase_url,
-            ExchangeName::Kraken => &feeds.kraken_url,
+        let (url, rest_url) = match exchange {
+            ExchangeName::Binance => (&feeds.binance_url, &feeds.binance_rest_url),
+            ExchangeName::Coinbase => (&feeds.coinbase_url, &feeds.coinbase_rest_url),
+            ExchangeName::Kraken => (&feeds.kraken_url, &feeds.kraken_rest_url),
         };
+        let past = held.and_then(|held| {
+            let archive = Archive::new(exchange, rest_url, held.candles, clock.clone(), metrics.clone())?;
+            Some((Arc::new(archive), held.clone()))
+        });
         let settings = Settings {
             exchange,
             url: url.clone(),
@@ -115,7 +133,7 @@ impl Exchange {
             known.push(symbol.clone());
         }
         let gate = Gate::new(feeds.max_jump.clone(), recall, clock.clone(), metrics);
-        Self { settings: Arc::new(settings), symbols: by_name, listed, gate, clock }
+        Self { settings: Arc::new(settings), symbols: by_name, listed, gate, clock, past }
     }
 
     /// A quote as clients know it: one for each name that they have for it.
@@ -135,6 +153,91 @@ impl Exchange {
     }
 }
 
+/// When each symbol was heard of first, in this term.
+struct FirstPrices {
+    /// Of each symbol: when it was heard of last before, and first now, in ms since the Unix epoch; 0 for never.
+    gaps: HashMap<Symbol, Gap>,
+    missing: usize,
+    done: oneshot::Sender<HashMap<Symbol, Gap>>,
+}
+
+impl FirstPrices {
+    fn note(&mut self, updates: &[Update]) {
+        for update in updates {
+            if let Some(gap) = self.gaps.get_mut(&update.symbol).filter(|gap| gap.to_ms == 0) {
+                gap.to_ms = update.ts_ms.max(1);
+                self.missing -= 1;
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+}
+
+/// From now on nobody waits for first prices: those of whom nothing was heard have had nothing until now.
+fn end_first(first: &mut Option<FirstPrices>, clock: &Clock) {
+    let Some(mut first) = first.take() else { return };
+    for gap in first.gaps.values_mut().filter(|gap| gap.to_ms == 0) {
+        gap.to_ms = clock.millis();
+    }
+    // Who waited for it may have gone.
+    first.done.send(first.gaps).ok();
+}
+
+impl Exchange {
+    /// Waits for the first price of each symbol, to know what was missed before it.
+    fn first_prices(&self) -> (Option<FirstPrices>, oneshot::Receiver<HashMap<Symbol, Gap>>) {
+        let (done, lacking) = oneshot::channel();
+        let first = self.past.as_ref().map(|(_, held)| {
+            let gap = |symbol: &Symbol| Gap { from_ms: (held.last_ms)(symbol).unwrap_or(0), to_ms: 0 };
+            let gaps: HashMap<_, _> = self.symbols().into_iter().map(|symbol| (symbol.clone(), gap(&symbol))).collect();
+            FirstPrices { missing: gaps.len(), gaps, done }
+        });
+        (first, lacking)
+    }
+
+    /// Asks the exchange for the time in which nobody listened, and appends its candles to the log. Not borrowed from the
+    /// exchange: it goes on while prices come.
+    fn fill<'a, 'b>(
+        &self,
+        term: &'a Term<'b>,
+        lacking: oneshot::Receiver<HashMap<Symbol, Gap>>,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, 'b> {
+        let archive = self.past.as_ref().map(|(archive, _)| archive.clone());
+        let (symbols, listed) = (self.symbols.clone(), self.listed.clone());
+        async move {
+            let (Some(archive), Ok(gaps)) = (archive, lacking.await) else { return Ok(()) };
+            // A symbol of several names is asked for once.
+            let widest = |listed: &String| {
+                let gaps = symbols.get(listed)?.iter().filter_map(|symbol| gaps.get(symbol));
+                let gap =
+                    gaps.copied().reduce(|a, b| Gap { from_ms: a.from_ms.min(b.from_ms), to_ms: a.to_ms.max(b.to_ms) });
+                Some((listed.clone(), gap?))
+            };
+            let lacking: Vec<_> = listed.iter().filter_map(widest).collect();
+            let take = |Fetched { listed, interval, settled_ms, candles }: Fetched| {
+                let of = symbols.get(&listed).into_iter().flatten();
+                let fills: Vec<Fill> = of
+                    .filter_map(|symbol| {
+                        let Gap { from_ms, to_ms } = *gaps.get(symbol)?;
+                        let (symbol, candles, unseen_ms) = (symbol.clone(), candles.clone(), (from_ms, to_ms));
+                        Some(Fill { symbol, interval, unseen_ms, settled_ms, candles })
+                    })
+                    .collect();
+                async move {
+                    for fill in fills {
+                        term.fill(fill).await?;
+                    }
+                    Ok(())
+                }
+            };
+            archive.fetch(&lacking, take).await
+        }
+    }
+}
+
 impl Source for Exchange {
     fn name(&self) -> &'static str {
         self.settings.name()
@@ -150,6 +253,10 @@ impl Source for Exchange {
         let shares = self.listed.chunks(self.settings.protocol().limits().symbols);
         let lines = shares.map(|share| Line::new(self.settings.clone(), share.to_vec(), out.clone()).run());
         let mut lines = std::pin::pin!(join_all(lines));
+        let (mut first, lacking) = self.first_prices();
+        let mut filling = std::pin::pin!(self.fill(term, lacking));
+        let mut is_filled = false;
+        let first_by = Instant::now() + FIRST_PRICES_WITHIN;
 
         let mut waiting: Vec<Update> = Vec::new();
         let mut publishing: OptionFuture<Publishing<'_>> = None.into();
@@ -157,18 +264,35 @@ impl Source for Exchange {
         let mut handfuls = Vec::new();
         loop {
             // Connections are heard while the log takes its time: exchanges leave those who do not listen.
+            // In this order: what the log takes goes before what more could be heard, or a burst would wait, and be left out,
+            // beside a log that is there.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(()),
-                _ = &mut lines => return Ok(()),
-                _ = quotes.recv_many(&mut handfuls, HANDFULS) => {
-                    for quote in handfuls.drain(..).flatten() {
-                        self.take(&quote, &mut waiting);
-                    }
-                }
                 Some(published) = &mut publishing, if is_publishing => {
                     published?;
                     is_publishing = false;
                 }
+                _ = quotes.recv_many(&mut handfuls, HANDFULS_AT_ONCE) => {
+                    let before = waiting.len();
+                    for quote in handfuls.drain(..).flatten() {
+                        self.take(&quote, &mut waiting);
+                    }
+                    if let Some(first) = &mut first {
+                        first.note(&waiting[before..]);
+                    }
+                }
+                () = tokio::time::sleep_until(first_by), if first.is_some() => {
+                    end_first(&mut first, &self.clock);
+                }
+                filled = &mut filling, if !is_filled => {
+                    filled?;
+                    is_filled = true;
+                }
+                _ = &mut lines => return Ok(()),
+            }
+            if first.as_ref().is_some_and(FirstPrices::is_complete) {
+                end_first(&mut first, &self.clock);
             }
             if !is_publishing && !waiting.is_empty() {
                 let rest = waiting.split_off(waiting.len().min(UPDATES_AT_ONCE));

@@ -1,72 +1,69 @@
 /** The reader's alerts: the list, the form, and the lines on the chart. */
+import { describe, levelOf, readAlert, readAlerts, sameRule } from '../../alerts.js';
 import { formatPrice } from '../../format.js';
 import { find, make, setText } from '../elements.js';
+import { REACH } from './chart.js';
 
-/** @typedef {{above?: number, below?: number, changePct?: number, windowMs?: number}} Rule */
-/** @typedef {Rule & {id: string, symbol: string}} Alert */
+/** @typedef {import('../../alerts.js').Alert} Alert */
+/** @typedef {import('../../alerts.js').Rule} Rule */
 
 /** Over which time a change in percent is taken, ms. */
 const WINDOW_MS = 300_000;
-/** So far above the price a new line is put, as a part of it. */
-const FAR = 0.002;
-/** How long an alert that fired stays in sight, ms. */
-const SHOWN_MS = 12_000;
-
-/** @param {any} raw @returns {Alert | null} */
-function readAlert(raw) {
-  const rule = { ...raw?.rule, ...raw };
-  const id = typeof raw?.id === 'number' ? String(raw.id) : raw?.id;
-  if (typeof id !== 'string' || typeof rule.symbol !== 'string') return null;
-  const number = (/** @type {unknown} */ value) => (typeof value === 'number' && Number.isFinite(value) ? value : undefined);
-  return { id, symbol: rule.symbol, above: number(rule.above), below: number(rule.below), changePct: number(rule.changePct), windowMs: number(rule.windowMs) };
-}
-
-/** @param {Rule} rule @param {number} digits */
-function words({ above, below, changePct, windowMs }, digits) {
-  if (above !== undefined) return `above ${formatPrice(above, digits)}`;
-  if (below !== undefined) return `below ${formatPrice(below, digits)}`;
-  return `${changePct ?? '?'}% within ${Math.round((windowMs ?? 0) / 60_000)} min`;
-}
+const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 
 /**
  * @param {HTMLElement} root
  * @param {import('../../feed.js').Feed} feed
  * @param {import('../../store.js').Store} store
- * @param {(levels: import('./chart.js').Level[]) => void} draw
+ * @param {object} page
+ * @param {(levels: import('./chart.js').Level[]) => void} page.draw
+ * @param {() => number | null} page.above a price above the last one that is in sight on the chart
+ * @param {() => boolean} page.isGuest then an alert is the connection's, and ends with it
  */
-export function alertsView(root, feed, store, draw) {
+export function alertsView(root, feed, store, { draw, above, isGuest }) {
   const form = find(root, '.alert-form', HTMLFormElement);
   const kind = find(form, 'select', HTMLSelectElement);
   const value = find(form, 'input', HTMLInputElement);
   const line = find(form, '.alert-line', HTMLButtonElement);
   const list = find(root, '.alerts', HTMLElement);
   const note = find(root, '.alert-note', HTMLElement);
-  const toasts = document.body.appendChild(make('div', { class: 'toasts' }));
-  const announce = find(document, '#announce', HTMLElement);
   let symbol = '';
-  /** Of all symbols, by id: an id is as the server gave it. @type {Map<string, Alert>} */
+  /** Of all symbols, by id. @type {Map<string, Alert>} */
   const alerts = new Map();
+  /** When each fired last, and at which price. @type {Map<string, {ts: number, price: number}>} */
+  const fired = new Map();
 
   const digits = (/** @type {string} */ of) => store.rows.get(of)?.digits ?? 2;
 
+  /** @param {Alert} alert */
+  function item(alert) {
+    const says = describe(alert.rule, digits(alert.symbol));
+    const remove = make('button', { type: 'button', 'aria-label': `Remove the alert ${alert.symbol} ${says}` }, 'Remove');
+    remove.addEventListener('click', () => void drop(alert));
+    const at = fired.get(alert.id);
+    const parts = [
+      ...(alert.symbol === symbol ? [] : [make('a', { href: `#/${encodeURIComponent(alert.symbol)}` }, alert.symbol), ' ']),
+      says,
+      ...(at ? [' ', make('span', { class: 'fired' }, `fired ${CLOCK.format(at.ts)} at ${formatPrice(at.price, digits(alert.symbol))}`)] : []),
+    ];
+    return make('li', {}, make('span', {}, ...parts), remove);
+  }
+
   function paint() {
-    const own = [...alerts.values()].filter((alert) => alert.symbol === symbol);
-    list.replaceChildren(...own.map((alert) => {
-      const says = words(alert, digits(symbol));
-      const remove = make('button', { type: 'button', 'aria-label': `Remove the alert ${says}` }, 'Remove');
-      remove.addEventListener('click', () => void drop(alert));
-      return make('li', {}, make('span', {}, says), remove);
-    }));
-    draw(own.flatMap(({ id, above, below }) => {
-      const price = above ?? below;
-      return price === undefined ? [] : [{ id, price, title: above === undefined ? 'alert ▼' : 'alert ▲' }];
+    const all = [...alerts.values()];
+    const own = all.filter((alert) => alert.symbol === symbol);
+    list.replaceChildren(...own.map(item), ...all.filter((alert) => alert.symbol !== symbol).map(item));
+    draw(own.flatMap(({ id, rule }) => {
+      const price = levelOf(rule);
+      return price === null ? [] : [{ id, price, title: rule.above === undefined ? 'alert ▼' : 'alert ▲' }];
     }));
   }
 
   /** Says what went wrong, if anything did. @param {import('../../feed.js').Answer} answer */
   function report(answer) {
     const missing = !answer.ok && answer.error.code === 'unknown_event';
-    setText(note, answer.ok ? '' : missing ? 'This server has no alerts.' : answer.error.message);
+    const fine = isGuest() ? 'Without a token they end when this page is closed.' : '';
+    setText(note, answer.ok ? fine : missing ? 'This server has no alerts.' : answer.error.message);
     for (const control of form.elements) /** @type {HTMLInputElement} */ (control).disabled = missing;
   }
 
@@ -75,10 +72,7 @@ export function alertsView(root, feed, store, draw) {
     report(answer);
     if (!answer.ok) return;
     alerts.clear();
-    for (const raw of Array.isArray(answer.alerts) ? answer.alerts : []) {
-      const alert = readAlert(raw);
-      if (alert) alerts.set(alert.id, alert);
-    }
+    for (const alert of readAlerts(answer.alerts)) alerts.set(alert.id, alert);
     paint();
   }
 
@@ -88,7 +82,7 @@ export function alertsView(root, feed, store, draw) {
     report(answer);
     if (!answer.ok) return false;
     const id = String(answer.id);
-    alerts.set(id, { id, symbol: of, ...rule });
+    alerts.set(id, { id, symbol: of, rule });
     paint();
     return true;
   }
@@ -99,39 +93,48 @@ export function alertsView(root, feed, store, draw) {
     report(answer);
     if (!answer.ok && answer.error.code === 'disconnected') return;
     alerts.delete(id);
+    fired.delete(id);
     paint();
   }
 
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    const number = Number(value.value);
+    const number = Number(value.value.replaceAll(',', ''));
     if (value.value.trim() === '' || !Number.isFinite(number)) return setText(note, 'The alert needs a number.');
     const rule = kind.value === 'changePct' ? { changePct: number, windowMs: WINDOW_MS } : { [kind.value]: number };
     void set(symbol, rule).then((done) => done && form.reset());
   });
+  kind.addEventListener('change', () => (value.placeholder = kind.value === 'changePct' ? 'Percent' : 'Price'));
+  form.addEventListener('reset', () => (value.placeholder = 'Price'));
 
   line.addEventListener('click', () => {
     const row = store.rows.get(symbol);
-    if (row) void set(symbol, { above: Number((row.price * (1 + FAR)).toFixed(row.digits)) });
+    if (!row) return;
+    const far = row.price * (1 + REACH);
+    const price = above() ?? far;
+    void set(symbol, { above: Number((price > row.price && price < far ? price : far).toFixed(row.digits)) });
   });
 
   feed.listen('alert', (raw) => {
-    const fired = readAlert(raw);
-    if (!fired) return;
-    alerts.delete(fired.id);
+    const alert = readAlert(raw);
+    if (!alert || !Number.isFinite(raw.ts) || !Number.isFinite(raw.price)) return;
+    fired.set(alert.id, { ts: raw.ts, price: raw.price });
+    // It stays until it is removed, and fires again with the next crossing. One that was set elsewhere is new here.
+    alerts.set(alert.id, alert);
     paint();
-    const price = typeof raw.price === 'number' ? formatPrice(raw.price, digits(fired.symbol)) : '';
-    const says = `${fired.symbol} is at ${price}: ${words(fired, digits(fired.symbol))}`;
-    setText(announce, says);
-    const close = make('button', { type: 'button', 'aria-label': 'Close' }, '×');
-    const toast = make('p', { class: 'toast' }, says, close);
-    close.addEventListener('click', () => toast.remove());
-    setTimeout(() => toast.remove(), SHOWN_MS);
-    toasts.append(toast);
   });
 
   return {
-    load,
+    /** The connection is new: what a guest had set on the old one is not there any more. */
+    async again() {
+      const before = [...alerts.values()];
+      await load();
+      if (!isGuest()) return;
+      const now = [...alerts.values()];
+      for (const { symbol: of, rule } of before) {
+        if (!now.some((alert) => alert.symbol === of && sameRule(alert.rule, rule))) await set(of, rule);
+      }
+    },
 
     /** @param {string} of */
     show(of) {

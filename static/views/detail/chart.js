@@ -1,4 +1,5 @@
 /** Candles and volume, drawn by lightweight-charts; and lines that can be dragged. */
+import { formatPrice } from '../../format.js';
 import { colours, onColoursChange } from '../palette.js';
 
 /** @typedef {import('../../candles.js').Candle} Candle */
@@ -6,6 +7,10 @@ import { colours, onColoursChange } from '../palette.js';
 
 /** So near to a line the pointer takes hold of it, CSS pixels. */
 const NEAR = 7;
+/** So far from the candles a line is shown at least, as a part of the price. */
+export const REACH = 0.002;
+/** So far from the top a new line is put, as a part of the height. */
+const NEW_LINE = 0.15;
 /** How much of the height the candles leave to the volume. */
 const VOLUME_TOP = 0.8;
 
@@ -23,25 +28,45 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
     // The attribution stands below the chart, as a link: the library's own would bring a style that the page's policy forbids.
     layout: { attributionLogo: false, background: { type: 'solid', color: 'transparent' }, fontFamily: getComputedStyle(box).fontFamily },
     timeScale: { timeVisible: true, secondsVisible: seconds, borderVisible: false, rightOffset: 3 },
-    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.08, bottom: 0.24 } },
+    rightPriceScale: { borderVisible: false, entireTextOnly: true, scaleMargins: { top: 0.08, bottom: 0.24 } },
     crosshair: { mode: library.CrosshairMode.Normal },
     localization: { locale: 'en-US' },
   });
-  const series = chart.addSeries(library.CandlestickSeries, { borderVisible: false });
+  /** @type {Map<string, {line: any, level: Level}>} */
+  const levels = new Map();
+  const series = chart.addSeries(library.CandlestickSeries, { borderVisible: false, autoscaleInfoProvider: withLevels });
   const volumes = chart.addSeries(library.HistogramSeries, { priceFormat: { type: 'volume' }, priceScaleId: 'volume', priceLineVisible: false, lastValueVisible: false });
   chart.priceScale('volume').applyOptions({ scaleMargins: { top: VOLUME_TOP, bottom: 0 } });
 
   /** @type {Candle[]} */
   let candles = [];
-  /** @type {Map<string, {line: any, level: Level}>} */
-  const levels = new Map();
   /** @type {{id: string, price: number} | null} */
   let dragged = null;
 
-  const volumeOf = (/** @type {Candle} */ candle) => ({
+  // Of a source without sizes nothing is known: no bar, not one of zero.
+  const volumeOf = (/** @type {Candle} */ candle) => (candle.volume === 0 ? { time: time(candle) } : {
     time: time(candle), value: candle.volume, color: `${colours()[candle.close >= candle.open ? 'up' : 'down']}60`,
   });
   const barOf = (/** @type {Candle} */ { open, high, low, close, ...candle }) => ({ time: Math.floor(candle.ts / 1_000), open, high, low, close });
+
+  /** The scale shows lines that are not far from the candles, too. @param {() => any} ofCandles */
+  function withLevels(ofCandles) {
+    const scale = ofCandles();
+    if (!scale?.priceRange) return scale;
+    const { minValue: low, maxValue: high } = scale.priceRange;
+    const reach = Math.max(high - low, high * REACH);
+    const near = [...levels.values()].map(({ level }) => level.price).filter((price) => price > low - reach && price < high + reach);
+    return { ...scale, priceRange: { minValue: Math.min(low, ...near), maxValue: Math.max(high, ...near) } };
+  }
+
+  /** Decimals of a price: as many as any had so far. */
+  let precision = -1;
+  /** @param {number} digits */
+  function setDigits(digits) {
+    if (digits === precision) return;
+    precision = digits;
+    series.applyOptions({ priceFormat: { type: 'custom', minMove: 10 ** -digits, formatter: (/** @type {number} */ price) => formatPrice(price, digits) } });
+  }
 
   function dress() {
     const { up, down, muted, 'edge-solid': edge, accent } = colours();
@@ -108,7 +133,7 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
     set(all, digits) {
       const before = candles[0];
       candles = all;
-      series.applyOptions({ priceFormat: { type: 'price', precision: digits, minMove: 10 ** -digits } });
+      setDigits(digits);
       const range = before && all[0] && all[0].ts < before.ts ? chart.timeScale().getVisibleRange() : null;
       series.setData(all.map(barOf));
       volumes.setData(all.map(volumeOf));
@@ -116,8 +141,9 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
       if (range) chart.timeScale().setVisibleRange(range);
     },
 
-    /** The last one, grown, or the one after it. @param {Candle} candle */
-    update(candle) {
+    /** The last one, grown, or the one after it. @param {Candle} candle @param {number} digits decimals of a price */
+    update(candle, digits) {
+      setDigits(digits);
       const last = candles.at(-1);
       if (last && candle.ts < last.ts) return;
       if (last?.ts === candle.ts) candles[candles.length - 1] = candle;
@@ -152,6 +178,11 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
           known.line.applyOptions(look);
         }
       }
+    },
+
+    /** A price that is in sight, near the top; null where nothing is drawn yet. @returns {number | null} */
+    above() {
+      return series.coordinateToPrice(box.clientHeight * NEW_LINE);
     },
 
     /** Where a price is drawn, CSS pixels from the top of the box; null where it is out of sight. @param {number} price @returns {number | null} */

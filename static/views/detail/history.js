@@ -1,5 +1,6 @@
 /** The candles of one symbol: asked of the server and followed, or folded from ticks where the server keeps none. */
 import { ASKED, fold, INTERVALS, MAX_CANDLES, readCandle, readCandles } from '../../candles.js';
+import { keptToken } from '../signin.js';
 
 /** @typedef {import('../../candles.js').Candle} Candle */
 
@@ -9,6 +10,16 @@ const WORDS = {
   server: '',
   ticks: 'This server keeps no candles: these are folded from the ticks since you opened the chart.',
 };
+
+/** Null where they cannot be had. @param {URL} url @param {string} token of the reader; none with an empty one */
+async function fetchCandles(url, token) {
+  try {
+    const response = await fetch(url, token ? { headers: { authorization: `Bearer ${token}` } } : {});
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
 
 /**
  * @param {import('../../feed.js').Feed} feed
@@ -50,7 +61,14 @@ export function createHistory(feed, api, show) {
   /** @param {Candle} candle */
   function take(candle) {
     const last = candles.at(-1);
-    if (last && candle.ts < last.ts) return;
+    if (last && candle.ts < last.ts) {
+      // After an island they close again, as the others have them.
+      const at = candles.findLastIndex(({ ts }) => ts === candle.ts);
+      if (at < 0) return;
+      candles[at] = candle;
+      show.all(candles);
+      return;
+    }
     if (last?.ts === candle.ts) candles[candles.length - 1] = candle;
     else candles.push(candle);
     if (candles.length > MAX_CANDLES) {
@@ -80,6 +98,7 @@ export function createHistory(feed, api, show) {
 
     /** The connection is new: what was followed on the old one is not any more. */
     again() {
+      complete = false;
       if (symbol) void ask();
     },
 
@@ -98,11 +117,12 @@ export function createHistory(feed, api, show) {
       const [of, at] = [symbol, interval];
       const url = new URL(`candles/${encodeURIComponent(of)}`, api);
       url.search = String(new URLSearchParams({ interval: at, to: String(first.ts - 1), limit: String(ASKED) }));
-      fetch(url).then((response) => (response.ok ? response.json() : []), () => []).then((more) => {
+      void fetchCandles(url, keptToken()).then((more) => {
         fetching = false;
         if (of !== symbol || at !== interval) return;
         const before = readCandles(more).filter(({ ts }) => ts < first.ts);
         complete = before.length === 0;
+        if (more === null) show.say('Earlier candles cannot be had now.');
         if (complete) return;
         candles = [...before, ...candles];
         show.all(candles);

@@ -1,7 +1,8 @@
 /** One symbol: candles, alerts, recent ticks and its room. Loaded when the first one is opened. */
 import { INTERVALS } from '../../candles.js';
-import { formatChange, formatPrice, formatVolume } from '../../format.js';
-import { find, make, radios, setText } from '../elements.js';
+import { formatChange, formatCount, formatPrice, formatVolume } from '../../format.js';
+import { find, make, radios, setText, writer } from '../elements.js';
+import { keptToken } from '../signin.js';
 import { alertsView } from './alerts.js';
 import { createChart } from './chart.js';
 import { chatView } from './chat.js';
@@ -13,11 +14,21 @@ import { createHistory } from './history.js';
 /** How many ticks the list has. */
 const TICKS = 24;
 const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
+/** What is said of the candle under the pointer, else of the last one. @type {Record<string, (candle: Candle, digits: number) => string>} */
+const LEGEND = {
+  '': ({ ts }) => new Date(ts).toISOString().replace('T', ' ').slice(0, 19),
+  O: ({ open }, digits) => formatPrice(open, digits),
+  H: ({ high }, digits) => formatPrice(high, digits),
+  L: ({ low }, digits) => formatPrice(low, digits),
+  C: ({ close }, digits) => formatPrice(close, digits),
+  Vol: ({ volume }) => formatVolume(volume),
+};
 const MARKUP = `
   <header class="detail-head">
     <div>
       <h2 id="detail-title"></h2>
       <p><span class="big"></span> <span class="big-change"></span></p>
+      <p class="figures detail"></p>
     </div>
     <button type="button" class="close" aria-label="Close" title="Close (Escape)">×</button>
   </header>
@@ -44,7 +55,7 @@ const MARKUP = `
   </section>
   <section aria-label="Recent ticks" class="recent">
     <h3>Recent ticks</h3>
-    <table class="ticks"><thead><tr><th scope="col">Time</th><th scope="col">Price</th><th scope="col">Size</th><th scope="col">Stands for</th></tr></thead><tbody></tbody></table>
+    <table class="ticks"><thead><tr><th scope="col">Time</th><th scope="col">Price</th><th scope="col">Size</th><th scope="col">Updates</th></tr></thead><tbody></tbody></table>
   </section>
   <section aria-label="Chat">
     <h3>Room</h3>
@@ -67,6 +78,7 @@ export function detailView({ library, store, feed, choices, api }) {
   const title = find(root, '#detail-title', HTMLElement);
   const price = find(root, '.big', HTMLElement);
   const change = find(root, '.big-change', HTMLElement);
+  const figures = find(root, '.figures', HTMLElement);
   const legend = find(root, '.legend', HTMLElement);
   const box = find(root, '.chart-box', HTMLElement);
   const note = find(root, '.chart-note', HTMLElement);
@@ -81,12 +93,17 @@ export function detailView({ library, store, feed, choices, api }) {
   let due = false;
 
   const digits = () => store.rows.get(symbol)?.digits ?? 2;
+  const says = Object.fromEntries(Object.keys(LEGEND).map((name) => {
+    const value = make('b');
+    legend.append(make('span', {}, name === '' ? '' : `${name} `, value));
+    return [name, writer(value)];
+  }));
 
   /** @param {Candle | null} candle */
   function describe(candle) {
-    const at = candle ? new Date(candle.ts).toISOString().replace('T', ' ').slice(0, 19) : '';
-    const number = (/** @type {number} */ value) => formatPrice(value, digits());
-    setText(legend, candle ? `${at} · O ${number(candle.open)} H ${number(candle.high)} L ${number(candle.low)} C ${number(candle.close)} · Vol ${formatVolume(candle.volume)}` : ' ');
+    for (const [name, write] of Object.entries(says)) {
+      write(candle ? LEGEND[name]?.(candle, digits()) ?? '' : '');
+    }
   }
 
   const seconds = () => choices.values.interval === '1s';
@@ -108,12 +125,16 @@ export function detailView({ library, store, feed, choices, api }) {
     },
     one: (candle) => {
       latest = candle;
-      chart?.update(candle);
+      chart?.update(candle, digits());
       if (!hovered) describe(candle);
     },
     say: (words) => setText(note, chart ? words : 'The chart library could not be loaded.'),
   });
-  const alerts = alertsView(root, feed, store, (levels) => chart?.setLevels(levels));
+  const alerts = alertsView(root, feed, store, {
+    draw: (levels) => chart?.setLevels(levels),
+    above: () => chart?.above() ?? null,
+    isGuest: () => keptToken() === '',
+  });
   const chat = chatView(root, feed);
   // For tests and the curious: where a price is drawn.
   /** @type {any} */ (box).yOf = (/** @type {number} */ of) => chart?.yOf(of);
@@ -140,7 +161,7 @@ export function detailView({ library, store, feed, choices, api }) {
     if (state.phase === 'live' && phase !== 'live') {
       history.again();
       chat.again();
-      if (symbol) void alerts.load();
+      void alerts.again();
     }
     phase = state.phase;
   });
@@ -150,7 +171,7 @@ export function detailView({ library, store, feed, choices, api }) {
       make('td', {}, CLOCK.format(tick.ts)),
       make('td', {}, formatPrice(tick.price, digits())),
       make('td', {}, tick.size === undefined ? '–' : formatVolume(tick.size)),
-      make('td', {}, tick.n === undefined ? '1 update' : `${tick.n} updates`)));
+      make('td', {}, formatCount(tick.n ?? 1))));
     ticks.replaceChildren(...rows);
   }
 
@@ -178,6 +199,9 @@ export function detailView({ library, store, feed, choices, api }) {
       setText(price, formatPrice(row.price, row.digits));
       setText(change, told ? `${told.arrow} ${told.percent}` : '');
       change.dataset.direction = told?.direction ?? 'flat';
+      const { high, low, volume } = row[store.span];
+      const over = store.span === 'day' ? '24 h' : 'Since load';
+      setText(figures, `${over}: high ${formatPrice(high, row.digits)}, low ${formatPrice(low, row.digits)}${volume ? `, volume ${formatVolume(volume)}` : ''}`);
       if (due) paintTicks();
       due = false;
     },

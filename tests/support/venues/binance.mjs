@@ -4,6 +4,7 @@ import { Venue } from './venue.mjs';
 const TICKER = {"e":"24hrTicker","E":1672515782136,"s":"BNBBTC","p":"0.0015","P":"250.00","w":"0.0018","x":"0.0009","c":"0.0025","Q":"10","b":"0.0024","B":"10","a":"0.0026","A":"100","o":"0.0010","h":"0.0025","l":"0.0010","v":"10000","q":"18","O":0,"C":86400000,"F":0,"L":18150,"n":18151}; // prettier-ignore
 const MINI_TICKER = {"e":"24hrMiniTicker","E":1672515782136,"s":"BNBBTC","c":"0.0025","o":"0.0010","h":"0.0025","l":"0.0010","v":"10000","q":"18"}; // prettier-ignore
 const AGG_TRADE = {"e":"aggTrade","E":1672515782136,"s":"BNBBTC","a":12345,"p":"0.001","q":"100","f":100,"l":105,"T":1672515782136,"m":true,"M":true}; // prettier-ignore
+const KLINES = [[1499040000000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",1499644799999,"2434.19055334",308,"1756.87402397","28.46694368","0"]]; // prettier-ignore
 
 const MAX_STREAMS = 1024;
 const MESSAGES_A_SECOND = 5;
@@ -101,5 +102,28 @@ export class Binance extends Venue {
       aggTrade: { ...AGG_TRADE, ...both, a: order, p: String(price), q: String(n), T: at },
     }[this.channel];
     return { stream: `${symbol.toLowerCase()}@${this.channel}`, data };
+  }
+
+  /** @param {URL} url */
+  asked({ pathname, searchParams }) {
+    const of = (/** @type {string} */ name) => searchParams.get(name) ?? '';
+    const unit = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[of('interval').slice(-1)];
+    const most = Number(of('limit'));
+    if (pathname !== '/api/v3/klines' || !unit || most > 1000) return undefined;
+    return { symbol: of('symbol'), interval_ms: parseInt(of('interval'), 10) * unit, from_ms: Number(of('startTime')), to_ms: Number(of('endTime')), most };
+  }
+
+  refusal() {
+    return { status: 400, body: { code: -1121, msg: 'Invalid symbol.' } };
+  }
+
+  /** @param {import('./past.mjs').Candle[]} candles @param {import('./past.mjs').Asked} asked */
+  encodeCandles(candles, asked) {
+    return candles.map(({ ts, open, high, low, close, volume, n }) => {
+      const [kline] = structuredClone(KLINES);
+      kline.splice(0, 7, ts, ...[open, high, low, close, volume].map(String), ts + asked.interval_ms - 1);
+      kline[8] = n;
+      return kline;
+    });
   }
 }

@@ -74,4 +74,26 @@ export class Coinbase extends Venue {
     const sides = { best_bid: String(price - 0.5), best_ask: String(price + 0.5) };
     return { ...TICKER, ...sides, product_id: symbol, price: String(price), sequence: order * 3, time, last_size: String(n) };
   }
+
+  restLimit() {
+    // Ten requests a second, fifteen at once.
+    return { count: 15, withinMs: 1_000 };
+  }
+
+  /** @param {URL} url */
+  asked({ pathname, searchParams }) {
+    const [, symbol] = /^\/products\/([^/]+)\/candles$/.exec(pathname) ?? [];
+    const [granularity, start, end] = ['granularity', 'start', 'end'].map((name) => Number(searchParams.get(name)));
+    if (!symbol || ![60, 300, 900, 3600, 21600, 86400].includes(granularity) || (end - start) / granularity > 300) return undefined;
+    return { symbol, interval_ms: granularity * 1000, from_ms: start * 1000, to_ms: end * 1000, most: 300 };
+  }
+
+  refusal() {
+    return { status: 404, body: { message: 'NotFound' } };
+  }
+
+  /** Newest first, and in an order of its own. @param {import('./past.mjs').Candle[]} candles */
+  encodeCandles(candles) {
+    return candles.map(({ ts, open, high, low, close, volume }) => [ts / 1000, low, high, open, close, volume]).reverse();
+  }
 }

@@ -15,7 +15,8 @@ export const EXCHANGES = [
 
 /** The settings of a server with this exchange. @param {string} name @param {any} venue @param {string} symbols */
 export function settingsFor(name, venue, symbols) {
-  return { SOURCES: name, SYMBOLS: symbols, [`${name.toUpperCase()}_URL`]: venue.url };
+  const upper = name.toUpperCase();
+  return { SOURCES: name, SYMBOLS: symbols, [`${upper}_URL`]: venue.url, [`${upper}_REST_URL`]: venue.restUrl };
 }
 
 /** Ticks and statuses as a client gets them. */

@@ -91,4 +91,27 @@ export class Kraken extends Venue {
     const data = { ...TICKER, timestamp: this.timestamps ? timestamp : undefined, symbol, last: price, bid: price - 0.5, ask: price + 0.5, volume: n };
     return { channel: 'ticker', type, data: [data] };
   }
+
+  restLimit() {
+    // About one a second.
+    return { count: 5, withinMs: 4_000 };
+  }
+
+  /** @param {URL} url */
+  asked({ pathname, searchParams }) {
+    const pair = (searchParams.get('pair') ?? '').replace('XBT', 'BTC').replace('XDG', 'DOGE');
+    const [minutes, since] = ['interval', 'since'].map((name) => Number(searchParams.get(name)));
+    if (pathname !== '/0/public/OHLC' || pair.includes('/') || ![1, 5, 15, 60, 1440].includes(minutes)) return undefined;
+    return { symbol: `${pair.slice(0, -3)}/${pair.slice(-3)}`, interval_ms: minutes * 60_000, from_ms: since * 1000 + 1, to_ms: Infinity, most: 720 };
+  }
+
+  refusal() {
+    return { status: 200, body: { error: ['EQuery:Unknown asset pair'] } };
+  }
+
+  /** @param {import('./past.mjs').Candle[]} candles */
+  encodeCandles(candles) {
+    const rows = candles.map(({ ts, open, high, low, close, volume, n }) => [ts / 1000, ...[open, high, low, close, close, volume].map(String), n]);
+    return { error: [], result: { XXBTZUSD: rows, last: rows.at(-2)?.[0] ?? 0 } };
+  }
 }

@@ -1,8 +1,9 @@
 // A stand-in for an exchange: a real WebSocket server that replays the documented samples with prices of its own,
-// misbehaves when it is told to, and notes each rule that whoever connects breaks.
+// misbehaves when it is told to, and notes each rule that whoever connects breaks. What it says of the past is in past.mjs.
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import { WebSocketServer } from 'ws';
+import { Past } from './past.mjs';
 
 /** Long enough for any test to look at what was sent, short enough for a demo that runs for days. */
 const KEPT_TICKS = 100_000;
@@ -48,8 +49,8 @@ export class Session {
 
 /** An exchange. What is its own is in the classes that extend it. */
 export class Venue {
-  /** @param {{ everyMs?: number, refuse?: string[], timerMs?: number, tls?: (listener: any) => import('node:http').Server }} [options] */
-  constructor({ everyMs = 50, refuse = [], tls = undefined } = {}) {
+  /** @param {{ everyMs?: number, refuse?: string[], timerMs?: number, past?: Partial<Past>, tls?: (listener: any) => import('node:http').Server }} [options] */
+  constructor({ everyMs = 50, refuse = [], tls = undefined, past = {} } = {}) {
     this.everyMs = everyMs;
     this.refuse = new Set(refuse);
     /** Rules that were broken. @type {string[]} */
@@ -71,6 +72,8 @@ export class Venue {
     this.server = tls ? tls(undefined) : createServer();
     this.scheme = tls ? 'wss' : 'ws';
     this.sockets = new WebSocketServer({ noServer: true });
+    this.past = Object.assign(new Past(this), past);
+    this.server.on('request', (request, response) => this.past.answer(request, response));
     this.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.timers = [setInterval(() => this.paused || this.tickAll(), this.everyMs), setInterval(() => this.look(), 100)];
   }
@@ -89,6 +92,11 @@ export class Venue {
   /** What the server has as this exchange's address. */
   get url() {
     return `${this.scheme}://${this.scheme === 'wss' ? 'localhost' : '127.0.0.1'}:${this.port}`;
+  }
+
+  /** What the server has as the address of its REST API. */
+  get restUrl() {
+    return this.url.replace(/^ws/, 'http');
   }
 
   async close() {
@@ -266,6 +274,32 @@ export class Venue {
 
   /** Looks at the time: heartbeats, pings, and who took too long. */
   look() {}
+
+  /** How many requests for the past are allowed. */
+  restLimit() {
+    return { count: 3000, withinMs: 60_000 };
+  }
+
+  /**
+   * What is asked for of the past; none where it is nothing that there is. Of a symbol that is refused: `refusal`.
+   *
+   * @param {...any} url
+   * @returns {import('./past.mjs').Asked | undefined}
+   */
+  asked(...url) {
+    void url;
+    return undefined;
+  }
+
+  /** Candles as this exchange says them, oldest first. @param {...any} candles @returns {unknown} */
+  encodeCandles(...candles) {
+    return candles;
+  }
+
+  /** How it says that there is no such symbol. @returns {{ status: number, body: unknown }} */
+  refusal() {
+    return { status: 404, body: {} };
+  }
 
   /** A price as this exchange says it, with its place in the order. @param {...any} tick @returns {unknown} */
   encode(...tick) {

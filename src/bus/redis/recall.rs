@@ -1,0 +1,146 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::{HashesInterface, ListInterface, StreamsInterface};
+use fred::types::streams::XReadValue;
+use tokio::sync::mpsc;
+
+use super::entry::{entry, fill, parse, parse_epoch};
+use super::failure::Failure;
+use super::keys;
+use super::store::{Record, StoredMark};
+use crate::bus::Closed;
+use crate::metrics::Metrics;
+use crate::price::{Batch, BusEvent, Stored, Symbol};
+
+/// Entries of the log that one read takes.
+const ENTRIES_PER_READ: u64 = 256;
+
+/// How long before the last storing the log is read, in ms: who stored may have been behind it. Where that was not enough,
+/// it shows in the numbers, and all of the log is read.
+const BEHIND_MS: u64 = 5000;
+
+/// The candles that are stored, and the ticks that followed them in the log: a reader that has these has what all others have.
+pub(super) struct Recalled<'a> {
+    pub(super) reads: &'a Client,
+    pub(super) events: &'a mpsc::Sender<BusEvent>,
+    pub(super) metrics: &'a Metrics,
+}
+
+/// What the log says after what is stored.
+#[derive(Debug, Default)]
+struct Since {
+    batches: Vec<BusEvent>,
+    /// Symbols with ticks that are neither stored nor in what was read, and how many of each.
+    holes: BTreeMap<Symbol, u64>,
+    /// Symbols with ticks in what was read.
+    seen: HashSet<Symbol>,
+}
+
+impl Recalled<'_> {
+    /// Hands on what is stored, and what followed it in the log up to its end. `epoch` is the one in force.
+    pub(super) async fn hand_on(&self, epoch: &str) -> Result<(), Failure> {
+        let all: HashMap<String, String> = self.reads.hgetall(keys::CANDLES).await?;
+        let at_ms = all.get(" at").and_then(|at| at.parse::<u64>().ok()).unwrap_or(0);
+        let mut marks: HashMap<Symbol, StoredMark> = HashMap::new();
+        for (symbol, mark) in &all {
+            if let (Ok(symbol), Some(mark)) = (symbol.parse::<Symbol>(), StoredMark::parse(mark)) {
+                let records = self.records(&symbol).await?;
+                if !records.is_empty() {
+                    marks.insert(symbol.clone(), mark);
+                    let stored = BusEvent::Stored(Stored { symbol, records });
+                    self.events.send(stored).await.map_err(|_| Closed)?;
+                }
+            }
+        }
+        if marks.is_empty() {
+            return Ok(());
+        }
+        // Before the log is read: what is in it by then is in what is read.
+        let last: HashMap<Symbol, (String, u64)> = self.last().await?;
+        let mut since = self.since(&marks, epoch, &at_ms.saturating_sub(BEHIND_MS).to_string()).await?;
+        if !since.holes.is_empty() {
+            since = self.since(&marks, epoch, "-").await?;
+        }
+        // Of those of whom the log has nothing the last tick is known by itself.
+        for (symbol, (of, seq)) in last {
+            let Some(mark) = marks.get(&symbol).filter(|mark| mark.epoch == of && !since.seen.contains(&symbol)) else {
+                continue;
+            };
+            if seq > mark.seq + 1 {
+                since.holes.insert(symbol, seq - mark.seq - 1);
+            }
+        }
+        let lost: u64 = since.holes.values().sum();
+        if lost > 0 {
+            self.metrics.candles_lost.add(lost);
+            let symbols: Vec<_> = since.holes.keys().take(10).collect();
+            tracing::warn!(
+                ticks = lost,
+                ?symbols,
+                "candles have a hole: the log does not reach back to what is stored"
+            );
+        }
+        tracing::info!(symbols = marks.len(), batches = since.batches.len(), "candles are here");
+        for event in since.batches {
+            self.events.send(event).await.map_err(|_| Closed)?;
+        }
+        Ok(())
+    }
+
+    /// The epoch and the number of each symbol's last tick.
+    async fn last(&self) -> Result<HashMap<Symbol, (String, u64)>, Error> {
+        let last: HashMap<String, String> = self.reads.hgetall(keys::LAST).await?;
+        let of = |json: &String| {
+            let tick = parse(json)?;
+            Some((tick.update.symbol, (parse_epoch(json)?, tick.seq)))
+        };
+        Ok(last.values().filter_map(of).collect())
+    }
+
+    async fn records(&self, symbol: &Symbol) -> Result<Vec<Record>, Error> {
+        self.reads.lrange(keys::candles(symbol.as_str()), 0, -1).await
+    }
+
+    /// The ticks that follow what is stored, from an entry's id, or a time in ms, on.
+    async fn since(&self, marks: &HashMap<Symbol, StoredMark>, epoch: &str, from: &str) -> Result<Since, Failure> {
+        let mut since = Since::default();
+        // Those of whom an entry of their own epoch has come: what comes of other epochs after that is later.
+        let mut reached: HashSet<String> = HashSet::new();
+        let mut from = from.to_owned();
+        loop {
+            let entries: Vec<XReadValue<String, String, String>> =
+                self.reads.xrange_values(keys::STREAM, from.as_str(), "+", Some(ENTRIES_PER_READ)).await?;
+            let Some((last, _)) = entries.last() else { return Ok(since) };
+            from = format!("({last}");
+            let is_full = entries.len() as u64 == ENTRIES_PER_READ;
+            for (_, fields) in &entries {
+                if let Some(fill) = fill(fields) {
+                    since.batches.push(BusEvent::Filled(fill));
+                    continue;
+                }
+                // What cannot be read is counted by who follows the log.
+                let Some(Batch { epoch: of, mut ticks }) = entry(fields) else { continue };
+                reached.insert(of.as_str().to_owned());
+                ticks.retain(|tick| {
+                    let Some(mark) = marks.get(&tick.update.symbol) else { return false };
+                    if mark.epoch != of.as_str() {
+                        return of.as_str() == epoch || reached.contains(&mark.epoch);
+                    }
+                    let follows = tick.seq > mark.seq;
+                    if follows && since.seen.insert(tick.update.symbol.clone()) && tick.seq > mark.seq + 1 {
+                        since.holes.insert(tick.update.symbol.clone(), tick.seq - mark.seq - 1);
+                    }
+                    follows
+                });
+                if !ticks.is_empty() {
+                    since.batches.push(BusEvent::Since(Batch { epoch: of, ticks }));
+                }
+            }
+            if !is_full {
+                return Ok(since);
+            }
+        }
+    }
+}

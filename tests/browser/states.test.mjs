@@ -1,0 +1,159 @@
+// What the page says when the server is not as it should be: it drains, it is cut off, a source has gone quiet.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { publish } from '../support/api.mjs';
+import { connect } from '../support/clients.mjs';
+import { Cluster, SYMBOLS } from '../support/cluster.mjs';
+import { Proxy } from '../support/proxy.mjs';
+import { Cable } from '../support/redis.mjs';
+import { startServer } from '../support/server.mjs';
+import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase } from './open.mjs';
+
+let browser;
+
+before(async () => {
+  browser = await openBrowser();
+});
+after(() => browser?.close());
+
+/** Everything that the page reads out, from now on. */
+async function heard(page) {
+  await page.locator('#announce').evaluate((region) => {
+    globalThis.heard = [];
+    new MutationObserver(() => globalThis.heard.push(region.innerText)).observe(region, { childList: true, characterData: true, subtree: true });
+  });
+  return () => page.evaluate(() => globalThis.heard);
+}
+
+test('a replica that an operator drains tells the page, which moves to another one and misses nothing', TEST, async (t) => {
+  const env = { API_OPEN: 'true', DRAIN_SPREAD: '4000', DRAIN_DEADLINE: '20000' };
+  const cluster = await Cluster.start(t, { env });
+  const proxy = await Proxy.start(['app1', 'app2'].map((id) => cluster.replica(id)));
+  cluster.undo.push(() => proxy.stop());
+  const { page, faults } = await newPage(t, browser);
+  const told = new Promise((resolve) => {
+    page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => {
+      const packet = String(payload);
+      if (packet.startsWith('42["drain",')) resolve(JSON.parse(packet.slice(2))[1].reconnectInMs);
+    }));
+  });
+  await page.goto(`${proxy.url}/?transport=websocket`);
+  await untilPhase(page, 'live');
+  await untilAllMoved(page, SYMBOLS);
+  const gone = await page.locator('#server').innerText();
+  const other = gone === 'app1' ? 'app2' : 'app1';
+  const shown = Object.keys(await prices(page));
+  const said = await heard(page);
+  // Others beside it: slots are given in no order, and the first one is at once.
+  for (let i = 0; i < 7; i += 1) {
+    const beside = await connect(cluster.replica(gone).url, { transports: ['websocket'], reconnection: false });
+    cluster.undo.push(() => beside.close());
+  }
+
+  // Asked of whichever replica the proxy chooses: it is the one that is named which drains.
+  const ops = await newPage(t, browser);
+  await ops.page.goto(`${proxy.url}/ops`);
+  await ops.page.getByRole('button', { name: `Drain ${other}` }).waitFor();
+  await ops.page.getByRole('button', { name: `Drain ${gone}` }).click();
+  await ops.page.getByRole('dialog').getByRole('button', { name: `Drain ${gone}` }).click();
+  await ops.page.locator('#acted', { hasText: `${gone} drains` }).waitFor();
+
+  const slot = await told;
+  // In a slot that is not over at once there is time to say it.
+  if (slot > 1_000) await page.locator('#phase', { hasText: 'Moving…' }).waitFor();
+  await page.locator('#server', { hasText: other }).waitFor();
+  await untilPhase(page, 'live');
+  assert.deepEqual(await cluster.replica(gone).exited, { code: 0, signal: null });
+  await untilAllMoved(page, SYMBOLS);
+  // If it was the publisher, who comes after it has a symbol of its own beside these.
+  assert.deepEqual(Object.keys(await prices(page)).slice(0, shown.length), shown);
+  assert.equal(await page.locator('#missed').innerText(), '0');
+  const all = await said();
+  if (slot > 1_000) assert.match(all[0], /about to stop/);
+  assert.equal(all.at(-1), 'Live');
+  assert.equal(await page.locator('#notice').isHidden(), true);
+  assert.deepEqual([...faults, ...ops.faults], []);
+});
+
+test('a replica cut off from Redis is shown degraded, and what was missed across it is not made up', TEST, async (t) => {
+  /** @type {Map<string, Cable>} */
+  const cables = new Map();
+  const cluster = await Cluster.start(t, {
+    env: { LEASE_TTL: '1000' },
+    each: async (id, redis) => {
+      cables.set(id, await Cable.to(redis));
+      return { REDIS_URL: cables.get(id).url };
+    },
+  });
+  cluster.undo.push(() => Promise.all([...cables.values()].map((cable) => cable.stop())));
+  const { page, faults } = await newPage(t, browser);
+  await page.goto(cluster.replica('app1').url);
+  await untilPhase(page, 'live');
+  await untilAllMoved(page, SYMBOLS);
+  const said = await heard(page);
+  cables.get('app1').cut();
+  await page.locator('#phase', { hasText: 'Degraded' }).waitFor();
+  await page.locator('#notice', { hasText: /^The service is degraded: .*Redis/ }).waitFor();
+  // Prices go on, by this replica alone, and do not look as if nothing had happened.
+  await untilAllMoved(page, SYMBOLS);
+  const muted = await page.evaluate(() => {
+    const probe = document.body.appendChild(document.createElement('i'));
+    probe.style.color = 'var(--muted)';
+    const colours = [probe, document.querySelector('#prices tbody .price')].map((element) => getComputedStyle(element).color);
+    probe.remove();
+    return colours;
+  });
+  assert.equal(muted[1], muted[0]);
+  cables.get('app1').mend();
+  await page.locator('#phase', { hasText: /^Live$/ }).waitFor();
+  await untilAllMoved(page, SYMBOLS);
+  assert.match(await page.locator('#missed-detail').innerText(), /unknown across \d resets?/);
+  assert.equal(await page.locator('#notice').isHidden(), true);
+  assert.deepEqual(await said(), ['Connected, prices degraded', 'Live']);
+  assert.deepEqual(faults, []);
+});
+
+test('a symbol whose source has gone quiet is marked, can be filtered by it, and is live with its next price', TEST, async (t) => {
+  const server = await startServer({ SYMBOLS: 'BTC', PUBLISHED_SYMBOLS: 'GOLD,SILVER', STALE_AFTER: '1500' });
+  t.after(() => server.stop());
+  const price = async (value) => {
+    const { json, text } = await publish(server, ['GOLD', 'SILVER'].map((symbol) => ({ symbol, price: value })));
+    assert.equal(json?.accepted, 2, text);
+  };
+  await price(1900);
+  const { page, faults } = await newPage(t, browser);
+  await page.goto(server.url);
+  await untilPhase(page, 'live');
+  const row = (symbol) => page.locator(`tr[data-symbol="${symbol}"]`);
+  for (const symbol of ['GOLD', 'SILVER']) await row(symbol).getByText('stale', { exact: true }).waitFor();
+  assert.equal(await row('BTC').getByText('stale', { exact: true }).isHidden(), true);
+  assert.equal(await page.locator('#phase').innerText(), 'Live, 2 stale');
+  assert.equal(await page.locator('#announce').innerText(), 'Live, 2 symbols stale');
+  assert.equal(await page.locator('#notice').isHidden(), true);
+  // One that comes later is told in its snapshot what has gone quiet, and that the feed is live beside it.
+  const late = await newPage(t, browser);
+  await late.page.goto(server.url);
+  await late.page.locator('#phase', { hasText: 'Live, 2 stale' }).waitFor();
+  await page.getByRole('radio', { name: 'Stale' }).check();
+  await row('BTC').waitFor({ state: 'detached' });
+  assert.deepEqual(Object.keys(await prices(page)), ['GOLD', 'SILVER']);
+  await price(1901);
+  await page.getByText('No symbol fits').waitFor();
+  await page.getByRole('radio', { name: 'All' }).check();
+  await page.locator('#phase', { hasText: /^Live$/ }).waitFor();
+  assert.equal(await row('GOLD').locator('.price').innerText(), '1,901');
+  assert.deepEqual(faults, []);
+});
+
+test('a feed all of whose symbols have gone quiet is stale as a whole', TEST, async (t) => {
+  const server = await startServer({ SYMBOLS: '', PUBLISHED_SYMBOLS: 'GOLD', STALE_AFTER: '1500' });
+  t.after(() => server.stop());
+  assert.equal((await publish(server, [{ symbol: 'GOLD', price: 1900 }])).json?.accepted, 1);
+  const { page } = await newPage(t, browser);
+  await page.goto(server.url);
+  await page.locator('#phase', { hasText: /^Stale$/ }).waitFor();
+  await page.getByText('The source has gone quiet').waitFor();
+  assert.equal(await page.locator('#announce').innerText(), 'Connected, prices stale');
+  assert.equal((await publish(server, [{ symbol: 'GOLD', price: 1901 }])).json?.accepted, 1);
+  await page.locator('#phase', { hasText: /^Live$/ }).waitFor();
+});
