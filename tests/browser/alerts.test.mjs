@@ -93,7 +93,7 @@ test('a line on the chart can be dragged, across the price too', TEST, async (t)
   await items(page).filter({ hasText: /^above [\d,.]+/ }).waitFor();
   const box = await page.locator('.chart-box').boundingBox();
   const level = async () => Number((await items(page).first().locator('span').first().innerText()).replace(/^\w+ /, '').replaceAll(',', ''));
-  const yOf = async (price) => page.locator('.chart-box').evaluate((chart, price) => chart.yOf(price), price);
+  const yOf = async (price) => page.locator('.chart-box').evaluate((chart, of) => chart.yOf(of), price);
   const above = await level();
   await page.waitForFunction((price) => document.querySelector('.chart-box').yOf(price) > 0, above);
   const from = box.y + await yOf(above);
