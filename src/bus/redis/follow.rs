@@ -1,24 +1,21 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fred::error::Error;
-use fred::interfaces::{ClientLike, EventInterface, HashesInterface, StreamsInterface};
+use fred::interfaces::{ClientLike, EventInterface, StreamsInterface};
 use fred::types::Value;
 use fred::types::config::{Options, Server};
-use fred::types::streams::XReadValue;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
-use super::append::{RedisLog, STREAM_ENTRIES, UPDATES_PER_ENTRY, encode};
+use super::append::{RedisLog, STREAM_ENTRIES};
 use super::connection::{VersionError, check_version};
-use super::entry::{entry, fill, id, parse, parse_epoch};
+use super::entry::{entry, fill, id};
 use super::failure::Failure;
 use super::pulse::Pulse;
-use super::recall::Recalled;
-use super::since::since;
 use super::{keys, new_epoch};
 use crate::bus::Closed;
 use crate::bus::island::Island;
@@ -31,7 +28,7 @@ const BLOCK: Duration = Duration::from_millis(500);
 const READ_TIMEOUT: Duration = Duration::from_millis(1250);
 
 /// Entries that one read takes.
-const ENTRIES_PER_READ: u64 = 256;
+pub(super) const ENTRIES_PER_READ: u64 = 256;
 
 /// A failure shorter than this is not told.
 const GRACE: Duration = Duration::from_millis(300);
@@ -56,25 +53,26 @@ pub(in crate::bus) struct Follow {
     pub(in crate::bus) lease_ttl: Duration,
 }
 
-/// Reads the log and hands it on, for ever; where that cannot be, makes this replica an island until it can.
+/// Reads the log and hands it on, for ever; where that cannot be, makes this replica an island until it can. How it takes the
+/// log up is in `take_up.rs`.
 #[derive(Debug)]
 pub(in crate::bus) struct Follower {
-    log: RedisLog,
-    events: mpsc::Sender<BusEvent>,
-    settings: Follow,
+    pub(super) log: RedisLog,
+    pub(super) events: mpsc::Sender<BusEvent>,
+    pub(super) settings: Follow,
     pulse: Pulse,
     /// The id of the last entry that was handed on; none before the first load.
-    position: Option<String>,
+    pub(super) position: Option<String>,
     /// The epoch of what was handed on last.
-    epoch: Option<Epoch>,
+    pub(super) epoch: Option<Epoch>,
     /// The last update of each symbol: what an island goes on from.
-    last: HashMap<Symbol, Update>,
+    pub(super) last: HashMap<Symbol, Update>,
     /// True where what was handed on last does not join up with the log.
-    apart: bool,
+    pub(super) apart: bool,
     /// True from the beginning of an island until what passed meanwhile has been handed on.
-    alone: bool,
+    pub(super) alone: bool,
     /// When the last entry came.
-    heard: Instant,
+    pub(super) heard: Instant,
     feed: Feed,
     /// What goes wrong with the connection itself: a command only knows that it got no answer.
     errors: broadcast::Receiver<(Error, Option<Server>)>,
@@ -259,146 +257,6 @@ impl Follower {
         Ok((Epoch::new(&epoch), end))
     }
 
-    /// Says that the bus is followed: from where this replica was, or, where that does not join up with the log, from its
-    /// `end` on, with the latest ticks before it.
-    async fn take_up(&mut self, epoch: Epoch, end: String) -> Result<(), Failure> {
-        self.log.known.set_epoch(epoch.clone());
-        let followed = "the bus is followed".to_owned();
-        self.heard = Instant::now();
-        // Who was an island from its beginning has clients that know its numbers: they hear of the epoch before its ticks.
-        if self.position.is_none() && !self.apart {
-            self.load(&epoch).await?;
-            self.tell(FeedState::Live, followed).await?;
-        } else {
-            self.tell(FeedState::Live, followed).await?;
-            if !self.apart {
-                return Ok(());
-            }
-            let latest = self.latest(&epoch).await?;
-            if self.alone {
-                self.catch_up(&epoch).await?;
-            }
-            self.position = Some(end);
-            self.pass_latest(&epoch, latest).await?;
-        }
-        self.restore(&epoch).await?;
-        self.epoch = Some(epoch);
-        self.apart = false;
-        Ok(())
-    }
-
-    /// What passed in the log while this replica was an island; of one that was so from its beginning, the recent history.
-    async fn catch_up(&mut self, epoch: &Epoch) -> Result<(), Failure> {
-        let after = self.position.clone().unwrap_or_else(|| self.oldest());
-        let (missed, fills) = since(&self.log.connections.reads, &after).await?;
-        self.events.send(BusEvent::Back(missed)).await.map_err(|_| Closed)?;
-        for fill in fills {
-            self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
-        }
-        if self.position.is_none() || self.is_trimmed(&after).await? {
-            self.recall(epoch).await?;
-        }
-        self.alone = false;
-        Ok(())
-    }
-
-    /// Whether what followed this entry in the log may be gone.
-    async fn is_trimmed(&self, position: &str) -> Result<bool, Failure> {
-        let first: Vec<XReadValue<String, String, String>> =
-            self.log.connections.reads.xrange_values(keys::STREAM, "-", "+", Some(1)).await?;
-        Ok(first.first().is_none_or(|(first, _)| id(first) > id(position)))
-    }
-
-    /// The candles as they are stored, with what followed them in the log.
-    async fn recall(&self, epoch: &Epoch) -> Result<(), Failure> {
-        let (reads, metrics) = (&self.log.connections.reads, &self.log.metrics);
-        Recalled { reads, events: &self.events, metrics }.hand_on(epoch.as_str()).await
-    }
-
-    /// Where the recent history begins in the log.
-    fn oldest(&self) -> String {
-        let history_ms = u64::try_from(self.settings.history.as_millis()).unwrap_or(0);
-        self.log.clock.millis().saturating_sub(history_ms).to_string()
-    }
-
-    /// The recent history and the latest tick of each symbol, before anything else.
-    async fn load(&mut self, epoch: &Epoch) -> Result<(), Failure> {
-        self.recall(epoch).await?;
-        let mut quiet = self.latest(epoch).await?;
-        let mut from = self.oldest();
-        let mut position = "0-0".to_owned();
-        // The latest of each is for the clients that are here already: the others would take them back behind what they
-        // had elsewhere.
-        let (mut past, mut latest) = (Vec::new(), HashMap::new());
-        let reads = self.log.connections.reads.clone();
-        loop {
-            let entries: Vec<XReadValue<String, String, String>> =
-                reads.xrange_values(keys::STREAM, from.as_str(), "+", Some(ENTRIES_PER_READ)).await?;
-            let full = entries.len() as u64 == ENTRIES_PER_READ;
-            let mut fills = Vec::new();
-            for (entry_id, fields) in entries {
-                fills.extend(fill(&fields));
-                for tick in
-                    entry(&fields).filter(|batch| batch.epoch == *epoch).into_iter().flat_map(|batch| batch.ticks)
-                {
-                    past.extend(latest.insert(tick.update.symbol.clone(), tick));
-                }
-                position = entry_id;
-            }
-            if !past.is_empty() {
-                let batch = Batch { epoch: epoch.clone(), ticks: std::mem::take(&mut past) };
-                self.events.send(BusEvent::Past(batch)).await.map_err(|_| Closed)?;
-            }
-            for fill in fills {
-                self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
-            }
-            if !full {
-                break;
-            }
-            from = format!("({position}");
-        }
-        // Quiet symbols have fallen out of the log.
-        quiet.retain(|tick| !latest.contains_key(&tick.update.symbol));
-        self.pass_latest(epoch, latest.into_values().chain(quiet).collect()).await?;
-        self.position = Some(position);
-        Ok(())
-    }
-
-    /// The latest tick of each symbol. Whoever hands on the log as well reads it after this: else what came between would be
-    /// skipped, since these come first.
-    async fn latest(&self, epoch: &Epoch) -> Result<Vec<Tick>, Failure> {
-        let last: HashMap<String, String> = self.log.connections.reads.hgetall(keys::LAST).await?;
-        let of_this = last.values().filter(|json| parse_epoch(json).is_some_and(|of| of == epoch.as_str()));
-        Ok(of_this.filter_map(|json| parse(json)).collect())
-    }
-
-    /// Hands on what is known of symbols; what of it was handed on already is dropped by who takes it.
-    async fn pass_latest(&mut self, epoch: &Epoch, ticks: Vec<Tick>) -> Result<(), Closed> {
-        if ticks.is_empty() {
-            return Ok(());
-        }
-        self.pass(Batch { epoch: epoch.clone(), ticks }).await
-    }
-
-    /// Gives back to Redis what it has lost of the symbols that are known here.
-    async fn restore(&self, epoch: &Epoch) -> Result<(), Failure> {
-        if self.epoch.as_ref() == Some(epoch) || self.last.is_empty() {
-            return Ok(());
-        }
-        let connections = &self.log.connections;
-        let held: Vec<String> = connections.reads.hkeys(keys::LAST).await?;
-        let held: HashSet<&str> = held.iter().map(String::as_str).collect();
-        let lost: Vec<&Update> = self.last.values().filter(|update| !held.contains(update.symbol.as_str())).collect();
-        for lost in lost.chunks(UPDATES_PER_ENTRY) {
-            let mut args = vec![epoch.as_str().to_owned(), STREAM_ENTRIES.to_string()];
-            args.extend(lost.iter().flat_map(|update| [update.symbol.to_string(), encode(update)]));
-            let restore = &connections.scripts.restore;
-            let restored: i64 = restore.evalsha_with_reload(&connections.reads, keys::LOG.to_vec(), args).await?;
-            tracing::info!(symbols = restored, "gave back to Redis what it had lost");
-        }
-        Ok(())
-    }
-
     /// Reads what comes, until that fails.
     async fn read(&mut self) -> Failure {
         let pulse = self.pulse.clone();
@@ -456,7 +314,7 @@ impl Follower {
         Ok(())
     }
 
-    async fn pass(&mut self, batch: Batch) -> Result<(), Closed> {
+    pub(super) async fn pass(&mut self, batch: Batch) -> Result<(), Closed> {
         let mut highest = 0;
         for Tick { seq, update } in &batch.ticks {
             highest = highest.max(*seq);
@@ -471,7 +329,7 @@ impl Follower {
         self.events.send(BusEvent::Ticks(batch)).await.map_err(|_| Closed)
     }
 
-    async fn tell(&mut self, state: FeedState, reason: String) -> Result<(), Closed> {
+    pub(super) async fn tell(&mut self, state: FeedState, reason: String) -> Result<(), Closed> {
         let feed = Feed { state, reason };
         if self.feed.state == state && (state != FeedState::Degraded || self.feed == feed) {
             return Ok(());

@@ -13,6 +13,7 @@ mod recall;
 mod records;
 mod since;
 mod store;
+mod take_up;
 
 pub(super) use append::RedisLog;
 pub use claims::{Claim, Claims};

@@ -4,11 +4,9 @@ use fred::types::streams::XReadValue;
 
 use super::entry::{entry, fill};
 use super::failure::Failure;
+use super::follow::ENTRIES_PER_READ;
 use super::keys;
 use crate::price::{Batch, Fill};
-
-/// Entries that one read takes.
-const ENTRIES_PER_READ: u64 = 256;
 
 /// The batches of the log, and the candles of the past in it, after the entry `after` (its id, or a time in ms): as many of
 /// them as the log still has. What cannot be read is passed over: whoever follows the log counts it.
