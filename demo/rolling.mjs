@@ -110,6 +110,8 @@ async function main() {
       say(`${id}: ${there.length} clients were there; ready again after ${s(ready - begun)}, all clients back after ${s(performance.now() - begun)}`);
       await sleep(hold);
     }
+    // Who was cut off once more meanwhile comes back, too: what it missed counts.
+    await waitFor(() => clients.every(({ client }) => client.server), 'everybody to be back', () => missing(clients));
     report(clients);
     return verdict(clients);
   } finally {
