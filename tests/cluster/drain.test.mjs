@@ -15,6 +15,9 @@ const COMES_BACK = { reconnection: true, reconnectionDelay: 50, reconnectionDela
 
 const SPREAD_MS = 2000;
 
+/** So long that a busy machine, too, sends ticks to whoever goes last. */
+const LONG_SPREAD_MS = 5000;
+
 /** So long that nobody takes over because it has ended. */
 const DRAINS = { DRAIN_SPREAD: `${SPREAD_MS}`, DRAIN_DEADLINE: '8000', LEASE_TTL: '30000', API_OPEN: 'true' };
 
@@ -119,7 +122,7 @@ describe('drain', { concurrency: true }, () => {
   });
 
   it('ticks go on until the slot, a WebSocket ends with 1012, and a session that polls with its close packet', async (test) => {
-    const cluster = await Cluster.start(test, { ids: IDS, env: DRAINS });
+    const cluster = await Cluster.start(test, { ids: IDS, env: { ...DRAINS, DRAIN_SPREAD: `${LONG_SPREAD_MS}`, DRAIN_DEADLINE: `${2 * LONG_SPREAD_MS}` } });
     const { publisher: gone } = await cluster.roles();
     const server = cluster.replica(gone);
     const sockets = await Promise.all(Array.from({ length: 4 }, () => RawWebSocket.open(server.url)));
@@ -151,12 +154,21 @@ describe('drain', { concurrency: true }, () => {
     }
 
     assert.deepEqual(await Promise.all(closed), [1012, 1012, 1012, 1012]);
-    for (const packets of got.values()) {
+    /** How long each had, and what it got meanwhile. */
+    const meanwhile = [...got.values()].map((packets) => {
       const drain = packets.findIndex((packet) => packet.startsWith('42["drain",'));
-      const { reconnectInMs } = JSON.parse(packets[drain].slice(2))[1];
-      const ticks = packets.slice(drain + 1).filter((packet) => packet.startsWith('42["tick",')).length;
-      // Half of what is made meanwhile is enough: the machine is busy.
-      assert.ok(ticks >= (reconnectInMs / 50) * SYMBOLS.length / 2, `${ticks} ticks in ${reconnectInMs} ms`);
+      const [, { reconnectInMs }] = JSON.parse(packets[drain].slice(2));
+      const symbols = packets.slice(drain + 1).filter((packet) => packet.startsWith('42["tick",')).map((packet) => JSON.parse(packet.slice(2))[1].symbol);
+      return { reconnectInMs, symbols };
+    });
+    // A machine that is busy keeps whoever goes at once from getting any; nobody who has seconds left.
+    const later = meanwhile.filter(({ reconnectInMs }) => reconnectInMs >= LONG_SPREAD_MS / 2);
+    assert.ok(later.length >= 2, `slots ${meanwhile.map(({ reconnectInMs }) => reconnectInMs)}`);
+    for (const { reconnectInMs, symbols } of later) {
+      for (const symbol of SYMBOLS) {
+        const ticks = symbols.filter((each) => each === symbol).length;
+        assert.ok(ticks >= 2, `${ticks} ticks of ${symbol} in ${reconnectInMs} ms`);
+      }
     }
     for (const client of polls) {
       await client.closed;
