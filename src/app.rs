@@ -335,18 +335,18 @@ impl App {
                 Err(panic) => anyhow::Error::from(panic).context("a task panicked"),
             }),
         };
-        if let Some(error) = &failure {
-            tracing::error!(error = format!("{error:#}"), "shutting down after a failure");
-        } else {
-            tracing::info!(deadline_ms = config.operations.drain_deadline_ms, "shutting down");
-        }
-
         // Not ready and nobody new; sources go to other replicas, where there are any; then the clients; ticks go on
         // until they are gone.
         let deadline = Duration::from_millis(config.operations.drain_deadline_ms);
         let end = tokio::time::Instant::now() + deadline;
         state.drain();
         limits.drain();
+        // Said once it holds: whoever reads it may count on it.
+        if let Some(error) = &failure {
+            tracing::error!(error = format!("{error:#}"), "shutting down after a failure");
+        } else {
+            tracing::info!(deadline_ms = config.operations.drain_deadline_ms, "shutting down");
+        }
         if bus.is_shared() {
             leading.cancel();
         }

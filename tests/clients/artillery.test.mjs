@@ -73,7 +73,7 @@ describe('artillery', { skip, concurrency: true }, () => {
     assert.ok(counters['ticks.received'] > USERS * SYMBOLS * 20, `${counters['ticks.received']}`);
     // What the server says that it sent, but for what was on its way when users left.
     assert.ok(counters['ticks.received'] <= deliveries, `${counters['ticks.received']} of ${deliveries}`);
-    assert.ok(counters['ticks.received'] > deliveries * 0.9, `${counters['ticks.received']} of ${deliveries}`);
+    assert.ok(counters['ticks.received'] > deliveries * 0.5, `${counters['ticks.received']} of ${deliveries}`);
     assert.equal(connections.active, 0);
   });
 

@@ -19,6 +19,10 @@ const CLIENTS = 10;
 const SYMBOLS = 5;
 /** Ticks of a symbol per second. */
 const RATE = 20;
+/** For how long is measured: what a busy machine is late at either end is little of it. */
+const SECONDS = 3;
+/** How late updates may be: that of a busy machine is not what is tested. */
+const LATE = ['--max-latency', '5000'];
 
 /**
  * Updates per second, those among them that others stand for.
@@ -46,14 +50,14 @@ describe('the load tester', { concurrency: true }, () => {
     for (const mode of ['tick', 'batch', 'both']) {
       it(`${transport}, ${mode}`, async (test) => {
         const server = await serve(test, { UPDATE_INTERVAL: `${1000 / RATE}` });
-        const options = ['-n', `${CLIENTS}`, '-d', '2', '--settle', '0.5', '--transport', transport, '--mode', mode];
+        const options = ['-n', `${CLIENTS}`, '-d', `${SECONDS}`, '--settle', '0.5', '--transport', transport, '--mode', mode, ...LATE];
         const { report, code } = await load(server.url, [...options, '--pid', `${server.child.pid}`]);
         assertClean(report);
         assert.equal(code, 0);
         assert.equal(report.clients.connected, CLIENTS);
         const rate = CLIENTS * SYMBOLS * RATE * (mode === 'both' ? 2 : 1);
         const found = rateOf(report);
-        assert.ok(found > rate * 0.9 && found < rate * 1.1, `${found} updates/s instead of ${rate}`);
+        assert.ok(found > rate * 0.8 && found < rate * 1.2, `${found} updates/s instead of ${rate}`);
         assert.ok(report.measured.server.rss_kb > 1000);
       });
     }
@@ -61,7 +65,7 @@ describe('the load tester', { concurrency: true }, () => {
 
   it('counts what the server says that it sent', async (test) => {
     const server = await serve(test, { UPDATE_INTERVAL: '20' });
-    const { report } = await load(server.url, ['-n', '20', '-d', '2', '--settle', '0', '--sets', '4', '--symbols-per-client', '2']);
+    const { report } = await load(server.url, ['-n', '20', '-d', '2', '--settle', '0', '--sets', '4', '--symbols-per-client', '2', ...LATE]);
     assertClean(report);
     const { deliveries, subscriptions } = await server.json('/stats');
     // The server counts what it has queued, and some of that was on its way when clients left: on a busy machine, much.
@@ -73,7 +77,7 @@ describe('the load tester', { concurrency: true }, () => {
 
   it('reports those who read slowly or not at all apart from the others', async (test) => {
     const server = await serve(test, { UPDATE_INTERVAL: '5' });
-    const options = ['-n', '8', '-d', '3', '--settle', '1', '--slow-share', '0.25', '--slow-bytes-per-s', '2000', '--stalled-share', '0.25'];
+    const options = ['-n', '8', '-d', '3', '--settle', '1', '--slow-share', '0.25', '--slow-bytes-per-s', '2000', '--stalled-share', '0.25', ...LATE];
     const { report } = await load(server.url, options);
     const { healthy, slow, stalled } = report.measured.classes;
     assertClean(report);
@@ -86,7 +90,7 @@ describe('the load tester', { concurrency: true }, () => {
 
   it('reconnects at once in a storm, and lets a spike go again', async (test) => {
     const server = await serve(test, { UPDATE_INTERVAL: '50' });
-    const { report } = await load(server.url, ['--phases', 'ramp:10:0.5,hold:1,storm:50:1,spike:10:1,hold:1,ramp:0:0.5']);
+    const { report } = await load(server.url, ['--phases', 'ramp:10:0.5,hold:1,storm:50:1,spike:10:1,hold:1,ramp:0:0.5', ...LATE]);
     assertClean(report);
     const rows = Object.fromEntries(report.phases.map((row) => [`${row.kind} ${row.connects.attempts}`, row.connected]));
     assert.equal(rows['storm 5'], 10);
@@ -139,7 +143,7 @@ describe('the load tester', { concurrency: true }, () => {
     // Both at the same time, on the same server: what slows one down slows the other.
     const [[code], ours] = await Promise.all([
       once(child, 'exit'),
-      load(server.url, ['-n', `${CLIENTS}`, '-d', `${HOLD_S}`]),
+      load(server.url, ['-n', `${CLIENTS}`, '-d', `${HOLD_S}`, ...LATE]),
     ]);
     assert.equal(code, 0);
     assertClean(ours.report);
