@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 use super::heads::{Heads, LATE_HEAD};
 use super::inbound::{Inbound, Stage};
 use super::lane::{Lane, Pipe};
+use super::linger::Linger;
 use super::outgoing::Opening;
 use super::pace::Pace;
 use super::upgrades::Upgrades;
@@ -150,6 +151,8 @@ pub(super) struct Connection {
     slow_timeout: Duration,
     /// Until when what the engine waits for has to have gone out. Only while it waits.
     stuck: Option<Pin<Box<Sleep>>>,
+    /// Once the last answer has gone out that there will be, and its peer may still send.
+    linger: Option<Box<Linger>>,
     metrics: Arc<Metrics>,
 }
 
@@ -207,6 +210,7 @@ impl Connection {
             head: Head::default(),
             slow_timeout: limits.slow_timeout,
             stuck: None,
+            linger: None,
             metrics,
         };
         (connection, Closer(shared))
@@ -219,6 +223,18 @@ impl Connection {
         }
         self.head = Head::default();
         false
+    }
+
+    /// Says that nothing more comes. Over HTTP ready once the peer can have read what was said last.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            socket2::SockRef::from(self.pipe.stream()).shutdown(std::net::Shutdown::Write)?;
+            if self.shared.stage.is_frames() || self.shared.left.load(Ordering::Acquire) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger = self.linger.get_or_insert_with(|| Box::new(Linger::new()));
+        linger.poll(self.pipe.stream(), cx).map(Ok)
     }
 
     /// The engine, or hyper, waits for its peer to take something: not for ever.
@@ -258,6 +274,9 @@ impl AsyncRead for Connection {
         if this.shared.closed.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
+        if let Some(linger) = &mut this.linger {
+            return linger.poll(this.pipe.stream(), cx).map(Ok);
+        }
         // The reader of a WebSocket always waits here, so no task is needed that waits for the deadline.
         if this.inbound.poll_overdue(&this.shared.stage, cx).is_ready() {
             tracing::debug!("connection ended: its client announced attachments and did not send them");
@@ -274,7 +293,7 @@ impl AsyncRead for Connection {
             this.metrics.header_timeouts.inc();
             // As much as goes out at once: its client may be none that reads.
             this.pipe.stream().try_write(LATE_HEAD).ok();
-            return Poll::Ready(Ok(()));
+            return this.poll_part(cx);
         }
         let before = buf.filled().len();
         let room = buf.remaining() > 0;
@@ -358,8 +377,8 @@ impl AsyncWrite for Connection {
         flushed
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket2::SockRef::from(self.pipe.stream()).shutdown(std::net::Shutdown::Write))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_part(cx)
     }
 }
 
@@ -380,9 +399,13 @@ mod tests {
     };
 
     async fn pair() -> (Connection, Closer, TcpStream) {
+        pair_with(LIMITS).await
+    }
+
+    async fn pair_with(limits: Limits) -> (Connection, Closer, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (connection, closer) = Connection::new(listener.accept().await.unwrap().0, LIMITS, Arc::default());
+        let (connection, closer) = Connection::new(listener.accept().await.unwrap().0, limits, Arc::default());
         (connection, closer, peer)
     }
 
@@ -419,6 +442,29 @@ mod tests {
         let (_connection, closer, _peer) = pair().await;
         closer.close();
         assert!(!closer.is_whole());
+    }
+
+    #[tokio::test]
+    async fn a_late_head_is_answered_while_more_of_it_comes() {
+        let (mut connection, _closer, mut peer) =
+            pair_with(Limits { header_timeout: Duration::from_millis(20), ..LIMITS }).await;
+        peer.write_all(b"GET").await.unwrap();
+        let mut head = [0; 10];
+        assert_eq!(connection.read(&mut head).await.unwrap(), 3);
+        let mut end = Box::pin(connection.read_u8());
+        let mut answer = vec![0; LATE_HEAD.len()];
+        tokio::select! {
+            _ = &mut end => panic!("the peer has not ended"),
+            read = peer.read_exact(&mut answer) => assert_eq!(read.unwrap(), LATE_HEAD.len()),
+        }
+        assert_eq!(answer, LATE_HEAD);
+        assert_eq!(peer.read(&mut head).await.unwrap(), 0, "there is no other");
+        for _ in 0..3 {
+            peer.write_all(b" more").await.unwrap();
+            assert!(futures_util::poll!(&mut end).is_pending());
+        }
+        peer.shutdown().await.unwrap();
+        assert_eq!(end.await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[tokio::test]

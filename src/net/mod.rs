@@ -5,6 +5,7 @@ mod frame;
 mod heads;
 mod inbound;
 mod lane;
+mod linger;
 mod listener;
 mod outgoing;
 mod pace;

@@ -1,19 +1,19 @@
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::linger::Linger;
+
 /// Connections that are told at a time that there are too many. Those beyond are just closed.
 const AT_A_TIME: usize = 256;
 
-/// How long one may take to read that.
+/// How long one may take for that.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How much of its request is read, in bytes: what is left unread would make the kernel throw the answer away.
-const READ_BYTES: usize = 16 * 1024;
 
 const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
     Content-Length: 92\r\nRetry-After: 5\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n\
@@ -44,14 +44,8 @@ impl TurnedAway {
 async fn answer(mut stream: TcpStream) -> Option<()> {
     stream.write_all(ANSWER).await.ok()?;
     stream.shutdown().await.ok()?;
-    let mut left = READ_BYTES;
-    let mut bytes = [0; 1024];
-    while left > 0 {
-        match stream.read(&mut bytes).await.ok()? {
-            0 => return Some(()),
-            read => left = left.saturating_sub(read),
-        }
-    }
+    let mut linger = Linger::new();
+    poll_fn(|cx| linger.poll(&stream, cx)).await;
     Some(())
 }
 

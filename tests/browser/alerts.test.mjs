@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { publish } from '../support/api.mjs';
+import { until } from '../support/clients.mjs';
 import { startServer } from '../support/server.mjs';
 import { hs256, SECRET } from '../support/tokens.mjs';
 import { newPage, openBrowser, TEST, untilPhase } from './open.mjs';
@@ -91,17 +92,23 @@ test('a line on the chart can be dragged, across the price too', TEST, async (t)
   await page.locator('.legend', { hasText: 'O ' }).waitFor();
   await page.getByRole('button', { name: 'Line' }).click();
   await items(page).filter({ hasText: /^above [\d,.]+/ }).waitFor();
-  const box = await page.locator('.chart-box').boundingBox();
+  const chart = page.locator('.chart-box');
   const level = async () => Number((await items(page).first().locator('span').first().innerText()).replace(/^\w+ /, '').replaceAll(',', ''));
-  const yOf = async (price) => page.locator('.chart-box').evaluate((chart, at) => chart.yOf(at), price);
+  const yOf = async (price) => (await chart.boundingBox()).y + await chart.evaluate((box, at) => box.yOf(at), price);
   const above = await level();
   await page.waitForFunction((price) => document.querySelector('.chart-box').yOf(price) > 0, above);
-  const from = box.y + await yOf(above);
-  const to = box.y + (await yOf(1900) + box.height) / 2;
-  await page.mouse.move(box.x + 60, from);
-  await page.locator('.chart-box.over-line').waitFor();
-  await page.mouse.down();
-  await page.mouse.move(box.x + 60, to, { steps: 8 });
+  const { x } = await chart.boundingBox();
+  // The chart may still be finding its scale: then the line is not where it was.
+  await until(async () => {
+    await page.mouse.move(x + 60, await yOf(above));
+    await page.mouse.down();
+    if (await page.locator('.chart-box.over-line.dragging').count() === 1) return true;
+    await page.mouse.up();
+    return false;
+  }, 'the line to be taken');
+  const { y, height } = await chart.boundingBox();
+  const to = (await yOf(1900) + y + height) / 2;
+  await page.mouse.move(x + 60, to, { steps: 8 });
   await page.mouse.up();
   await items(page).filter({ hasText: /^below [\d,.]+/ }).waitFor();
   await page.waitForFunction(() => document.querySelectorAll('.alerts li').length === 1);

@@ -45,7 +45,8 @@ async function shown(t) {
 /** Runs a program until it has printed a price. */
 async function untilPrice(t, command, args, options = {}) {
   const child = spawn(command, args, { ...options, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
-  const exited = new Promise((resolve) => child.on('exit', resolve));
+  // Closed, not only ended: then all that it has printed has been read.
+  const exited = new Promise((resolve) => child.on('close', resolve));
   t.after(async () => {
     // With what it has started: the shell has curl.
     if (child.exitCode === null) process.kill(-child.pid, 'SIGKILL');

@@ -37,7 +37,7 @@ async function run(test, script, overrides) {
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
-  const [code] = await once(child, 'exit');
+  const [code] = await once(child, 'close');
   assert.equal(code, 0, output);
   const { counters } = JSON.parse(await readFile(report, 'utf8')).aggregate;
   const { connections, deliveries } = await server.json('/stats');

@@ -145,7 +145,7 @@ describe('DATA_DIR', { concurrency: true }, () => {
       env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', DATA_DIR: data, SYMBOLS: 'BTC', UPDATE_INTERVAL: '20', LOG_FORMAT: 'json' },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    const ended = once(child, 'exit');
+    const ended = once(child, 'close');
     test.after(async () => {
       child.kill('SIGTERM');
       await ended;

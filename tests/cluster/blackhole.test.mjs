@@ -103,7 +103,7 @@ if (isInside) {
     const child = spawn(command, args, { env: { ...env, NODE_TEST_CONTEXT: undefined }, stdio: ['ignore', 'pipe', 'inherit'] });
     let said = '';
     child.stdout.on('data', (text) => (said += text));
-    const [code] = await once(child, 'exit');
+    const [code] = await once(child, 'close');
     for (const line of said.split('\n')) if (/^ *# [^#]/.test(line) && /silence|truth/.test(line)) test.diagnostic(line.trim());
     assert.equal(code, 0, said);
     assert.match(said, /# pass 3/);

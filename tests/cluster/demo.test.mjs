@@ -37,7 +37,7 @@ describe('demo', () => {
     test.after(() => demo.kill('SIGKILL'));
     let said = '';
     for (const stream of [demo.stdout, demo.stderr]) stream.on('data', (text) => (said += text));
-    const exited = once(demo, 'exit');
+    const exited = once(demo, 'close');
     await until(async () => existsSync(readyFile) || demo.exitCode !== null, () => `the demo to be ready:\n${said}`);
     assert.equal(demo.exitCode, null, said);
     const places = JSON.parse(readFileSync(readyFile, 'utf8'));

@@ -20,7 +20,7 @@ describe('rolling restart', { concurrency: true }, () => {
       test.after(() => rolling.kill('SIGKILL'));
       let said = '';
       for (const stream of [rolling.stdout, rolling.stderr]) stream.on('data', (text) => (said += text));
-      const [code] = await once(rolling, 'exit');
+      const [code] = await once(rolling, 'close');
       assert.equal(code, 0, said);
       const [, clients, cut, told, ticks] = /^all\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)/m.exec(said)?.map(Number) ?? [];
       // Each was at one of the two, at least, when that one went.

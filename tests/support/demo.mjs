@@ -32,7 +32,7 @@ export async function startDemo(test, settings = {}) {
   const demo = spawn(process.execPath, ['demo/run.mjs', '--ready-file', readyFile], { cwd: root, env });
   let said = '';
   for (const stream of [demo.stdout, demo.stderr]) stream.on('data', (text) => (said += text));
-  const exited = once(demo, 'exit');
+  const exited = once(demo, 'close');
   test.after(async () => {
     demo.kill('SIGTERM');
     const [code] = await within(exited, 'the end of the demo').finally(() => demo.kill('SIGKILL'));

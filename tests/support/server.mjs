@@ -54,7 +54,12 @@ export class Server {
     this.url = '';
     /** Every log line so far, parsed. @type {any[]} */
     this.log = [];
-    this.exited = once(child, 'exit').then(([code, signal]) => ({ code, signal }));
+    // Closed, not only ended: then all that it has said has been read.
+    this.ended = false;
+    this.exited = once(child, 'close').then(([code, signal]) => {
+      this.ended = true;
+      return { code, signal };
+    });
     /** @type {Set<() => void>} */
     this.watchers = new Set();
     createInterface({ input: child.stderr }).on('line', (text) => {
@@ -92,7 +97,7 @@ export class Server {
       const look = () => {
         const found = this.log.find(wanted);
         if (found) done(resolve, found);
-        else if (this.child.exitCode !== null || this.child.signalCode !== null) {
+        else if (this.ended) {
           done(reject, new Error(`the server ended (${this.child.exitCode ?? this.child.signalCode}):\n${this.tail()}`));
         }
       };

@@ -127,7 +127,7 @@ describe('sources', { concurrency: true }, () => {
     const file = join(folder(test), 'ticks');
     const env = { PATH: process.env.PATH, ...settingsFor('coinbase', venue, 'BTC=BTC-USD@coinbase,ETH-USD@coinbase') };
     const recorder = spawn(binary, ['record', file], { env, stdio: 'ignore' });
-    const ended = once(recorder, 'exit');
+    const ended = once(recorder, 'close');
     await until(() => statSync(file, { throwIfNoEntry: false })?.size > 1500, 'some ticks in the file');
     recorder.kill('SIGKILL');
     await ended;
@@ -163,7 +163,7 @@ describe('sources', { concurrency: true }, () => {
     const recorder = spawn(binary, ['record', file], { env, stdio: ['ignore', 'pipe', 'inherit'] });
     let said = '';
     recorder.stdout.on('data', (text) => (said += text));
-    const ended = once(recorder, 'exit');
+    const ended = once(recorder, 'close');
     await until(async () => (await server.json('/stats?scope=cluster')).nodes.some((/** @type {any} */ node) => node.id === 'recorder' && node.status === 'recording'), 'it to be listed');
     const first = watched.of('BTC').length;
     await watched.more('BTC', 50);

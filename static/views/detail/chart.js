@@ -103,6 +103,7 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
     event.preventDefault();
     box.setPointerCapture(event.pointerId);
     dragged = { id: found.level.id, price: found.level.price };
+    box.classList.add('dragging');
     chart.applyOptions({ handleScroll: false, handleScale: false });
   }
   /** @param {PointerEvent} event */
@@ -120,6 +121,7 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
     if (!dragged) return;
     const { id, price } = dragged;
     dragged = null;
+    box.classList.remove('dragging');
     chart.applyOptions({ handleScroll: true, handleScale: true });
     moved(id, price);
   }

@@ -52,9 +52,14 @@ export class Watched {
     return this.ticks.filter((tick) => tick.symbol === symbol);
   }
 
-  /** Resolves with the first status, past or to come, for which this holds. @param {(status: any) => boolean} wanted */
-  async status(wanted) {
-    return until(() => this.statuses.find(wanted), () => `a status; had ${JSON.stringify(this.statuses)}`);
+  /**
+   * Resolves with the first status, past or to come, for which this holds.
+   *
+   * @param {(status: any) => boolean} wanted
+   * @param {number} [from] how many statuses are not looked at: those of a busy machine's hiccups before
+   */
+  async status(wanted, from = 0) {
+    return until(() => this.statuses.slice(from).find(wanted), () => `a status; had ${JSON.stringify(this.statuses)}`);
   }
 
   /**
