@@ -150,6 +150,8 @@ metrics! {
     pub replay_passes: Counter,
     /// Ticks of a source that go back in time, or are far ahead of it: dropped.
     pub ticks_misdated: Counter,
+    /// Trades that an exchange said once more to a replica that has just subscribed: dropped.
+    pub ticks_said_again: Counter,
     /// Ticks whose price jumped and was not confirmed by the next one: dropped.
     pub ticks_jumped: Counter,
     /// Ticks that never came from the bus: a hole in its numbers.

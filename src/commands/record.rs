@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, RecordArgs};
 use crate::market::{Keep, Kept, Market};
 use crate::metrics::Metrics;
-use crate::price::{BusEvent, Interval};
+use crate::price::{BusEvent, FeedState, Interval};
 use crate::recording::Encoder;
 use crate::sources::{Recall, Sources};
 
@@ -40,6 +40,8 @@ pub async fn record(
     let file = OpenOptions::new().write(true).create_new(true).open(&args.file);
     let file = file.with_context(|| format!("cannot create {shown}: it must be a file that does not exist yet"))?;
     let mut tape = Tape::begin(file).with_context(|| format!("cannot write {shown}"))?;
+    // What a feed of replicas has at the beginning may be of any age: a replay would wait for as long as it was silent.
+    tape.joined = config.redis().is_none();
 
     let metrics = Arc::<Metrics>::default();
     let redis = config.redis().map(|address| RedisSettings::new(&address)).transpose()?;
@@ -117,19 +119,24 @@ struct Tape {
     waiting: Vec<u8>,
     ticks: u64,
     bytes: u64,
+    /// False while what comes is what was there before.
+    joined: bool,
 }
 
 impl Tape {
     fn begin(file: File) -> std::io::Result<Self> {
-        let mut tape = Self { file, encoder: Encoder::new(), waiting: Encoder::HEADER.to_vec(), ticks: 0, bytes: 0 };
+        let mut tape =
+            Self { file, encoder: Encoder::new(), waiting: Encoder::HEADER.to_vec(), ticks: 0, bytes: 0, joined: true };
         tape.write()?;
         Ok(tape)
     }
 
     fn take(&mut self, event: BusEvent, market: &Market) {
         match event {
+            BusEvent::Ticks(batch) if !self.joined => market.recall(batch),
             BusEvent::Ticks(batch) => {
-                for fresh in market.apply(batch).fresh {
+                // One that is only said again under a new epoch is in it, or is older.
+                for fresh in market.apply(batch).fresh.into_iter().filter(|fresh| !fresh.restated) {
                     self.encoder.encode(&fresh.tick.update, &mut self.waiting);
                     self.ticks += 1;
                 }
@@ -141,6 +148,7 @@ impl Tape {
             BusEvent::Stored(_) | BusEvent::Since(_) | BusEvent::Filled(_) => {}
             BusEvent::Feed(feed) => {
                 tracing::info!(state = feed.state.as_str(), reason = feed.reason, "the feed");
+                self.joined |= feed.state == FeedState::Live;
                 market.set_feed(feed);
             }
         }

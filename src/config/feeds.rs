@@ -33,7 +33,7 @@ pub struct Feeds {
     pub binance_rest_url: String,
 
     /// What is read from Binance: `ticker` (each second, with bid and ask), `miniTicker` (the same without) or
-    /// `aggTrade` (each trade). Read from the `BINANCE_CHANNEL` environment variable.
+    /// `aggTrade` (each trade, so that volumes are whole). Read from the `BINANCE_CHANNEL` environment variable.
     #[arg(long, env = "BINANCE_CHANNEL", global = true, default_value = "ticker", value_parser = listing::channel)]
     pub binance_channel: BinanceChannel,
 
@@ -81,7 +81,7 @@ pub struct Feeds {
     pub replay_speed: Speed,
 
     /// Whether a recording begins again when it has ended: true or false. Read from the `REPLAY_LOOP` environment
-    /// variable.
+    /// variable. Not with `REPLAY_KEEP_TS`: times would go back.
     #[arg(long, env = "REPLAY_LOOP", global = true, default_value = "false", value_parser = parse::boolean,
           value_name = "BOOL", action = clap::ArgAction::Set)]
     pub replay_loop: bool,
@@ -326,6 +326,9 @@ impl Feeds {
     /// What cannot be seen in one value alone.
     pub(super) fn validate(&self) -> Result<(), String> {
         let plan = self.plan()?;
+        if self.replay_loop && self.replay_keep_ts {
+            return Err("REPLAY_LOOP (--replay-loop): \"true\" is not allowed with REPLAY_KEEP_TS: each pass would go back in time".to_owned());
+        }
         let made: HashSet<&Symbol> = plan.made().map(|(symbol, _)| symbol).collect();
         match self.max_jump.some.iter().find(|(symbol, _)| !made.contains(symbol)) {
             Some((symbol, _)) => Err(format!("MAX_JUMP (--max-jump): \"{symbol}\" must be one of SYMBOLS")),

@@ -336,4 +336,6 @@ fn bounds_of_jumps_are_for_all_symbols_or_for_some() {
         let error = load(&[&format!("--{flag}={bad}")]).unwrap_err().message;
         assert!(error.contains(&format!("(--{flag}): \"{bad}\" is not")) && error.contains("must be"), "{error}");
     }
+    let error = load(&["--replay-loop=true", "--replay-keep-ts=true"]).unwrap_err().message;
+    assert!(error.starts_with("REPLAY_LOOP (--replay-loop): \"true\" is not allowed with REPLAY_KEEP_TS"), "{error}");
 }

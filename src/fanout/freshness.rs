@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::price::SymbolId;
+use crate::clock::Clock;
+use crate::price::{SymbolId, Tick};
 
 /// How often symbols are looked at: a share of the time after which they are stale, within these bounds.
 const LOOKS: u32 = 8;
@@ -20,6 +21,7 @@ pub(super) struct Freshness {
     seen: Vec<Seen>,
     stale: usize,
     looked_at: Instant,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -31,8 +33,8 @@ struct Seen {
 }
 
 impl Freshness {
-    pub(super) fn new(after: Option<Duration>) -> Self {
-        Self { after, seen: Vec::new(), stale: 0, looked_at: Instant::now() }
+    pub(super) fn new(after: Option<Duration>, clock: Clock) -> Self {
+        Self { after, seen: Vec::new(), stale: 0, looked_at: Instant::now(), clock }
     }
 
     /// When to look again; none for never.
@@ -44,8 +46,7 @@ impl Freshness {
     pub(super) fn look(&mut self, seqs: &[Option<u64>], now: Instant) -> Vec<SymbolId> {
         self.looked_at = now;
         let Some(after) = self.after else { return Vec::new() };
-        let known = self.seen.len().min(seqs.len());
-        self.seen.extend(seqs[known..].iter().map(|&seq| Seen { seq, since: now, is_stale: false }));
+        self.make_room(seqs.len(), now);
         let mut gone = Vec::new();
         for (index, (seen, &seq)) in self.seen.iter_mut().zip(seqs).enumerate() {
             if seen.seq != seq {
@@ -57,6 +58,28 @@ impl Freshness {
         }
         self.stale += gone.len();
         gone
+    }
+
+    /// This is only said again under another number, which is no tick.
+    pub(super) fn said_again(&mut self, id: SymbolId, tick: &Tick) {
+        if let Some(seen) = self.seen.get_mut(id.index()) {
+            seen.seq = Some(tick.seq);
+        }
+    }
+
+    /// This was there before, which may have been long ago.
+    pub(super) fn found(&mut self, id: SymbolId, tick: &Tick, now: Instant) {
+        let Some(after) = self.after else { return };
+        self.make_room(id.index() + 1, now);
+        let age = Duration::from_millis(self.clock.millis().saturating_sub(tick.update.ts_ms)).min(after);
+        let seen = &mut self.seen[id.index()];
+        (seen.seq, seen.since) = (Some(tick.seq), now.checked_sub(age).unwrap_or(now));
+    }
+
+    fn make_room(&mut self, symbols: usize, now: Instant) {
+        if self.seen.len() < symbols {
+            self.seen.resize_with(symbols, || Seen { seq: None, since: now, is_stale: false });
+        }
     }
 
     /// Ticks of these have come: returns those that were stale.

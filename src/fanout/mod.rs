@@ -90,7 +90,8 @@ impl Fanout {
             metrics: metrics.clone(),
             tick_event: settings.events.tick.clone(),
             interval: settings.flush_interval,
-            freshness: Freshness::new(settings.stale_after),
+            freshness: Freshness::new(settings.stale_after, clock.clone()),
+            joined: false,
             shards: senders,
             observer: None,
         };

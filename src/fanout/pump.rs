@@ -28,6 +28,8 @@ pub struct Pump {
     /// How long a tick may wait for others to go out with it.
     pub(super) interval: Duration,
     pub(super) freshness: Freshness,
+    /// False until the bus is followed: what comes before that was there already.
+    pub(super) joined: bool,
     pub(super) shards: Vec<mpsc::Sender<News>>,
     pub(super) observer: Option<Observer>,
 }
@@ -93,7 +95,16 @@ impl Pump {
             let feed = self.market.feed();
             self.tell(News::of(&status(&feed, Some(&epoch)))).await;
         }
-        let back = self.freshness.heard(fresh.iter().map(|fresh| fresh.id), Instant::now());
+        let now = Instant::now();
+        for Fresh { id, tick, restated, .. } in &fresh {
+            if *restated {
+                self.freshness.said_again(*id, tick);
+            } else if !self.joined {
+                self.freshness.found(*id, tick, now);
+            }
+        }
+        let ticked = fresh.iter().filter(|fresh| !fresh.restated).map(|fresh| fresh.id);
+        let back = self.freshness.heard(ticked, now);
         if !back.is_empty() {
             self.release(held).await;
             self.turn_fresh(back, false).await;
@@ -112,6 +123,7 @@ impl Pump {
 
     /// The feed is otherwise now: those who get ticks are told, after the ticks before it.
     pub(super) async fn turn(&mut self, feed: Feed, held: &mut Option<Flush>) {
+        self.joined |= feed.state != FeedState::Starting;
         let before = self.market.feed();
         self.market.set_feed(feed.clone());
         if before.state != feed.state && before.state != FeedState::Starting {

@@ -147,7 +147,8 @@ impl Bench {
         });
         let (handle, inboxes) = channel(1, &metrics.queues);
         let fanout = Fanout::new(settings, &market, &metrics, &clock, inboxes);
-        let (pump, shards) = fanout.split();
+        let (mut pump, shards) = fanout.split();
+        pump.joined = true;
         let shard = shards.into_iter().next().unwrap();
         Self { world: World::default(), handle, pump, shard, next: HashMap::new(), now_ms }
     }

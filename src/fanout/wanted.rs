@@ -58,7 +58,7 @@ mod tests {
             size: None,
         };
         let tick = Tick { seq: 1, update };
-        let fresh = Fresh { id: SymbolId::new(id), tick, first: false, unknown: false, missed: 0 };
+        let fresh = Fresh { id: SymbolId::new(id), tick, first: false, unknown: false, missed: 0, restated: false };
         Arc::new(Item::new(fresh, &Epoch::new("e"), "tick"))
     }
 

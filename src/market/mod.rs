@@ -67,6 +67,8 @@ pub struct Fresh {
     pub unknown: bool,
     /// Ticks between the one before and this one that never came: this one stands for them too.
     pub missed: u64,
+    /// True where it only says again, under a new epoch, what its symbol's last tick said.
+    pub restated: bool,
 }
 
 /// What a batch brought.
@@ -130,13 +132,14 @@ impl Market {
             unknown |= std::mem::take(&mut entry.unseen);
             let missed = known.map_or(0, |last| tick.seq - last.seq - 1);
             lost += missed;
+            let restated = entry.outdated && entry.last.as_ref().is_some_and(|last| last.update == tick.update);
             entry.outdated = false;
             entry.last = Some(tick.clone());
             entry.history.push(tick.clone());
             if let Some(epoch) = &epoch {
                 late += entry.fold(epoch, &tick, alone);
             }
-            fresh.push(Fresh { id, tick, first, unknown, missed });
+            fresh.push(Fresh { id, tick, first, unknown, missed, restated });
         }
         if lost > 0 {
             // The bus skips in silence what was trimmed before it was read; the numbers show it.
@@ -431,6 +434,20 @@ mod tests {
         assert_eq!(market.epoch(), Some(Epoch::new("b")));
         assert_eq!(last(&market), [2, 1], "ETH has no tick in this epoch yet");
         assert_eq!(market.history_ticks(), 1);
+    }
+
+    #[test]
+    fn what_is_only_said_again_under_a_new_epoch_is_known_as_such() {
+        let market = market(&["BTC", "ETH"]);
+        let restated = |epoch, seq, price| {
+            let Tick { update, .. } = tick("BTC", 7, price);
+            apply(&market, batch(epoch, vec![Tick { seq, update }]))[0].restated
+        };
+        assert!(!restated("a", 1, 5), "the first of all");
+        assert!(!restated("a", 2, 5), "the same price once more is another tick");
+        assert!(restated("b", 1, 5));
+        assert!(!restated("b", 2, 5));
+        assert!(!restated("c", 1, 6));
     }
 
     #[test]

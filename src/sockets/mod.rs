@@ -368,9 +368,14 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>, expiries:
     }
 }
 
+/// The socket of a session; none once the server is closing.
+fn socket_of(io: &SocketIo<Rooming>, session: &str) -> Option<SocketRef<Rooming>> {
+    io.of("/")?.get_socket(session.parse().ok()?)
+}
+
 /// The client of a session, once it has begun to connect to the namespace.
 fn client_of(io: &SocketIo<Rooming>, session: &str) -> Option<(Arc<Client<Rooming>>, SocketRef<Rooming>)> {
-    let socket = io.get_socket(session.parse().ok()?)?;
+    let socket = socket_of(io, session)?;
     let client = socket.extensions.get::<Arc<Client<_>>>()?;
     Some((client, socket))
 }

@@ -5,7 +5,7 @@ use socketioxide::extract::SocketRef;
 
 use super::client::Client;
 use super::who::user_room;
-use super::{Rooming, room_of};
+use super::{Rooming, room_of, socket_of};
 use crate::messages::{Place, To};
 
 /// A connection that stands.
@@ -53,7 +53,7 @@ pub(super) fn engine_room(place: &Place) -> Option<String> {
 
 fn session_of(io: &SocketIo<Rooming>, place: &Place) -> Option<SocketRef<Rooming>> {
     match place {
-        Place::Session(id) => io.get_socket(id.parse().ok()?),
+        Place::Session(id) => socket_of(io, id),
         Place::Room(_) | Place::User(_) => None,
     }
 }

@@ -46,11 +46,16 @@ impl Gate {
             let last = (self.recall)(&update.symbol);
             let seen = Seen {
                 price: last.as_ref().map(|last| last.price),
-                ts_ms: last.map_or(0, |last| last.ts_ms),
+                ts_ms: last.as_ref().map_or(0, |last| last.ts_ms),
                 bound: self.jumps.of(&update.symbol),
                 held: None,
             };
             self.seen.insert(update.symbol.clone(), seen);
+            // Exchanges say the last trade again to whoever subscribes: it is in the log already.
+            if last.is_some_and(|last| is_repeat(&update, &last)) {
+                self.metrics.ticks_said_again.inc();
+                return;
+            }
         }
         let Some(seen) = self.seen.get_mut(&update.symbol) else { return };
         if update.ts_ms < seen.ts_ms || update.ts_ms > self.clock.millis().saturating_add(MAX_AHEAD_MS) {
@@ -85,6 +90,11 @@ impl Gate {
         seen.ts_ms = update.ts_ms;
         out.push(update);
     }
+}
+
+/// True for the same trade; what is bid and asked may have moved since.
+fn is_repeat(update: &Update, last: &Update) -> bool {
+    (update.ts_ms, update.price, update.size) == (last.ts_ms, last.price, last.size)
 }
 
 impl Seen {
@@ -176,5 +186,14 @@ mod tests {
         assert_eq!(through(&mut gate, "BTC", &[(101, 49), (500, 51), (101, 52)]), [101]);
         gate.forget();
         assert_eq!(through(&mut gate, "BTC", &[(101, 49), (102, 51)]), [102]);
+    }
+
+    #[test]
+    fn the_last_trade_said_again_to_who_subscribes_is_none() {
+        let mut gate = gate("0", Some((100, 50)));
+        assert_eq!(through(&mut gate, "BTC", &[(100, 50), (100, 50), (101, 51)]), [100, 101], "only the first can be");
+        gate.forget();
+        assert_eq!(through(&mut gate, "BTC", &[(100, 51), (100, 50)]), [100]);
+        assert_eq!((gate.metrics.ticks_said_again.get(), gate.metrics.ticks_misdated.get()), (1, 1));
     }
 }

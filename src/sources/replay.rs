@@ -33,6 +33,8 @@ pub struct Replay {
     clock: Clock,
     metrics: Arc<Metrics>,
     finished: CancellationToken,
+    /// The latest time of what it has published, where times are of now: where the clock goes back, they do not.
+    last_ms: u64,
 }
 
 /// A recording cannot be played.
@@ -69,6 +71,7 @@ impl Replay {
             clock,
             metrics,
             finished: CancellationToken::new(),
+            last_ms: 0,
         })
     }
 
@@ -91,9 +94,13 @@ impl Replay {
         self.finished.clone()
     }
 
+    fn now_ms(&self) -> u64 {
+        self.clock.millis().max(self.last_ms)
+    }
+
     /// Plays it once.
-    async fn pass(&self, term: &Term<'_>) -> Result<(), Error> {
-        let (began, began_ms) = (Instant::now(), self.clock.millis());
+    async fn pass(&mut self, term: &Term<'_>) -> Result<(), Error> {
+        let (began, began_ms) = (Instant::now(), self.now_ms());
         let mut decoder = Decoder::new(File::open(&self.file).map_err(NotARecording::from)?)?;
         let mut first_ms = None;
         // Times of several sources need not rise together: what is behind the others goes out at once.
@@ -126,9 +133,10 @@ impl Replay {
                 }
                 if !self.keeps_ts {
                     update.ts_ms = match self.speed {
-                        Speed::Max => self.clock.millis(),
+                        Speed::Max => self.now_ms(),
                         Speed::Times(times) => began_ms + (at_ms as f64 / times) as u64,
                     };
+                    self.last_ms = self.last_ms.max(update.ts_ms);
                 }
                 batch.push(update);
             }

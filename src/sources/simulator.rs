@@ -51,6 +51,8 @@ pub struct Simulator {
     clock: Clock,
     metrics: Arc<Metrics>,
     recall: Recall,
+    /// The time of its last ticks: where the clock goes back, they do not.
+    last_ms: u64,
 }
 
 #[derive(Debug)]
@@ -77,13 +79,15 @@ impl Simulator {
     ) -> Self {
         let seed = seed.unwrap_or_else(rand::random);
         let walks = symbols.into_iter().map(|symbol| Walk::new(symbol, seed)).collect();
-        Self { walks, interval, clock, metrics, recall }
+        Self { walks, interval, clock, metrics, recall, last_ms: 0 }
     }
 
     /// Takes each walk up where the feed is: at the log's last price, else at the last one that was seen here.
     fn take_up(&mut self, last: &HashMap<Symbol, Price>) {
         for walk in &mut self.walks {
-            let price = last.get(&walk.symbol).copied().or_else(|| (self.recall)(&walk.symbol).map(|last| last.price));
+            let seen = (self.recall)(&walk.symbol);
+            self.last_ms = self.last_ms.max(seen.as_ref().map_or(0, |seen| seen.ts_ms));
+            let price = last.get(&walk.symbol).copied().or_else(|| seen.map(|seen| seen.price));
             if let Some(price) = price.and_then(|price| f64::try_from(price).ok()).filter(|price| *price > 0.0) {
                 walk.go_on_from(price);
             }
@@ -91,7 +95,8 @@ impl Simulator {
     }
 
     fn step(&mut self) -> Vec<Update> {
-        let ts_ms = self.clock.millis();
+        let ts_ms = self.clock.millis().max(self.last_ms);
+        self.last_ms = ts_ms;
         let years = self.interval.as_secs_f64() / YEAR.as_secs_f64();
         self.walks.iter_mut().map(|walk| walk.step(years, ts_ms)).collect()
     }
@@ -344,6 +349,22 @@ mod tests {
         let exact = first.walks[0].price;
         first.take_up(&last);
         assert!((first.walks[0].price - exact).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn its_times_do_not_go_back_with_the_clock() {
+        let mut simulator = simulator("BTC", 100, 1);
+        let now_us = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let clock_us = now_us.clone();
+        simulator.clock = Clock::from_fn(move || clock_us.load(std::sync::atomic::Ordering::Relaxed));
+        let seen = Update { ts_ms: 70, ..simulator.step().remove(0) };
+        simulator.recall = Arc::new(move |_| Some(seen.clone()));
+        simulator.take_up(&HashMap::new());
+        let mut at = |ms: u64| {
+            now_us.store(ms * 1000, std::sync::atomic::Ordering::Relaxed);
+            simulator.step()[0].ts_ms
+        };
+        assert_eq!([at(50), at(100), at(40), at(101)], [70, 100, 100, 101], "nor behind what another has published");
     }
 
     #[test]

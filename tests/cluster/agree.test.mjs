@@ -1,9 +1,12 @@
 // Replicas around one Redis are one feed: the same ticks everywhere, each once, and one that comes later has them too.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { publish } from '../support/api.mjs';
+import { candlesOf } from '../support/candles.mjs';
 import { transports, until } from '../support/clients.mjs';
-import { Cluster, INTERVAL_MS, SYMBOLS } from '../support/cluster.mjs';
-import { Cable } from '../support/redis.mjs';
+import { Cluster, INTERVAL_MS, SYMBOLS, freeze } from '../support/cluster.mjs';
+import { metricsOf } from '../support/metrics.mjs';
+import { Cable, Redis } from '../support/redis.mjs';
 import { startServer } from '../support/server.mjs';
 
 /** How many ticks of each symbol are compared. */
@@ -91,6 +94,45 @@ describe('agree', { concurrency: true }, () => {
     const { publisher } = await cluster.roles();
     assert.notEqual(publisher, 'app3');
     await cluster.checkLog();
+  });
+
+  it('one that comes in a quiet time takes nothing old for new, not even of an epoch before', async (test) => {
+    const redis = await Redis.start();
+    test.after(() => redis.stop());
+    // Nothing is recent.
+    const env = { REDIS_URL: redis.url, SYMBOLS: '', PUBLISHED_SYMBOLS: 'GOLD', HISTORY_SECONDS: '0', ISLAND_AFTER: '100' };
+    const start = async (/** @type {string} */ id) => {
+      const server = await startServer({ ...env, APP_ID: id });
+      test.after(() => server.stop());
+      return server;
+    };
+    const price = async (/** @type {any} */ server, /** @type {number} */ value) => {
+      const { json, text } = await publish(server, [{ symbol: 'GOLD', price: value, size: 1 }]);
+      assert.equal(json?.accepted, 1, text);
+    };
+    const day = async (/** @type {any} */ server) => {
+      const [{ open, high, low, close, volume, n }] = (await candlesOf(server, 'GOLD', { interval: '1d' })).slice(-1);
+      return { open, high, low, close, volume, n };
+    };
+    const status = async (/** @type {any} */ server) => (await server.json('/health')).status;
+
+    const first = await start('app1');
+    for (let value = 101; value <= 110; value += 1) await price(first, value);
+    const { epoch } = await first.json('/api/prices/GOLD');
+    await freeze(redis);
+    await until(async () => await status(first) === 'degraded', 'an island');
+    redis.child?.kill('SIGCONT');
+    await until(async () => await status(first) === 'ok', 'it to be back');
+    await until(async () => (await first.json('/api/prices/GOLD')).epoch !== epoch, 'another epoch');
+
+    const second = await start('app2');
+    await until(async () => await status(second) === 'ok', 'the second to be there');
+    // Behind all that there was.
+    await price(first, 111);
+    await until(async () => (await second.json('/api/prices/GOLD')).price === 111, 'the last price at the second');
+    assert.deepEqual(await day(second), { open: 101, high: 111, low: 101, close: 111, volume: 11, n: 11 });
+    assert.deepEqual(await day(first), await day(second));
+    assert.equal((await metricsOf(second.url)).get('tickcast_epoch_changes_total') ?? 0, 0);
   });
 
   it('one without Redis is alone', async (test) => {

@@ -23,9 +23,10 @@ for (const exchange of EXCHANGES) {
       await watched.more('BTC', 3);
       await watched.more('XBT', 3);
       await watched.more(eth, 3);
-      for (const tick of watched.of('BTC')) {
+      for (const [index, tick] of watched.of('BTC').entries()) {
         assert.ok(tick.bid < tick.price && tick.price < tick.ask, JSON.stringify(tick));
-        assert.equal(typeof tick.size, hasSize ? 'number' : 'undefined');
+        // Of Binance's first trade on a connection nobody knows whether it was heard of before.
+        if (index > 0) assert.equal(typeof tick.size, hasSize ? 'number' : 'undefined');
         assert.ok(Math.abs(tick.ts - Date.now()) < 60_000, `${tick.ts}`);
       }
       watched.hasAll('BTC', venue, btc);

@@ -154,8 +154,10 @@ describe('sources', { concurrency: true }, () => {
   it('a recorder of replicas listens, and makes nothing', async (test) => {
     const redis = await Redis.start();
     test.after(() => redis.stop());
-    const server = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC', UPDATE_INTERVAL: '20', APP_ID: 'app1' });
+    const server = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC', PUBLISHED_SYMBOLS: 'QUIET', UPDATE_INTERVAL: '20', APP_ID: 'app1' });
     test.after(() => server.stop());
+    // It was there before: a replay would begin with the silence after it.
+    assert.equal((await publish(server, [{ symbol: 'QUIET', price: 1 }])).json.accepted, 1);
     const watched = await watch(test, server, ['BTC']);
     await watched.more('BTC', 1);
     const file = join(folder(test), 'ticks');
@@ -172,6 +174,8 @@ describe('sources', { concurrency: true }, () => {
     assert.deepEqual(await ended, [0, null]);
     assert.match(said, /^\d+ ticks in \d+ bytes: /);
     assert.ok(watched.of('BTC').length > first);
+    const bytes = readFileSync(file);
+    assert.deepEqual([bytes.includes('BTC'), bytes.includes('QUIET')], [true, false]);
 
     // Played at full speed, with its times: they are those that the client saw.
     const again = `${file}-again`;

@@ -24,7 +24,7 @@ impl Follower {
         self.heard = Instant::now();
         // Who was an island from its beginning has clients that know its numbers: they hear of the epoch before its ticks.
         if self.position.is_none() && !self.apart {
-            self.load(&epoch).await?;
+            self.load(&epoch, end).await?;
             self.tell(FeedState::Live, followed).await?;
         } else {
             self.tell(FeedState::Live, followed).await?;
@@ -78,12 +78,13 @@ impl Follower {
         self.log.clock.millis().saturating_sub(history_ms).to_string()
     }
 
-    /// The recent history and the latest tick of each symbol, before anything else.
-    async fn load(&mut self, epoch: &Epoch) -> Result<(), Failure> {
+    /// The recent history and the latest tick of each symbol, before anything else: that of a log which ended here.
+    async fn load(&mut self, epoch: &Epoch, end: String) -> Result<(), Failure> {
         self.recall(epoch).await?;
         let mut quiet = self.latest(epoch).await?;
         let mut from = self.oldest();
-        let mut position = "0-0".to_owned();
+        // Where nothing is recent, what is old is not read on from its beginning.
+        let mut position = end;
         // The latest of each is for the clients that are here already: the others would take them back behind what they
         // had elsewhere.
         let (mut past, mut latest) = (Vec::new(), HashMap::new());

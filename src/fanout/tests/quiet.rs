@@ -57,7 +57,7 @@ async fn who_gets_a_symbol_is_told_when_it_goes_quiet_and_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_symbol_that_never_ticked_goes_quiet_too_and_an_epoch_is_news() {
+async fn a_symbol_that_never_ticked_goes_quiet_too_whatever_the_epoch() {
     let mut bench = Bench::new("BTC ETH");
     bench.join(1);
     bench.subscribe(1, "*", None);
@@ -65,7 +65,6 @@ async fn a_symbol_that_never_ticked_goes_quiet_too_and_an_epoch_is_news() {
     bench.flush_in("a", "BTC");
     tokio::time::advance(STALE_AFTER / 2).await;
     bench.look_for_quiet();
-    bench.next.clear();
     bench.flush_in("b", "BTC SOL");
     tokio::time::advance(STALE_AFTER / 2).await;
     bench.take(1);
@@ -75,9 +74,59 @@ async fn a_symbol_that_never_ticked_goes_quiet_too_and_an_epoch_is_news() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_only_said_again_under_a_new_epoch_is_no_tick() {
+    let mut bench = Bench::new("BTC ETH");
+    bench.join(1);
+    bench.subscribe(1, "*", None);
+    bench.look_for_quiet();
+    bench.flush_in("a", "BTC ETH");
+    bench.look_for_quiet();
+    tokio::time::advance(STALE_AFTER / 2).await;
+    let last: Vec<Update> =
+        ["BTC", "ETH"].map(|name| bench.shard.market.last_update(&name.parse().unwrap()).unwrap()).into();
+    let again = |seq| last.iter().map(|update| Tick { seq, update: update.clone() }).collect::<Vec<_>>();
+    bench.apply("b", again(1));
+    bench.deliver();
+    bench.look_for_quiet();
+    bench.flush_in("b", "ETH");
+    bench.take(1);
+    tokio::time::advance(STALE_AFTER / 2).await;
+    bench.look_for_quiet();
+    assert_eq!(bench.told(1), ["stale BTC"], "since its last tick");
+    bench.apply("c", again(1)[..1].to_vec());
+    bench.deliver();
+    let of_symbols = |(event, body): &(String, Value)| event == "status" && !body["symbols"].is_null();
+    assert!(!bench.take(1).iter().any(of_symbols), "nothing of BTC");
+    assert_eq!(bench.shard.market.stale(), ["BTC".parse().unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_there_before_is_as_old_as_it_is() {
+    let mut bench = Bench::new("BTC ETH");
+    bench.pump.joined = false;
+    bench.now_ms.store(1_000_000_000, Ordering::Relaxed);
+    let mut ticks = vec![bench.tick("BTC"), bench.tick("ETH")];
+    let old = Duration::from_millis(1_000_000_000) - STALE_AFTER - Duration::from_millis(1);
+    ticks[0].update.ts_ms = old.as_millis() as u64;
+    ticks[1].update.ts_ms = 1_000_000_000;
+    bench.apply("a", ticks.clone());
+    bench.look_for_quiet();
+    assert_eq!(bench.shard.market.stale(), ["BTC".parse().unwrap()]);
+
+    // What comes once the bus is followed is a tick, however late its source is.
+    bench.pump.turn(Feed { state: FeedState::Live, reason: String::new() }, &mut None).await;
+    for tick in &mut ticks {
+        (tick.seq, tick.update.ts_ms) = (tick.seq + 1, 0);
+    }
+    bench.apply("a", ticks);
+    bench.look_for_quiet();
+    assert!(bench.shard.market.stale().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_stale_where_that_is_off() {
     let mut bench = Bench::new("BTC");
-    bench.pump.freshness = super::super::freshness::Freshness::new(None);
+    bench.pump.freshness = super::super::freshness::Freshness::new(None, Clock::from_fn(|| 0));
     assert!(bench.pump.freshness.look_at().is_none());
     tokio::time::advance(STALE_AFTER * 100).await;
     bench.look_for_quiet();

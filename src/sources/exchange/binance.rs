@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,11 +16,26 @@ use crate::config::BinanceChannel;
 #[derive(Debug)]
 pub(super) struct Binance {
     channel: BinanceChannel,
+    /// The last trade of each symbol, where tickers say it.
+    last_trades: HashMap<String, i64>,
 }
 
 impl Binance {
     pub(super) fn new(channel: BinanceChannel) -> Self {
-        Self { channel }
+        Self { channel, last_trades: HashMap::new() }
+    }
+
+    /// True for a ticker that is of another trade than the one before. Of the first on a connection nobody knows: it may
+    /// have been heard of on another.
+    fn is_new_trade(&mut self, ticker: &Ticker<'_>) -> bool {
+        let Some(trade) = ticker.last_trade else { return false };
+        match self.last_trades.get_mut(&*ticker.symbol) {
+            Some(last) => std::mem::replace(last, trade) != trade,
+            None => {
+                self.last_trades.insert(ticker.symbol.clone().into_owned(), trade);
+                false
+            }
+        }
     }
 }
 
@@ -66,9 +81,11 @@ struct Ticker<'a> {
     symbol: Cow<'a, str>,
     #[serde(rename = "c", borrow)]
     last: Cow<'a, str>,
-    /// Of the last trade.
+    /// Of the last trade. Said again each second until there is another.
     #[serde(rename = "Q", borrow, default)]
     size: Option<&'a str>,
+    #[serde(rename = "L", default)]
+    last_trade: Option<i64>,
     #[serde(rename = "b", borrow, default)]
     bid: Option<&'a str>,
     #[serde(rename = "a", borrow, default)]
@@ -157,12 +174,13 @@ impl Protocol for Binance {
         let quote = match message.stream.rsplit_once('@').map(|(_, channel)| channel) {
             Some("ticker") => {
                 let ticker: Ticker<'_> = parse(data)?;
+                let size = optional("Q", ticker.size)?.filter(|_| self.is_new_trade(&ticker));
                 Quote {
                     price: price("c", &ticker.last)?,
                     ts_ms: Some(ticker.event_ms),
                     bid: optional("b", ticker.bid)?,
                     ask: optional("a", ticker.ask)?,
-                    size: optional("Q", ticker.size)?,
+                    size,
                     order: Some(ticker.event_ms),
                     listed: ticker.symbol.into_owned(),
                 }
@@ -223,11 +241,11 @@ mod tests {
             ts_ms: Some(1_672_515_782_136),
             bid: Some(number("0.0024")),
             ask: Some(number("0.0026")),
-            size: Some(number("10")),
+            size: None,
             order: Some(1_672_515_782_136),
         };
         assert_eq!(hear(&stream("ticker", TICKER)), Ok(vec![Heard::Quote(ticker.clone())]));
-        let mini = Quote { bid: None, ask: None, size: None, ..ticker.clone() };
+        let mini = Quote { bid: None, ask: None, ..ticker.clone() };
         assert_eq!(hear(&stream("miniTicker", MINI_TICKER)), Ok(vec![Heard::Quote(mini.clone())]));
         let trade = Quote { price: number("0.001"), size: Some(number("100")), order: Some(12345), ..mini };
         assert_eq!(hear(&stream("aggTrade", AGG_TRADE)), Ok(vec![Heard::Quote(trade)]));
@@ -239,6 +257,22 @@ mod tests {
         );
         let shutdown = r#"{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}"#;
         assert_eq!(hear(shutdown), Ok(vec![Heard::Leaving]));
+    }
+
+    #[test]
+    fn the_size_of_a_trade_is_said_once() {
+        let mut binance = Binance::new(BinanceChannel::Ticker);
+        let mut size = |trade: u64, quantity: &str| {
+            let data =
+                TICKER.replace("18150", &trade.to_string()).replace(r#""Q":"10""#, &format!(r#""Q":"{quantity}""#));
+            let heard = heard(&mut binance, &stream("ticker", &data)).unwrap().remove(0);
+            let Heard::Quote(quote) = heard else { panic!("a quote") };
+            quote.size
+        };
+        assert_eq!(size(1, "5"), None, "nobody knows whether it was heard of before");
+        assert_eq!(size(2, "7"), Some(number("7")));
+        assert_eq!(size(2, "7"), None, "what is bid has moved");
+        assert_eq!(size(4, "7"), Some(number("7")));
     }
 
     #[test]

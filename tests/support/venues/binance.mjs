@@ -97,7 +97,7 @@ export class Binance extends Venue {
     if (order === n) this.times.set(symbol, at);
     const both = { E: at, s: symbol };
     const data = {
-      ticker: { ...TICKER, ...both, c: String(price), b: String(price - 0.5), a: String(price + 0.5), Q: String(n) },
+      ticker: { ...TICKER, ...both, c: String(price), b: String(price - 0.5), a: String(price + 0.5), Q: String(n), L: n },
       miniTicker: { ...MINI_TICKER, ...both, c: String(price) },
       aggTrade: { ...AGG_TRADE, ...both, a: order, p: String(price), q: String(n), T: at },
     }[this.channel];
