@@ -67,7 +67,10 @@ export class Server {
       this.log.push(line);
       for (const look of this.watchers) look();
     });
-    this.exited.then(() => {
+    /** True once it has ended and every line of it was read. */
+    this.silent = false;
+    child.once('close', () => {
+      this.silent = true;
       for (const look of this.watchers) look();
     });
   }
@@ -92,7 +95,7 @@ export class Server {
       const look = () => {
         const found = this.log.find(wanted);
         if (found) done(resolve, found);
-        else if (this.child.exitCode !== null || this.child.signalCode !== null) {
+        else if (this.silent) {
           done(reject, new Error(`the server ended (${this.child.exitCode ?? this.child.signalCode}):\n${this.tail()}`));
         }
       };
