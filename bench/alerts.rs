@@ -20,7 +20,7 @@ use tickcast::bus::{self, Bus, Offer, Offered};
 use tickcast::clock::Clock;
 use tickcast::fanout::{self, ClientId, Events, Fanout, Link, Reply, Request, Sent};
 use tickcast::market::{Keep, Kept, Market};
-use tickcast::messages::alerts::{self, Alerts, Answering, Ask, Owner};
+use tickcast::messages::alerts::{self, Alerts, Answering, Ask, Owner, Stored};
 use tickcast::metrics::Metrics;
 use tickcast::net::Lane;
 use tickcast::pattern::Patterns;
@@ -137,7 +137,7 @@ impl Server {
         let market = Arc::new(Market::new([symbol.clone()], keep, metrics.clone()));
         let most = usize::try_from(ALERTS).unwrap();
         let settings = alerts::Settings { most, most_in_all: most };
-        let parts = alerts::open(settings, &market, (None, None), None, &clock, &metrics);
+        let parts = alerts::open(settings, &market, (Stored::Nowhere, None), None, &clock, &metrics);
         let alerts = parts.alerts;
         set(&alerts, count);
 

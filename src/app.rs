@@ -21,7 +21,8 @@ use crate::journal::Folder;
 use crate::keeping::{CandleFile, Keeper};
 use crate::limits::Limits;
 use crate::market::{Keep, Kept, Market};
-use crate::messages::{self, alerts, backend};
+use crate::messages::alerts::{self, AlertFile, Stored};
+use crate::messages::{self, backend};
 use crate::metrics::Metrics;
 use crate::net::{self, Listener};
 use crate::publish::Publisher;
@@ -137,7 +138,8 @@ impl App {
         let plan = config.plan();
         let symbols = plan.made().map(|(symbol, _)| symbol).chain(&config.publishing.published_symbols.0).cloned();
         let market = Arc::new(Market::new(symbols, keep, metrics.clone()));
-        let file = folder.map(|folder| CandleFile::open(&folder, &market, &metrics)).transpose().context("DATA_DIR")?;
+        let file = folder.as_ref().map(|folder| CandleFile::open(folder, &market, &metrics));
+        let file = file.transpose().context("DATA_DIR")?;
         let candle_keeper = Keeper::new(market.clone(), bus.clone(), file, metrics.clone());
         let recall: Recall = Arc::new({
             let market = market.clone();
@@ -171,11 +173,15 @@ impl App {
             .map(|settings| backend::open(settings, &metrics, &clock).context("cannot post to BACKEND_URL"))
             .transpose()?
             .unzip();
-        // Without tokens nobody is known well enough to be a user of all replicas.
-        let records = bus.records().filter(|_| auth.asks_for_tokens());
-        let shared = (records, bus.claims());
+        // Without tokens nobody is known well enough to be a user, of all replicas or tomorrow.
+        let stored = match &folder {
+            _ if !auth.asks_for_tokens() => Stored::Nowhere,
+            Some(folder) => Stored::File(AlertFile::open(folder, &metrics).context("DATA_DIR")?.into()),
+            None => bus.records().map_or(Stored::Nowhere, Stored::Shared),
+        };
+        let stored = (stored, bus.claims());
         let alerts::Parts { alerts, firings, keeper, posts: alert_posts } =
-            alerts::open(alert_settings(&config), &market, shared, backend.clone(), &clock, &metrics);
+            alerts::open(alert_settings(&config), &market, stored, backend.clone(), &clock, &metrics);
         let observer: Observer = Arc::new({
             let alerts = alerts.clone();
             move |epoch, fresh| alerts.take(epoch, fresh)

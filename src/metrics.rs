@@ -13,6 +13,7 @@ const FAMILIES: &[(&str, &str)] = &[
         "Updates that were not sent on their own: a tick that was sent stands for them.",
     ),
     ("tickcast_messages_dropped_total", "Messages that did not reach all those whom they were for."),
+    ("tickcast_data_file_bytes", "The size of a file in DATA_DIR, in bytes."),
     ("tickcast_limits_hit_total", "What was refused, or ended, by a limit."),
     ("tickcast_errors_total", "What went wrong with clients."),
 ];
@@ -164,10 +165,12 @@ metrics! {
     pub candles_unreadable: Counter = "tickcast_candles_unreadable_records_total",
     /// Times that candles could not be stored, in DATA_DIR or Redis.
     pub keep_failures: Counter = "tickcast_candles_store_failures_total",
-    /// Bytes at the end of the file in DATA_DIR, or in its middle, that were no record when it was opened.
+    /// Bytes at the end of a file in DATA_DIR, or in its middle, that were no record when it was opened.
     pub keep_lost_bytes: Counter = "tickcast_data_lost_bytes_total",
-    /// The size of the file in DATA_DIR, in bytes.
-    pub keep_file_bytes: Gauge = "tickcast_data_file_bytes",
+    /// The size of the file of candles in DATA_DIR, in bytes.
+    pub keep_file_bytes: Gauge = "tickcast_data_file_bytes" { file = "candles" },
+    /// The same, of the file of users' alerts.
+    pub alerts_file_bytes: Gauge = "tickcast_data_file_bytes" { file = "alerts" },
     /// Ticks that were left out of candles because what they belong to was not held any more; each counts once for each
     /// interval.
     pub candles_late: Counter = "tickcast_candle_ticks_too_late_total",
@@ -223,6 +226,8 @@ metrics! {
     pub alerts: Gauge,
     /// Times that an alert fired here, whether anybody is here to be told or not.
     pub alerts_fired: Counter,
+    /// Times that changes of users' alerts could not be stored in DATA_DIR.
+    pub alerts_store_failures: Counter,
     /// Times that an alert fired and this replica told the back end.
     pub alerts_posted: Counter,
     /// Alerts that fired and were not told: too many had fired at once, or the server ended.

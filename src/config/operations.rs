@@ -10,9 +10,9 @@ pub struct Operations {
     #[arg(long, env = "ADMIN_PORT", global = true, value_parser = parse::port)]
     pub admin_port: Option<u16>,
 
-    /// A folder for what a server that runs alone keeps when it ends: its candles. It is made where it does not exist, and
-    /// is one server's alone. Without it nothing is kept; replicas keep theirs in Redis. Read from the `DATA_DIR` environment
-    /// variable.
+    /// A folder for what a server that runs alone keeps when it ends: its candles, and where tokens are asked for its users'
+    /// alerts. It is made where it does not exist, and is one server's alone. Without it nothing is kept; replicas keep theirs
+    /// in Redis. Read from the `DATA_DIR` environment variable.
     #[arg(long, env = "DATA_DIR", global = true, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
 

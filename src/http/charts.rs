@@ -61,19 +61,10 @@ async fn admit(auth: Arc<Auth>, mut request: Request, next: Next) -> Response {
 /// Which candles.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct CandlesWanted {
+pub(super) struct Length {
     /// How long each is: `1s`, `1m`, `5m`, `15m`, `1h` or `1d`.
     #[param(example = "1m", schema_with = interval)]
     interval: Option<String>,
-    /// Those that begin at this time or later, in ms since the Unix epoch.
-    #[param(value_type = Option<u64>, maximum = 9007199254740991_u64)]
-    from: Option<String>,
-    /// Those that begin at this time or earlier.
-    #[param(value_type = Option<u64>, maximum = 9007199254740991_u64)]
-    to: Option<String>,
-    /// How many at most: the newest of them.
-    #[param(value_type = Option<usize>, minimum = 1, maximum = 5000, example = 500)]
-    limit: Option<String>,
 }
 
 fn interval() -> Schema {
@@ -83,11 +74,11 @@ fn interval() -> Schema {
     )
 }
 
-/// Which ticks.
+/// Of which time, and how many.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct TicksWanted {
-    /// Those of this time or later, in ms since the Unix epoch.
+pub(super) struct Span {
+    /// Those of this time or later, in ms since the Unix epoch; a candle is of the time at which it begins.
     #[param(value_type = Option<u64>, maximum = 9007199254740991_u64)]
     from: Option<String>,
     /// Those of this time or earlier.
@@ -103,21 +94,22 @@ pub(super) struct TicksWanted {
 /// Oldest first, up to the interval that runs now, whose candle is not closed. Intervals in which nothing came are there:
 /// the price before them holds on, and `n` is 0.
 #[utoipa::path(get, path = "/api/candles/{symbol}", tag = "prices", security((), ("token" = []), ("key" = [])),
-    params(("symbol" = String, Path, description = "Its name; a / in it as %2F", example = "BTC"), CandlesWanted),
+    params(("symbol" = String, Path, description = "Its name; a / in it as %2F", example = "BTC"), Length, Span),
     responses((status = 200, description = "The candles", body = Vec<ApiCandle>), NoSuchSymbol, BadRequest, Unreadable))]
 pub(super) async fn candles(
     Extract(state): Extract<Arc<State>>,
     Extension(readable): Extension<Readable>,
     symbol: Result<Path<String>, PathRejection>,
-    wanted: Result<Query<CandlesWanted>, QueryRejection>,
+    length: Result<Query<Length>, QueryRejection>,
+    span: Result<Query<Span>, QueryRejection>,
 ) -> Result<Json<Box<RawValue>>, ApiError> {
     let id = symbol_of(&state, &readable, symbol)?;
-    let wanted = query(wanted)?;
-    let name = wanted.interval.as_deref().unwrap_or(Interval::M1.as_str());
+    let Length { interval } = query(length)?;
+    let name = interval.as_deref().unwrap_or(Interval::M1.as_str());
     let interval: Interval = name
         .parse()
         .map_err(|_| ApiError::invalid(format!("interval is \"{}\": must be {}", short(name), Interval::ALLOWED)))?;
-    let range = range(wanted.from.as_deref(), wanted.to.as_deref(), wanted.limit.as_deref())?;
+    let range = query(span)?.range()?;
     Ok(Json(encode_candles(&state.market.candles(id, interval, range, state.clock.millis()))))
 }
 
@@ -125,18 +117,16 @@ pub(super) async fn candles(
 ///
 /// Oldest first: those that the server holds (`HISTORY_SECONDS`), of the numbering in force.
 #[utoipa::path(get, path = "/api/history/{symbol}", tag = "prices", security((), ("token" = []), ("key" = [])),
-    params(("symbol" = String, Path, description = "Its name; a / in it as %2F", example = "BTC"), TicksWanted),
+    params(("symbol" = String, Path, description = "Its name; a / in it as %2F", example = "BTC"), Span),
     responses((status = 200, description = "The ticks", body = Vec<ApiTick>), NoSuchSymbol, BadRequest, Unreadable))]
 pub(super) async fn history(
     Extract(state): Extract<Arc<State>>,
     Extension(readable): Extension<Readable>,
     symbol: Result<Path<String>, PathRejection>,
-    wanted: Result<Query<TicksWanted>, QueryRejection>,
+    span: Result<Query<Span>, QueryRejection>,
 ) -> Result<Json<Vec<ApiTick>>, ApiError> {
     let id = symbol_of(&state, &readable, symbol)?;
-    let wanted = query(wanted)?;
-    let range = range(wanted.from.as_deref(), wanted.to.as_deref(), wanted.limit.as_deref())?;
-    let (epoch, ticks) = state.market.recent(id, range);
+    let (epoch, ticks) = state.market.recent(id, query(span)?.range()?);
     Ok(Json(ticks.iter().map(|tick| ApiTick::new(encode_snapshot(tick, epoch.as_ref(), false, None))).collect()))
 }
 
@@ -163,21 +153,24 @@ fn query<T>(wanted: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
     Ok(wanted)
 }
 
-fn range(from: Option<&str>, to: Option<&str>, limit: Option<&str>) -> Result<Range, ApiError> {
-    let whole = |field: &str, value: Option<&str>, usual: u64, least: u64, most: u64| {
-        let Some(value) = value else { return Ok(usual) };
-        value.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| {
-            ApiError::invalid(format!("{field} is \"{}\": must be a whole number from {least} to {most}", short(value)))
+impl Span {
+    fn range(&self) -> Result<Range, ApiError> {
+        let whole = |field: &str, value: &Option<String>, usual: u64, least: u64, most: u64| {
+            let Some(value) = value else { return Ok(usual) };
+            value.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+                let allowed = format!("must be a whole number from {least} to {most}");
+                ApiError::invalid(format!("{field} is \"{}\": {allowed}", short(value)))
+            })
+        };
+        // What JavaScript can say.
+        const LATEST_MS: u64 = (1 << 53) - 1;
+        let limit = whole("limit", &self.limit, USUAL as u64, 1, MOST as u64)?;
+        Ok(Range {
+            from_ms: whole("from", &self.from, 0, 0, LATEST_MS)?,
+            to_ms: whole("to", &self.to, LATEST_MS, 0, LATEST_MS)?,
+            limit: usize::try_from(limit).unwrap_or(MOST),
         })
-    };
-    // What JavaScript can say.
-    const LATEST_MS: u64 = (1 << 53) - 1;
-    let limit = whole("limit", limit, USUAL as u64, 1, MOST as u64)?;
-    Ok(Range {
-        from_ms: whole("from", from, 0, 0, LATEST_MS)?,
-        to_ms: whole("to", to, LATEST_MS, 0, LATEST_MS)?,
-        limit: usize::try_from(limit).unwrap_or(MOST),
-    })
+    }
 }
 
 /// A candle as clients get it: how [`encode_candles`] writes it.

@@ -56,6 +56,13 @@ pub enum OpenError {
     Magic(PathBuf),
 }
 
+impl Opened {
+    /// Bytes that were no record.
+    pub fn lost_bytes(&self) -> u64 {
+        self.torn_bytes + self.damaged_bytes
+    }
+}
+
 impl Journal {
     /// Opens the file of this name in a folder that is held, or begins it, and hands each of its records to `take`: its
     /// kind, and what is in it.
@@ -87,6 +94,29 @@ impl Journal {
         Ok((journal, Opened { records, torn_bytes, damaged_bytes }))
     }
 
+    /// Says what was wrong with the file when it was opened. Of its records `unknown` were none of its writer's: they go with
+    /// the next rewriting, and whoever wants them back finds a copy beside it.
+    ///
+    /// # Errors
+    /// The copy cannot be made.
+    pub fn report(&self, opened: &Opened, unknown: u64) -> Result<(), OpenError> {
+        let Opened { torn_bytes, damaged_bytes, .. } = *opened;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let path = self.path.display();
+        if torn_bytes > 0 {
+            tracing::warn!(%path, torn_bytes, "the last write never came to its end: cut off");
+        }
+        if damaged_bytes > 0 {
+            tracing::error!(%path, damaged_bytes, "the file is damaged in the middle: what is whole was read, and it was copied to {name}.damaged");
+        }
+        if unknown > 0 {
+            let copy = self.path.with_extension("unknown");
+            std::fs::copy(&self.path, &copy).map_err(|error| OpenError::Io { path: copy, error })?;
+            tracing::error!(%path, records = unknown, "records that this version does not know: passed over, and the file was copied to {name}.unknown");
+        }
+        Ok(())
+    }
+
     /// Appends records, and waits until they are on the disk. What fails is not in the file: the next one begins where this
     /// one did.
     ///
@@ -112,6 +142,11 @@ impl Journal {
         self.rewritten_bytes = self.bytes;
         // The name is in the folder, too.
         sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// How large the file is.

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
-use crate::journal::{Folder, Journal, OpenError, Opened, Records};
+use crate::journal::{Folder, Journal, OpenError, Records};
 use crate::market::{Mark, Market, Saved};
 use crate::metrics::Metrics;
 use crate::price::{Symbol, SymbolId};
@@ -47,30 +47,17 @@ impl CandleFile {
             Some((symbol, record)) => records.entry(symbol).or_default().push(record.to_vec()),
             None => unreadable += 1,
         })?;
-        let Opened { records: count, torn_bytes, damaged_bytes } = opened;
         let mut symbols = 0;
         for (symbol, records) in records {
             let (saved, of_these) = Saved::assemble(&records);
             unreadable += of_these;
             symbols += u64::from(saved.is_some_and(|saved| market.restore_candles(symbol, saved)));
         }
-        let path = folder.path().join(NAME);
-        let path = path.display();
-        metrics.keep_lost_bytes.add(torn_bytes + damaged_bytes);
+        metrics.keep_lost_bytes.add(opened.lost_bytes());
         metrics.keep_file_bytes.set(i64::try_from(journal.bytes()).unwrap_or(i64::MAX));
-        if torn_bytes > 0 {
-            tracing::warn!(%path, torn_bytes, "the last write never came to its end: cut off");
-        }
-        if damaged_bytes > 0 {
-            tracing::error!(%path, damaged_bytes, "the file is damaged in the middle: what is whole was read, and it was copied to {NAME}.damaged");
-        }
-        if unreadable > 0 {
-            // They go with the next rewriting: of whom they are may want them back.
-            let copy = folder.path().join(NAME).with_extension("unknown");
-            std::fs::copy(folder.path().join(NAME), &copy).map_err(|error| OpenError::Io { path: copy, error })?;
-            tracing::error!(%path, records = unreadable, "records that this version does not know: passed over, and the file was copied to {NAME}.unknown");
-        }
-        tracing::info!(%path, records = count, symbols, "candles are here");
+        journal.report(&opened, unreadable)?;
+        let count = opened.records;
+        tracing::info!(path = %journal.path().display(), records = count, symbols, "candles are here");
         let folder = folder.clone();
         Ok(Self { journal: Some(journal), _folder: folder, marks: HashMap::new(), is_foreign: count > 0 })
     }

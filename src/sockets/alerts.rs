@@ -41,26 +41,7 @@ impl<A: Adapter> Client<A> {
                 self.answer_alert(responder, name, reply);
                 None
             }
-            Answering::Later(answer) => {
-                let (shared, name) = (self.shared.clone(), name.to_owned());
-                let later = async move {
-                    // An error: the server ends.
-                    let Ok(reply) = answer.await else { return };
-                    let socket = responder.socket().clone();
-                    if !socket.connected() {
-                        return;
-                    }
-                    let sent = match reply {
-                        Ok(answer) => responder.done(&answer),
-                        Err(failure) => {
-                            shared.metrics.request_errors.inc();
-                            responder.fail(&name, failure)
-                        }
-                    };
-                    shared.note_sent(sent, &socket);
-                };
-                Some(later.boxed())
-            }
+            Answering::Later(answer) => Some(self.answer_later(responder, name, answer.map(Result::ok))),
         }
     }
 

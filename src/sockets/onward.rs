@@ -8,7 +8,7 @@ use super::client::Client;
 use super::event::Responder;
 use crate::messages::backend::{Backend, Origin};
 use crate::messages::{Message, Place};
-use crate::wire::{Answer, Delivered, DirectMessage, SendMessage, from_client as from, to_client as to};
+use crate::wire::{Answer, Delivered, DirectMessage, Failure, SendMessage, from_client as from, to_client as to};
 
 /// What is left to do of an event once it has taken effect: to wait, and to answer.
 pub(super) type Later = BoxFuture<'static, ()>;
@@ -32,16 +32,12 @@ impl<A: Adapter> Client<A> {
         match said {
             Ok(None) => None,
             Ok(Some(waiting)) => {
-                let shared = self.shared.clone();
-                let later = async move {
+                let answer = async move {
                     let gathered = waiting.answers().await;
                     let delivered = Delivered { delivered: gathered.count, complete: gathered.complete };
-                    let socket = responder.socket().clone();
-                    if socket.connected() {
-                        shared.note_sent(responder.done(&Answer::encode(Ok(delivered))), &socket);
-                    }
+                    Some(Ok(Answer::encode(Ok(delivered))))
                 };
-                Some(later.boxed())
+                Some(self.answer_later(responder, from::SEND_MESSAGE, answer))
             }
             Err(failure) => {
                 self.refuse(responder, from::SEND_MESSAGE, failure);
@@ -66,9 +62,20 @@ impl<A: Adapter> Client<A> {
                 return None;
             }
         };
+        Some(self.answer_later(responder, name, async move { Some(pending.answer().await) }))
+    }
+
+    /// Waits for the answer to an event of this name, and gives it to the client if it is still there. None: the server
+    /// ends.
+    pub(super) fn answer_later(
+        &self,
+        responder: Responder<A>,
+        name: &str,
+        answer: impl Future<Output = Option<Result<Box<RawValue>, Failure>>> + Send + 'static,
+    ) -> Later {
         let (shared, name) = (self.shared.clone(), name.to_owned());
         let later = async move {
-            let answer = pending.answer().await;
+            let Some(answer) = answer.await else { return };
             let socket = responder.socket().clone();
             if !socket.connected() {
                 return;
@@ -82,7 +89,7 @@ impl<A: Adapter> Client<A> {
             };
             shared.note_sent(sent, &socket);
         };
-        Some(later.boxed())
+        later.boxed()
     }
 
     /// Tells the back end, where it wants to know, that this client has come.

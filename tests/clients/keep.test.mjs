@@ -1,29 +1,21 @@
-// What a server that runs alone keeps in DATA_DIR: its candles, through whatever ends it.
+// What a server that runs alone keeps in DATA_DIR: its candles, through whatever ends it. Its users' alerts are in
+// keep-alerts.test.mjs.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { candlesOf } from '../support/candles.mjs';
 import { connect, request, until } from '../support/clients.mjs';
+import { folder, startFull } from '../support/data.mjs';
 import { foldLog, hasCandles } from '../support/kept.mjs';
 import { metricsOf } from '../support/metrics.mjs';
-import { binary, startServer } from '../support/server.mjs';
+import { startServer } from '../support/server.mjs';
 
 /** What a kill may cost: a second, and what a busy machine takes to write (ms). */
 const LOST_MS = 3_000;
 
 /** Closed seconds that make a test worth something. */
 const SECONDS = 3;
-
-/** @param {any} test */
-function folder(test) {
-  const path = mkdtempSync(join(tmpdir(), 'tickcast-data-'));
-  test.after(() => rmSync(path, { recursive: true }));
-  return path;
-}
 
 /** A server that keeps its candles, and every tick of it that a client saw. @param {any} test @param {string} data @param {Record<string, string>} [env] */
 async function keeping(test, data, env = {}) {
@@ -140,23 +132,11 @@ describe('DATA_DIR', { concurrency: true }, () => {
 
   it('a disk that is full is said and counted, and prices go on', async (test) => {
     const data = folder(test);
-    // A file may have four blocks of 512 bytes; what is more fails as on a full disk.
-    const child = spawn('sh', ['-c', `trap '' XFSZ; ulimit -f 4; exec ${binary}`], {
-      env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', DATA_DIR: data, SYMBOLS: 'BTC', UPDATE_INTERVAL: '20', LOG_FORMAT: 'json' },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    const ended = once(child, 'close');
-    test.after(async () => {
-      child.kill('SIGTERM');
-      await ended;
-    });
-    let said = '';
-    child.stderr.on('data', (text) => (said += text));
-    const url = await until(() => /"url":"([^"]+)"/.exec(said)?.[1], () => `it to listen:\n${said}`);
-    const failures = async () => (await metricsOf(url)).get('tickcast_candles_store_failures_total') ?? 0;
-    await until(async () => (await failures()) >= 2, () => `failures:\n${said}`);
-    assert.equal(said.split('candles cannot be stored: trying again, prices go on').length, 2, 'it is said once');
-    const socket = await connect(url);
+    const full = await startFull(test, { DATA_DIR: data, SYMBOLS: 'BTC', UPDATE_INTERVAL: '20' }, 4);
+    const failures = async () => (await metricsOf(full.url)).get('tickcast_candles_store_failures_total') ?? 0;
+    await until(async () => (await failures()) >= 2, () => `failures:\n${full.said()}`);
+    assert.equal(full.said().split('candles cannot be stored: trying again, prices go on').length, 2, 'it is said once');
+    const socket = await connect(full.url);
     test.after(() => socket.close());
     let ticks = 0;
     socket.on('tick', () => (ticks += 1));

@@ -18,6 +18,8 @@ pub(super) struct Held {
     alerts: HashMap<AlertId, Arc<Alert>>,
     /// In the order in which they were set.
     owners: HashMap<Owner, BTreeSet<(u64, AlertId)>>,
+    /// Where symbols were when a user's alert on them fired, since that was asked for; none where nobody wants to know.
+    noted: Option<HashMap<Symbol, Point>>,
 }
 
 impl Held {
@@ -72,6 +74,37 @@ impl Held {
         let symbol = &alert.symbol;
         let book = self.books.entry(symbol.clone()).or_insert_with(|| Book::at(latest(symbol, market)));
         book.insert(alert.clone(), || market.recent_prices(symbol));
+        self.list_new(alert);
+    }
+
+    /// Takes the alerts of a process that has ended, before the first tick. Where symbols were says the last of what is known
+    /// of that: candles, which may be older than the end by what a kill costs, when alerts were set, and when they `fired`.
+    /// So no crossing counts twice, and one that lies between the processes once.
+    pub(super) fn restore<'a>(
+        &mut self,
+        alerts: impl Iterator<Item = &'a Arc<Alert>> + Clone,
+        fired: &HashMap<Symbol, Point>,
+        market: &Market,
+    ) {
+        let mut lasts: HashMap<&Symbol, Option<Point>> = HashMap::new();
+        for alert in alerts.clone() {
+            let symbol = &alert.symbol;
+            let last = lasts.entry(symbol).or_insert_with(|| {
+                let in_candles = market.last_in_candles(symbol).map(|(epoch, tick)| Point::of(&epoch, &tick));
+                later(in_candles, fired.get(symbol))
+            });
+            *last = later(last.take(), alert.at.as_ref());
+        }
+        for alert in alerts {
+            let symbol = &alert.symbol;
+            let last = || lasts.get(symbol).cloned().flatten();
+            let book = self.books.entry(symbol.clone()).or_insert_with(|| Book::at(last()));
+            book.insert(alert.clone(), || market.prices_in_candles(symbol));
+            self.list_new(alert.clone());
+        }
+    }
+
+    fn list_new(&mut self, alert: Arc<Alert>) {
         self.owners.entry(alert.owner.clone()).or_default().insert((alert.set_ms, alert.id));
         self.alerts.insert(alert.id, alert);
     }
@@ -100,6 +133,33 @@ impl Held {
         }
     }
 
+    /// From now on it is noted where symbols are when users' alerts fire.
+    pub(super) fn note_fired(&mut self) {
+        self.noted.get_or_insert_default();
+    }
+
+    /// Notes where a symbol was when these fired. True where somebody wants to know.
+    pub(super) fn note(&mut self, symbol: &Symbol, at: &Point, fired: &[Arc<Alert>]) -> bool {
+        let Some(noted) = &mut self.noted else { return false };
+        let is_kept = fired.iter().any(|alert| matches!(alert.owner, Owner::User(_)));
+        if is_kept {
+            noted.insert(symbol.clone(), at.clone());
+        }
+        is_kept
+    }
+
+    /// What was noted since this was asked last.
+    pub(super) fn take_noted(&mut self) -> HashMap<Symbol, Point> {
+        self.noted.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Notes again what could not be stored, but for symbols of which there is more by now.
+    pub(super) fn note_again(&mut self, fired: &HashMap<Symbol, Point>) {
+        for (symbol, at) in fired {
+            self.noted.get_or_insert_default().entry(symbol.clone()).or_insert_with(|| at.clone());
+        }
+    }
+
     /// Looks at the next tick: where it is, and what it fires, if anything.
     pub(super) fn take(&mut self, epoch: &Epoch, tick: &Tick) -> Option<(Point, Vec<Arc<Alert>>)> {
         let book = self.books.get_mut(&tick.update.symbol)?;
@@ -125,6 +185,13 @@ impl Held {
         // Where the past does not reach back so far: all of it as one step.
         book.missed(alert, &between.unwrap_or_else(|| vec![last.clone()]))
     }
+}
+
+/// The later of two prices of a symbol: by number where both are of one epoch, else by their times.
+fn later(one: Option<Point>, other: Option<&Point>) -> Option<Point> {
+    let (Some(point), Some(other)) = (&one, other) else { return one.or_else(|| other.cloned()) };
+    let is_later = if point.epoch == other.epoch { other.seq > point.seq } else { other.ts_ms > point.ts_ms };
+    if is_later { Some(other.clone()) } else { one }
 }
 
 fn latest(symbol: &Symbol, market: &Market) -> Option<Point> {

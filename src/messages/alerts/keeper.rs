@@ -3,7 +3,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Alert, AlertId, Alerts, Owner, Reply, full, list_answer, set_answer, unknown};
+use super::alone::Alone;
+use super::{Alert, AlertFile, AlertId, Alerts, Owner, Reply, full, list_answer, set_answer, unknown};
 use crate::bus::{Mirror, PutError, Record, Records, RecordsError};
 use crate::wire::{Answer, Done, ErrorCode, Failure};
 
@@ -24,31 +25,57 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
-/// Keeps users' alerts where all replicas have them: what is set here goes there first, and comes from there, in the same
-/// order everywhere.
+/// Where users' alerts are kept.
+#[derive(Debug)]
+pub enum Stored {
+    /// For all replicas.
+    Shared(Records),
+    /// In a file of this server, which is alone.
+    File(Box<AlertFile>),
+    /// Nowhere: they end with the process, or there are no users.
+    Nowhere,
+}
+
+/// Keeps users' alerts, in the one order in which they are changed. Where there are replicas, what is set here goes to where
+/// all have it first, and comes from there, in the same order everywhere.
 pub struct Keeper {
-    alerts: Alerts,
-    records: Records,
+    place: Place,
     jobs: mpsc::Receiver<Job>,
 }
 
+enum Place {
+    Shared(Alerts, Records),
+    Alone(Box<Alone>),
+}
+
 impl Keeper {
-    pub(super) fn new(alerts: Alerts, records: Records, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { alerts, records, jobs }
+    /// None where there is nothing to do.
+    pub(super) fn new(alerts: Alerts, stored: Stored, jobs: mpsc::Receiver<Job>) -> Option<Self> {
+        let place = match stored {
+            Stored::Shared(records) => Place::Shared(alerts, records),
+            Stored::File(file) => Place::Alone(Box::new(Alone::new(alerts, *file))),
+            Stored::Nowhere => return None,
+        };
+        Some(Self { place, jobs })
     }
 
     /// Runs until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { place, mut jobs } = self;
+        let (alerts, records) = match place {
+            Place::Shared(alerts, records) => (alerts, records),
+            Place::Alone(alone) => return alone.run(jobs, stop).await,
+        };
         let work = async {
-            while let Some(Job { user, change, reply }) = self.jobs.recv().await {
-                let answer = carry_out(&self.alerts, &self.records, &user, change).await;
+            while let Some(Job { user, change, reply }) = jobs.recv().await {
+                let answer = carry_out(&alerts, &records, &user, change).await;
                 // The client may have gone.
                 reply.send(answer).ok();
             }
         };
         tokio::select! {
             () = work => {}
-            () = self.records.follow(&self.alerts) => {}
+            () = records.follow(&alerts) => {}
             () = stop.cancelled() => {}
         }
     }
@@ -63,10 +90,7 @@ async fn carry_out(alerts: &Alerts, records: &Records, user: &Arc<str>, change: 
             match records.put(&record, settings.most as u64, settings.most_in_all as u64).await {
                 Ok(()) => Ok(set_answer(&alert)),
                 Err(PutError::Many(count)) => Err(alerts.too_many(usize::try_from(count).unwrap_or(usize::MAX))),
-                Err(PutError::Full) => {
-                    alerts.0.metrics.limited_alerts.inc();
-                    Err(full())
-                }
+                Err(PutError::Full) => Err(alerts.too_many_in_all()),
                 Err(PutError::Redis(error)) => Err(away(&error)),
             }
         }
@@ -95,7 +119,7 @@ impl Mirror for Alerts {
 
     fn put(&self, Record { id, json, .. }: Record, is_news: bool) {
         match Alert::read(&id, &json) {
-            Some(alert) => Alerts::put(self, alert, is_news),
+            Some(alert) => Alerts::put(self, Arc::new(alert), is_news),
             None => tracing::warn!(id, "an alert that was kept cannot be read"),
         }
     }

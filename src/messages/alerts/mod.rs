@@ -4,7 +4,9 @@
 //! log. So each tells its own clients, and nothing has to be said between replicas when an alert fires.
 
 mod alert;
+mod alone;
 mod book;
+mod file;
 mod held;
 mod keeper;
 mod past;
@@ -14,9 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::bus::{Claims, Records};
+use crate::bus::Claims;
 use crate::clock::Clock;
 use crate::market::{Fresh, Market};
 use crate::messages::backend::Backend;
@@ -25,9 +27,10 @@ use crate::pattern::Patterns;
 use crate::price::{Epoch, Symbol};
 use crate::wire::{self, Answer, ErrorCode, Failure, Rule, SetAlert, Unalert, short};
 pub use alert::{Alert, AlertId, Owner, Point, Seat};
+pub use file::AlertFile;
 use held::Held;
-pub use keeper::Keeper;
 use keeper::{Change, Job};
+pub use keeper::{Keeper, Stored};
 pub use posts::Posts;
 
 /// Lengths of windows that the alerts of one symbol may measure over. Each is looked at for each tick.
@@ -40,7 +43,7 @@ const ALERTS_PER_FIRING: usize = 64;
 /// counted, since ticks do not wait.
 const FIRINGS_IN_FLIGHT: usize = 8_192;
 
-/// Changes of users' alerts that may wait for Redis; one more is answered with `unavailable`.
+/// Changes of users' alerts that may wait to be stored; one more is answered with `unavailable`.
 const CHANGES_IN_FLIGHT: usize = 1_024;
 
 /// How many alerts there may be.
@@ -67,8 +70,12 @@ struct Inner {
     told: mpsc::Sender<Arc<Firing>>,
     /// None where there is no back end.
     posted: Option<mpsc::Sender<Arc<Firing>>>,
-    /// Where users' alerts are kept for all replicas; none where this one is alone.
+    /// Where changes of users' alerts are stored before they take effect; none where they are kept nowhere.
     changes: Option<mpsc::Sender<Job>>,
+    /// Whether other replicas have the same alerts.
+    is_shared: bool,
+    /// Whether there is something to be stored of those that fired.
+    has_fired: Notify,
 }
 
 /// Alerts that one tick has fired.
@@ -131,7 +138,7 @@ pub type Reply = Result<Box<RawValue>, Failure>;
 pub enum Answering {
     /// It is.
     Now(Reply),
-    /// When Redis has it. An error: the server ends.
+    /// When it is stored. An error: the server ends.
     Later(oneshot::Receiver<Reply>),
 }
 
@@ -141,18 +148,18 @@ pub struct Parts {
     pub alerts: Alerts,
     /// What is to be told to clients.
     pub firings: Firings,
-    /// What keeps users' alerts for all replicas; none where this one is alone.
+    /// What keeps users' alerts; none where they are kept nowhere.
     pub keeper: Option<Keeper>,
     /// What tells the back end; none where there is none.
     pub posts: Option<Posts>,
 }
 
-/// No alerts yet. `records`: where users' alerts are kept for all replicas; none where this one is alone, or has no users.
+/// Those alerts that a server which runs alone had when it ended, or none yet. `stored`: where users' alerts are kept.
 /// `claims`: how replicas agree on who tells the back end.
 pub fn open(
     settings: Settings,
     market: &Arc<Market>,
-    (records, claims): (Option<Records>, Option<Claims>),
+    (stored, claims): (Stored, Option<Claims>),
     backend: Option<Backend>,
     clock: &Clock,
     metrics: &Arc<Metrics>,
@@ -166,24 +173,30 @@ pub fn open(
             (posted, Posts::new(firings, backend, claims, metrics.clone()))
         })
         .unzip();
-    let (changes, keeper) = records
-        .map(|records| {
-            let (changes, jobs) = mpsc::channel(CHANGES_IN_FLIGHT);
-            metrics.queues.watch("alert_changes", &changes);
-            (changes, (records, jobs))
-        })
-        .unzip();
+    let mut held = Held::default();
+    if let Stored::File(file) = &stored {
+        held.note_fired();
+        held.restore(file.alerts(), file.fired(), market);
+        metrics.alerts.set(held.len() as i64);
+    }
+    let is_kept = !matches!(stored, Stored::Nowhere);
+    let (changes, jobs) = mpsc::channel(CHANGES_IN_FLIGHT);
+    if is_kept {
+        metrics.queues.watch("alert_changes", &changes);
+    }
     let alerts = Alerts(Arc::new(Inner {
-        held: Mutex::default(),
+        held: Mutex::new(held),
         settings,
         market: market.clone(),
         clock: clock.clone(),
         metrics: metrics.clone(),
         told,
         posted,
-        changes,
+        changes: is_kept.then_some(changes),
+        is_shared: matches!(stored, Stored::Shared(_)),
+        has_fired: Notify::new(),
     }));
-    let keeper = keeper.map(|(records, jobs)| Keeper::new(alerts.clone(), records, jobs));
+    let keeper = Keeper::new(alerts.clone(), stored, jobs);
     Parts { alerts, firings: Firings(firings), keeper, posts }
 }
 
@@ -222,12 +235,12 @@ impl Alerts {
         }
         for Fresh { tick, .. } in fresh {
             if let Some((point, fired)) = held.take(epoch, tick) {
-                self.fire(&tick.update.symbol, &point, &fired);
+                self.fire(&mut held, &tick.update.symbol, &point, &fired);
             }
         }
     }
 
-    /// What is to be kept for all replicas.
+    /// What is to be stored.
     fn prepare(&self, asker: &Asker<'_>, ask: Ask) -> Result<Change, Failure> {
         Ok(match ask {
             Ask::Set(set) => Change::Put(self.new_alert(&self.lock(), asker, set)?),
@@ -272,8 +285,7 @@ impl Alerts {
             return Err(Failure::new(ErrorCode::UnknownSymbol, message));
         };
         if held.len() >= self.0.settings.most_in_all {
-            self.0.metrics.limited_alerts.inc();
-            return Err(full());
+            return Err(self.too_many_in_all());
         }
         if let Rule::Change { window_ms, .. } = rule
             && let (MAX_WINDOWS.., false) = held.windows(&symbol, window_ms / 1000)
@@ -298,11 +310,15 @@ impl Alerts {
         }
     }
 
-    /// Takes an alert that another replica may have set. `is_news`: others may have looked at ticks with it that were
-    /// taken here without it, and these are looked at now.
-    fn put(&self, alert: Alert, is_news: bool) {
+    fn too_many_in_all(&self) -> Failure {
+        self.0.metrics.limited_alerts.inc();
+        full()
+    }
+
+    /// Takes an alert that is stored now, whoever set it. `is_news`: ticks may have been taken since then without it, and
+    /// these are looked at now.
+    fn put(&self, alert: Arc<Alert>, is_news: bool) {
         let mut held = self.lock();
-        let alert = Arc::new(alert);
         if held.has(alert.id) {
             return;
         }
@@ -310,7 +326,7 @@ impl Alerts {
         self.0.metrics.alerts.set(held.len() as i64);
         let missed = if is_news { held.missed(&alert, &self.0.market) } else { Vec::new() };
         for point in missed {
-            self.fire(&alert.symbol, &point, std::slice::from_ref(&alert));
+            self.fire(&mut held, &alert.symbol, &point, std::slice::from_ref(&alert));
         }
     }
 
@@ -320,8 +336,11 @@ impl Alerts {
         self.0.metrics.alerts.set(held.len() as i64);
     }
 
-    fn fire(&self, symbol: &Symbol, point: &Point, alerts: &[Arc<Alert>]) {
+    fn fire(&self, held: &mut Held, symbol: &Symbol, point: &Point, alerts: &[Arc<Alert>]) {
         let metrics = &self.0.metrics;
+        if held.note(symbol, point, alerts) {
+            self.0.has_fired.notify_one();
+        }
         metrics.alerts_fired.add(alerts.len() as u64);
         for alerts in alerts.chunks(ALERTS_PER_FIRING) {
             let firing = Arc::new(Firing { symbol: symbol.clone(), point: point.clone(), alerts: alerts.to_vec() });
@@ -332,7 +351,7 @@ impl Alerts {
                         tracing::warn!(%symbol, alerts = alerts.len(), "too many alerts have fired at once: not told");
                     }
                     // The server ends. Those of users are posted by other replicas.
-                    Err(TrySendError::Closed(_)) if self.0.changes.is_none() => {
+                    Err(TrySendError::Closed(_)) if !self.0.is_shared => {
                         metrics.alerts_dropped.add(alerts.len() as u64);
                     }
                     Ok(()) | Err(TrySendError::Closed(_)) => {}

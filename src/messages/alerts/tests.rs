@@ -5,9 +5,10 @@ use crate::market::{Keep, Kept};
 use crate::price::{Batch, Price, Tick, Update};
 
 /// A market and the alerts on it.
-struct Desk {
-    market: Arc<Market>,
-    parts: Parts,
+pub(super) struct Desk {
+    pub(super) market: Arc<Market>,
+    pub(super) parts: Parts,
+    epoch: &'static str,
     seq: u64,
 }
 
@@ -22,20 +23,27 @@ fn batch(epoch: &str, seq: u64, prices: &[u32]) -> Batch {
 
 impl Desk {
     fn new(settings: Settings) -> Self {
-        let metrics = Arc::<Metrics>::default();
-        let keep = Keep { age_ms: 60_000, ticks: 100, candles: Kept::default() };
-        let market = Arc::new(Market::new(["BTC".parse().unwrap()], keep, metrics.clone()));
-        let parts = open(settings, &market, (None, None), None, &Clock::from_fn(|| 5_000_000), &metrics);
-        Self { market, parts, seq: 100 }
+        Self::of("e", settings, Desk::market(), Stored::Nowhere)
     }
 
-    fn metrics(&self) -> &Metrics {
+    pub(super) fn market() -> Arc<Market> {
+        let keep = Keep { age_ms: 60_000, ticks: 100, candles: Kept::default() };
+        Arc::new(Market::new(["BTC".parse().unwrap()], keep, Arc::default()))
+    }
+
+    pub(super) fn of(epoch: &'static str, settings: Settings, market: Arc<Market>, stored: Stored) -> Self {
+        let clock = Clock::from_fn(|| 5_000_000);
+        let parts = open(settings, &market, (stored, None), None, &clock, &Arc::default());
+        Self { market, parts, epoch, seq: 100 }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
         &self.parts.alerts.0.metrics
     }
 
     /// The market takes these, and the alerts look at them.
-    fn take(&mut self, prices: &[u32]) {
-        let batch = batch("e", self.seq, prices);
+    pub(super) fn take(&mut self, prices: &[u32]) {
+        let batch = batch(self.epoch, self.seq, prices);
         self.seq += prices.len() as u64;
         let epoch = batch.epoch.clone();
         let applied = self.market.apply(batch);
@@ -54,7 +62,7 @@ impl Desk {
     }
 
     /// What has fired since: by id and price.
-    fn fired(&mut self) -> Vec<(String, u64)> {
+    pub(super) fn fired(&mut self) -> Vec<(String, u64)> {
         let mut fired = Vec::new();
         while let Ok(firing) = self.parts.firings.0.try_recv() {
             fired.extend(firing.alerts.iter().map(|alert| {
@@ -66,9 +74,9 @@ impl Desk {
     }
 }
 
-const MANY: Settings = Settings { most: 1000, most_in_all: 1000 };
+pub(super) const MANY: Settings = Settings { most: 1000, most_in_all: 1000 };
 
-fn amy() -> Owner {
+pub(super) fn amy() -> Owner {
     Owner::User("amy".into())
 }
 
@@ -121,18 +129,18 @@ fn one_that_is_heard_of_late_fires_for_what_it_missed() {
         Alert { id: AlertId(id), owner: amy(), place: None, symbol: "BTC".parse().unwrap(), rule, at, set_ms: id }
     };
     desk.take(&[11, 9, 12]);
-    desk.parts.alerts.put(set(1, "e", 101, 9), true);
+    desk.parts.alerts.put(Arc::new(set(1, "e", 101, 9)), true);
     let name = |id: u64| AlertId(id).to_string();
     assert_eq!(desk.fired(), [(name(1), 102), (name(1), 104)]);
-    desk.parts.alerts.put(set(1, "e", 101, 9), true);
-    desk.parts.alerts.put(set(2, "e", 101, 9), false);
-    desk.parts.alerts.put(set(3, "older", 101, 9), true);
+    desk.parts.alerts.put(Arc::new(set(1, "e", 101, 9)), true);
+    desk.parts.alerts.put(Arc::new(set(2, "e", 101, 9)), false);
+    desk.parts.alerts.put(Arc::new(set(3, "older", 101, 9)), true);
     assert_eq!(desk.fired(), [], "known; from before this replica's time; of another epoch");
     // What the market has forgotten is one step.
-    desk.parts.alerts.put(set(4, "e", 50, 9), true);
+    desk.parts.alerts.put(Arc::new(set(4, "e", 50, 9)), true);
     assert_eq!(desk.fired(), [(name(4), 104)]);
     // Set ahead of what is known here: its time is to come.
-    desk.parts.alerts.put(set(5, "e", 106, 9), true);
+    desk.parts.alerts.put(Arc::new(set(5, "e", 106, 9)), true);
     desk.take(&[9, 12, 9, 12]);
     let fired: Vec<u64> = desk.fired().into_iter().filter(|(id, _)| *id == name(5)).map(|(_, seq)| seq).collect();
     assert_eq!(fired, [108]);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{Limits, Page, Rest, Unusable, candle, number, parse};
+use super::{Limits, Page, Rest, Unusable, candle, parse};
 use crate::price::{Candle, Interval};
 
 /// Binance, spot: `GET /api/v3/klines`.
@@ -63,15 +63,7 @@ impl Rest for Binance {
     fn read(&self, body: &str) -> Result<Vec<Candle>, Unusable> {
         let klines: Vec<Kline<'_>> = parse(body)?;
         let read = |(ts_ms, open, high, low, close, volume, _, _, n, ..): Kline<'_>| {
-            candle(Candle {
-                ts_ms,
-                open: number("open", open)?,
-                high: number("high", high)?,
-                low: number("low", low)?,
-                close: number("close", close)?,
-                volume: number("volume", volume)?,
-                n,
-            })
+            candle(ts_ms, [open, high, low, close, volume], n)
         };
         klines.into_iter().map(read).collect()
     }

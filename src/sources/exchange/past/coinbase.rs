@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Limits, Page, Rest, Unusable, candle, number, parse};
+use super::{Limits, Page, Rest, Unusable, candle, parse};
 use crate::price::{Candle, Interval};
 
 /// Coinbase Exchange: `GET /products/{product}/candles`.
@@ -44,17 +44,9 @@ impl Rest for Coinbase {
 
     fn read(&self, body: &str) -> Result<Vec<Candle>, Unusable> {
         let buckets: Vec<Bucket<'_>> = parse(body)?;
+        // It does not say of how many trades.
         let read = |(time, low, high, open, close, volume): Bucket<'_>| {
-            candle(Candle {
-                ts_ms: time.saturating_mul(1000),
-                open: number("open", open)?,
-                high: number("high", high)?,
-                low: number("low", low)?,
-                close: number("close", close)?,
-                volume: number("volume", volume)?,
-                // It does not say of how many trades.
-                n: 0,
-            })
+            candle(time.saturating_mul(1000), [open, high, low, close, volume], 0)
         };
         buckets.into_iter().map(read).collect()
     }

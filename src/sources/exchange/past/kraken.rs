@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{Limits, Page, Rest, Unusable, candle, number, parse};
+use super::{Limits, Page, Rest, Unusable, candle, parse};
 use crate::price::{Candle, Interval};
 
 /// Kraken, spot: `GET /0/public/OHLC`.
@@ -70,15 +70,7 @@ impl Rest for Kraken {
         let rows = result.iter().find(|(name, _)| *name != "last").map(|(_, rows)| rows.get());
         let rows: Vec<Row<'_>> = parse(rows.ok_or_else(|| Unusable::Garbage("it has no pair".to_owned()))?)?;
         let read = |(time, open, high, low, close, _, volume, n): Row<'_>| {
-            candle(Candle {
-                ts_ms: time.saturating_mul(1000),
-                open: number("open", open)?,
-                high: number("high", high)?,
-                low: number("low", low)?,
-                close: number("close", close)?,
-                volume: number("volume", volume)?,
-                n,
-            })
+            candle(time.saturating_mul(1000), [open, high, low, close, volume], n)
         };
         rows.into_iter().map(read).collect()
     }

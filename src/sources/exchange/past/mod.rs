@@ -87,12 +87,13 @@ fn number(field: &str, raw: &RawValue) -> Result<Price, Unusable> {
     crate::price::exact(text).ok_or_else(|| Unusable::Garbage(format!("{field} is \"{}\"", crate::wire::short(text))))
 }
 
-/// A candle, if it can be one.
-fn candle(candle: Candle) -> Result<Candle, Unusable> {
-    let Candle { ts_ms, open, high, low, close, volume, .. } = candle;
+/// A candle of these numbers (open, high, low, close and volume) and of so many trades, if it can be one.
+fn candle(ts_ms: u64, [open, high, low, close, volume]: [&RawValue; 5], n: u64) -> Result<Candle, Unusable> {
+    let (open, high, low) = (number("open", open)?, number("high", high)?, number("low", low)?);
+    let (close, volume) = (number("close", close)?, number("volume", volume)?);
     let inside = |price: Price| low <= price && price <= high;
     if inside(open) && inside(close) && !volume.is_sign_negative() {
-        return Ok(candle);
+        return Ok(Candle { ts_ms, open, high, low, close, volume, n });
     }
     Err(Unusable::Garbage(format!("the candle of {ts_ms} has open {open}, high {high}, low {low}, close {close}")))
 }
@@ -109,14 +110,16 @@ mod tests {
 
     #[test]
     fn a_candle_that_cannot_be_is_none() {
-        assert!(candle(sample(0, ["2", "3", "1", "2", "0"], 0)).is_ok());
+        let of = |numbers: [&'static str; 5]| candle(7, numbers.map(|number| serde_json::from_str(number).unwrap()), 9);
+        let numbers = ["2", "3", "1", "2.50", "0"];
+        assert_eq!(of(numbers), Ok(sample(7, numbers, 9)));
         for numbers in [
             ["4", "3", "1", "2", "0"],
             ["2", "3", "1", "0", "0"],
             ["2", "1", "3", "2", "0"],
             ["2", "3", "1", "2", "-1"],
         ] {
-            assert!(candle(sample(0, numbers, 0)).is_err(), "{numbers:?}");
+            assert!(of(numbers).is_err(), "{numbers:?}");
         }
     }
 }
