@@ -143,7 +143,11 @@ impl App {
         let candle_keeper = Keeper::new(market.clone(), bus.clone(), file, metrics.clone());
         let recall: Recall = Arc::new({
             let market = market.clone();
-            move |symbol| market.last_update(symbol)
+            // After a restart it is in the candles that were kept.
+            move |symbol| {
+                let in_candles = || market.last_in_candles(symbol).map(|(_, tick)| tick.update);
+                market.last_update(symbol).or_else(in_candles)
+            }
         });
         let held = Held {
             last_ms: Arc::new({

@@ -92,9 +92,9 @@ impl Gate {
     }
 }
 
-/// True for the same trade; what is bid and asked may have moved since.
+/// True for the same trade; what is bid and asked may have moved since, and of one out of candles nobody knows the size.
 fn is_repeat(update: &Update, last: &Update) -> bool {
-    (update.ts_ms, update.price, update.size) == (last.ts_ms, last.price, last.size)
+    (update.ts_ms, update.price) == (last.ts_ms, last.price) && last.size.is_none_or(|size| update.size == Some(size))
 }
 
 impl Seen {

@@ -70,8 +70,12 @@ describe('DATA_DIR', { concurrency: true }, () => {
     const { server, ticks, spans } = await keeping(test, data);
     await spans(2000);
     assert.deepEqual(await server.stop(), { code: 0, signal: null });
-    const { server: again } = await keeping(test, data);
+    const { server: again, ticks: after, spans: more } = await keeping(test, data);
     hasCandles(await candlesOf(again, 'BTC', { interval: '1s', limit: 5000 }), wholeSeconds(ticks, 0));
+    // Prices walk on from where they were, and do not begin anew.
+    await more(100);
+    const [last, next] = [ticks[ticks.length - 1].price, after[0].price];
+    assert.ok(Math.abs(next / last - 1) < 0.001, `${next} after ${last}`);
     const total = (await candlesOf(again, 'BTC', { interval: '1d', limit: 5000 })).reduce((sum, { n }) => sum + n, 0);
     assert.ok(total > ticks.length, `${total} of ${ticks.length}`);
   });
