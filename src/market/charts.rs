@@ -50,7 +50,12 @@ impl Market {
         let from_ms = next_ms.max(first_ms);
         let to_ms = open_ms.min(from_ms.saturating_add((most as u64).saturating_sub(1).saturating_mul(interval.ms())));
         let range = Range { from_ms, to_ms, limit: most };
-        Some(Followed { candles: candles.read(interval, range, at.now_ms), open_ms, first_ms, back: *candles.back() })
+        Some(Followed {
+            candles: candles.read(interval, range, at.now_ms),
+            open_ms,
+            first_ms,
+            back: candles.back().clone(),
+        })
     }
 
     /// The latest candles of a symbol, at most `limit`, up to the one that is not closed, to be followed from there. None
@@ -60,7 +65,12 @@ impl Market {
         let candles = &state.entries.get(id.index())?.candles;
         let (open_ms, first_ms) = (at.open_ms(candles, interval)?, candles.first_ms(interval, at.now_ms)?);
         let range = Range { from_ms: 0, to_ms: open_ms, limit };
-        Some(Followed { candles: candles.read(interval, range, at.now_ms), open_ms, first_ms, back: *candles.back() })
+        Some(Followed {
+            candles: candles.read(interval, range, at.now_ms),
+            open_ms,
+            first_ms,
+            back: candles.back().clone(),
+        })
     }
 
     /// What these symbols did in the last 24 hours, of those for whom that may have changed since it was made of this.
@@ -95,9 +105,8 @@ impl Market {
     /// since clients are further on.
     pub fn come_back(&self, missed: &[Batch]) {
         let mut state = self.write();
-        state.alone = false;
-        for entry in &mut state.entries {
-            entry.candles.come_back();
+        if std::mem::take(&mut state.alone) {
+            state.entries.iter_mut().for_each(|entry| entry.candles.come_back());
         }
         let mut late = 0;
         for batch in missed {
