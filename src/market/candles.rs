@@ -77,6 +77,8 @@ struct Running {
     /// How much of the running second the longer intervals have taken over: its volume and its ticks. While there is
     /// more in it, their close is its.
     taken: (Price, u64),
+    /// Whether a tick of the running day, and of the day before it, said a size: see [`Running::sized`].
+    sized: [bool; 2],
 }
 
 impl Candles {
@@ -110,6 +112,7 @@ impl Candles {
                 last_ms: update.ts_ms,
                 candles: Interval::ALL.map(candle),
                 taken: (size, 1),
+                sized: [!size.is_zero(), false],
             });
             self.folded += 1;
             return Folded::Counted;
@@ -171,6 +174,9 @@ impl Candles {
             }
             if start_ms > candle.ts_ms {
                 let closed = std::mem::replace(candle, Candle { volume: size, n, ..Candle::quiet(start_ms, price) });
+                if interval == Interval::D1 {
+                    running.sized = [false, running.sized[0] && start_ms - closed.ts_ms == interval.ms()];
+                }
                 ring.push(closed, start_ms);
             } else {
                 candle.high = candle.high.max(price);
@@ -182,6 +188,7 @@ impl Candles {
         }
         let second = &running.candles[0];
         running.taken = (second.volume, second.n);
+        running.sized[0] |= !size.is_zero();
         if too_late > 0 { Folded::TooLate(too_late) } else { Folded::Counted }
     }
 
@@ -227,6 +234,13 @@ impl Running {
         self.candles.map(|candle| candle.ts_ms)
     }
 
+    /// Whether a tick of the running day, and of the day before it, said a size. What was filled in from elsewhere does not
+    /// count: where ticks say no sizes, the volume of the past is none of the present.
+    fn sized(&self) -> [bool; 2] {
+        let [today, before] = self.sized;
+        [today || self.untaken().is_some_and(|(_, volume, _)| !volume.is_zero()), before]
+    }
+
     /// What the running second has more than the longer intervals have taken over.
     fn untaken(&self) -> Option<(Price, Price, u64)> {
         let second = &self.candles[0];
@@ -254,6 +268,7 @@ impl Running {
                 candle.volume = add(candle.volume, volume);
                 candle.n += n;
             }
+            self.sized[0] |= !volume.is_zero();
             self.taken = (self.candles[0].volume, self.candles[0].n);
         }
     }

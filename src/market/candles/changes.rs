@@ -25,6 +25,8 @@ pub struct Saved {
     pub seq: u64,
     /// The latest source's time of a tick that is folded in, in ms since the Unix epoch.
     pub last_ms: u64,
+    /// Whether a tick of the running day, and of the day before it, said a size.
+    pub sized: [bool; 2],
     /// The running candle of each interval, by [`Interval::index`].
     pub running: [Candle; Interval::COUNT],
     /// Closed candles, in any order; those of intervals in which nothing came are left out.
@@ -86,9 +88,10 @@ impl Candles {
             }
         }
         let (epoch, seq, last_ms) = (running.epoch.clone(), running.seq, running.last_ms);
+        let sized = running.sized();
         let mark =
             Mark { from_ms: candles.map(|candle| candle.ts_ms), amended: self.amended.count, folded: self.folded };
-        Some((Saved { epoch, seq, last_ms, running: candles, closed }, mark))
+        Some((Saved { epoch, seq, last_ms, sized, running: candles, closed }, mark))
     }
 
     /// Puts in what was stored, before any tick: ticks that are in it already are not folded in again. False where there
@@ -97,7 +100,7 @@ impl Candles {
         if self.running.is_some() {
             return false;
         }
-        let Saved { epoch, seq, last_ms, running: candles, mut closed } = saved;
+        let Saved { epoch, seq, last_ms, sized, running: candles, mut closed } = saved;
         closed.sort_by_key(|(interval, candle)| (*interval, candle.ts_ms));
         closed.dedup_by_key(|(interval, candle)| (*interval, candle.ts_ms));
         for (interval, candle) in closed {
@@ -107,7 +110,7 @@ impl Candles {
             }
         }
         let taken = (candles[0].volume, candles[0].n);
-        self.running = Some(Running { epoch, seq, last_ms, candles, taken });
+        self.running = Some(Running { epoch, seq, last_ms, candles, taken, sized });
         self.folded += 1;
         true
     }
