@@ -7,10 +7,11 @@ mod stored;
 
 pub use self::ring::Range;
 use self::ring::Ring;
-use crate::price::{Candle, Epoch, Interval, Price, Tick};
+use crate::price::{Candle, Epoch, Fill, Interval, Price, Tick};
 use changes::Amended;
 pub use changes::{Mark, Saved};
 pub use day::DayOf;
+pub use fill::Filled;
 pub use island::Back;
 use island::{Ashore, Whole};
 
@@ -63,6 +64,8 @@ pub struct Candles {
     back: Back,
     /// Since this replica is back: up to where it has everything.
     whole: Option<Box<Whole>>,
+    /// Candles of the past that no tick has reached yet, no more of an interval than are held of it.
+    waiting: Vec<Fill>,
     /// How many ticks were folded in.
     folded: u64,
 }
@@ -91,6 +94,7 @@ impl Candles {
             amended: Amended::default(),
             back: Back::default(),
             whole: None,
+            waiting: Vec::new(),
             folded: 0,
         }
     }
@@ -115,6 +119,7 @@ impl Candles {
                 sized: [!size.is_zero(), false],
             });
             self.folded += 1;
+            self.fill_reached();
             return Folded::Counted;
         };
         let mut n = 1;
@@ -189,6 +194,9 @@ impl Candles {
         let second = &running.candles[0];
         running.taken = (second.volume, second.n);
         running.sized[0] |= !size.is_zero();
+        if !self.waiting.is_empty() {
+            self.fill_reached();
+        }
         if too_late > 0 { Folded::TooLate(too_late) } else { Folded::Counted }
     }
 
@@ -221,10 +229,11 @@ impl Candles {
         self.folded
     }
 
-    /// How many are held; those of quiet intervals are not.
+    /// How many are held, those that wait for a tick included; those of quiet intervals are not.
     pub fn held(&self) -> usize {
         let running = if self.running.is_some() { Interval::COUNT } else { 0 };
-        running + self.rings.iter().map(Ring::len).sum::<usize>()
+        let waiting: usize = self.waiting.iter().map(|fill| fill.candles.len()).sum();
+        running + waiting + self.rings.iter().map(Ring::len).sum::<usize>()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The candles of every symbol, as far as others have to do with them.
 
 use super::candles::{Back, Candles, DayOf, Folded, Mark, Range, Saved};
-use super::{Entry, Market};
-use crate::price::{Batch, Candle, Day, Epoch, Interval, Symbol, SymbolId, Tick};
+use super::{Entry, Market, State};
+use crate::price::{Batch, Candle, Day, Epoch, Interval, SymbolId, Tick};
 
 /// The time at which somebody looks.
 #[derive(Clone, Copy, Debug)]
@@ -89,13 +89,6 @@ impl Market {
         self.read().entries.get(id.index())?.candles.changes(mark)
     }
 
-    /// Puts in the candles that were stored of a symbol, before its first tick: see [`super::Candles::restore`].
-    pub fn restore_candles(&self, symbol: Symbol, saved: Saved) -> bool {
-        let mut state = self.write();
-        let id = state.add(symbol, self.keep);
-        state.entries[id.index()].candles.restore(saved)
-    }
-
     /// This replica goes on by itself: what comes from now on is taken back from the candles when it is back.
     pub fn go_alone(&self) {
         self.write().alone = true;
@@ -106,7 +99,9 @@ impl Market {
     pub fn come_back(&self, missed: &[Batch]) {
         let mut state = self.write();
         if std::mem::take(&mut state.alone) {
-            state.entries.iter_mut().for_each(|entry| entry.candles.come_back());
+            let State { entries, aside, .. } = &mut *state;
+            let known = entries.iter_mut().map(|entry| &mut entry.candles);
+            known.chain(aside.values_mut()).for_each(Candles::come_back);
         }
         let mut late = 0;
         for batch in missed {
@@ -119,9 +114,11 @@ impl Market {
         self.metrics.candles_late.add(late);
     }
 
-    /// How many candles are held, over all symbols.
+    /// How many candles are held, over all symbols, those that nobody knows included.
     pub fn candle_count(&self) -> usize {
-        self.read().entries.iter().map(|entry| entry.candles.held()).sum()
+        let state = self.read();
+        let known = state.entries.iter().map(|entry| &entry.candles);
+        known.chain(state.aside.values()).map(Candles::held).sum()
     }
 }
 
@@ -131,9 +128,14 @@ impl Entry {
         if alone {
             self.candles.go_alone();
         }
-        match self.candles.fold(epoch, tick) {
-            Folded::Counted | Folded::Known => 0,
-            Folded::TooLate(intervals) => intervals as u64,
-        }
+        too_late(self.candles.fold(epoch, tick))
+    }
+}
+
+/// How many candles a tick came too late for.
+pub(super) fn too_late(folded: Folded) -> u64 {
+    match folded {
+        Folded::Counted | Folded::Known => 0,
+        Folded::TooLate(intervals) => intervals as u64,
     }
 }
