@@ -2,7 +2,6 @@
  * What the page knows: a row per symbol, and the connection. Takes what the feed says and marks what changed;
  * the marks of everything that happened since the last frame merge into one mask, which is painted once.
  */
-import { digitsOf } from './format.js';
 import { Row, ROW } from './row.js';
 
 /** What changed beside the rows; bits of a mask. */
@@ -89,22 +88,20 @@ export class Store {
     if (how === 'replay') this.counters.caughtUp += tick.n ?? 1;
     this.markPanel(PANEL.COUNTERS);
     if (!row) return this.add(tick);
+    const { digits } = row;
     let mask = ROW.CHART | ROW.AGE;
     if (tick.price !== row.price) {
       row.moved = Math.sign(tick.price - row.price);
       row.price = tick.price;
-      mask |= ROW.PRICE;
-    }
-    const digits = digitsOf(tick.price);
-    if (digits > row.digits) {
-      row.digits = digits;
-      mask |= ROW.PRICE;
+      row.fit(tick.price);
+      mask |= ROW.PRICE | ROW.MOVED;
     }
     row.seq = tick.seq;
     row.ts = tick.ts;
     row.plot(tick, joined, this.now());
     if (row.widen(tick)) mask |= ROW.FIGURES;
     if (row.learn(tick)) mask |= this.spanOf(row);
+    if (row.digits > digits) mask |= ROW.PRICE | ROW.FIGURES;
     mask |= this.setStale(row, tick.stale === true);
     this.mark(row, mask);
   }

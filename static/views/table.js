@@ -266,9 +266,10 @@ export function tableView(store, choices) {
   body.addEventListener('pointerleave', () => hold('pointer', false));
   body.addEventListener('focusin', () => {
     current = focusedRow()?.symbol ?? current;
-    hold('focus', true);
+    // Not what a click left there: nobody would see why the order stands still.
+    hold('focus', body.querySelector(':focus-visible') !== null);
   });
-  body.addEventListener('focusout', () => hold('focus', body.contains(document.activeElement)));
+  body.addEventListener('focusout', () => hold('focus', false));
 
   for (const heading of headings) {
     find(heading, 'button', HTMLButtonElement).addEventListener('click', () => {
