@@ -75,11 +75,14 @@ function connect(io) {
   feed.on('state', (state) => store.state(state));
   feed.on('status', (status) => store.status(status));
   feed.on('gap', (gap) => store.gap(gap));
+  feed.on('gone', (symbols) => store.gone(symbols));
   feed.on('epoch', (change) => store.epoch(change));
   feed.on('latency', (latency) => store.latency(latency));
   feed.on('drain', (drain) => store.drain(drain));
   feed.on('problem', (problem) => console.warn(`${problem.event}: ${problem.code} ${problem.message}`));
-  signInView(feed);
+  feed.listen('token-expiring', (raw) => store.tokenExpiring(raw));
+  signInView(feed, store);
+  const library = new URL('lightweight-charts.js', socketUrl);
   drawer.ready(async () => {
     const [{ detailView }, library] = await Promise.all([
       import('./views/detail/index.js'),

@@ -29,8 +29,8 @@ const CHARTS_PER_FRAME = 5;
 const EMPTY = { live: 'Connected. No symbol has a price yet.', failed: 'No prices.' };
 
 /** @param {import('../store.js').Connection} connection */
-function nothingYet({ phase, reason }) {
-  if (phase !== 'live' && asksForToken(reason)) return 'No prices without a token.';
+function nothingYet({ phase, reason, hasToken }) {
+  if (phase !== 'live' && asksForToken(reason)) return hasToken ? 'No prices without another token.' : 'No prices without a token.';
   return EMPTY[phase] ?? 'Waiting for the first prices…';
 }
 
@@ -350,7 +350,7 @@ export function tableView(store, choices) {
 
     /** @param {import('../store.js').Changes} changes */
     paint({ rows, panels }) {
-      for (const mask of rows.values()) if (mask & ROW.ADDED) due.order = true;
+      for (const mask of rows.values()) if (mask & (ROW.ADDED | ROW.REMOVED)) due.order = true;
       const late = store.now() - arrangedAt >= ARRANGE_EVERY_MS;
       if (due.order || (late && isLive(arrangement()) && !held.pointer && !held.focus)) order();
       for (const [row, view] of views) {

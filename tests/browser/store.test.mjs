@@ -39,6 +39,31 @@ describe('a row', () => {
     assert.equal(formatPrice(row().price, row().digits), '64,211.00');
   });
 
+  test('shows as many as its day has, whatever the last price has', () => {
+    const { store, row } = start();
+    store.tick(tick(12.5, { open24h: 12.55, high24h: 12.55, low24h: 12.5 }), SNAPSHOT);
+    assert.equal(row().digits, 2);
+    store.takeDirty();
+    store.stats([{ symbol: 'BTC', low24h: 12.125 }]);
+    assert.equal(row().digits, 3);
+    store.tick(tick(12.5, { high: 12.5625, n: 2 }), LIVE);
+    assert.equal(row().digits, 4);
+    assert.equal(store.takeDirty().rows.get(row()) & (ROW.PRICE | ROW.FIGURES | ROW.MOVED), ROW.PRICE | ROW.FIGURES, 'written again, and it has not moved');
+  });
+
+  test('that is gone is there no more, and counts nowhere', () => {
+    const { store, row } = start();
+    for (const symbol of ['BTC', 'ETH', 'SOL']) store.tick(tick(1, { symbol, stale: symbol === 'ETH' }), SNAPSHOT);
+    const gone = row('ETH');
+    store.takeDirty();
+    store.gone(['ETH', 'unknown']);
+    assert.deepEqual([[...store.rows.keys()], store.connection.symbols, store.connection.stale], [['BTC', 'SOL'], 2, 0]);
+    assert.deepEqual([...store.takeDirty().rows], [[gone, ROW.REMOVED]]);
+    store.tick(tick(2, { symbol: 'ETH' }), LIVE);
+    assert.notEqual(row('ETH'), gone);
+    assert.equal(new Set([...store.rows.values()].map(({ place }) => place)).size, 3, 'each has a place of its own');
+  });
+
   test('ages by the server\'s clock', () => {
     const { clock, store, row } = start();
     store.tick(tick(1, { ts: 5_000 }), LIVE);
