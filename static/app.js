@@ -28,7 +28,9 @@ looksView(choices);
 const table = tableView(store, choices);
 toolbarView(choices, table);
 const drawer = drawerView(store, table);
-startPainting(store, [table, connectionView(store), drawer]);
+/** @type {Parameters<typeof startPainting>[1]} */
+const views = [table, connectionView(store), drawer];
+startPainting(store, views);
 setInterval(() => store.clockTick(), CLOCK_MS);
 
 const client = await loading;
@@ -43,7 +45,8 @@ if (!connected) {
 // Of no use before the prices are there.
 const [{ snippetsView }, { firedView }] = await Promise.all([import('./views/snippets.js'), import('./views/fired.js'), loadStyle('connect.css')]);
 const { origin, pathname: path } = socketUrl;
-snippetsView({ origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent });
+views.push(snippetsView(store, { origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent }));
+store.setConnection({});
 const use = find(document, '#use', HTMLElement);
 use.hidden = false;
 // What the address leads to was not there yet, nor were the rows above it.
