@@ -87,15 +87,30 @@ function connect(io) {
   signInView(feed, store);
   const library = new URL('lightweight-charts.js', socketUrl);
   drawer.ready(async () => {
-    const [{ detailView }, library] = await Promise.all([
-      import('./views/detail/index.js'),
-      import(new URL('lightweight-charts.js', socketUrl).href).catch((error) => {
-        console.error(error);
-        return null;
-      }),
-      loadStyle('detail.css'),
-    ]);
-    return detailView({ library, store, feed, choices, api: new URL('api/', document.baseURI) });
+    const [{ detailView }] = await detailParts();
+    return detailView({ loadLibrary: (attempt) => loadLibrary(library, attempt), store, feed, choices, api: new URL('api/', document.baseURI) });
   });
+  // Here before it is asked for: the server may be away by then. Not the library, which is as large as all else together.
+  void table.filled.then(detailParts).catch(() => {});
   return feed;
+}
+
+/** What shows one symbol. What could not be had is fetched again with the next call. */
+function detailParts() {
+  return Promise.all([import('./views/detail/index.js'), loadStyle('detail.css')]);
+}
+
+/**
+ * The library that draws candles; null where it cannot be had.
+ *
+ * @param {URL} url
+ * @param {number} attempt under another address each time: browsers may keep that a module was not there
+ */
+async function loadLibrary(url, attempt) {
+  try {
+    return await import(`${url}${attempt > 0 ? `?attempt=${attempt}` : ''}`);
+  } catch (error) {
+    console.error(error);
+    return null;
+  }
 }
