@@ -24,6 +24,8 @@ after(async () => {
 
 async function open(t, hash = '', options = {}, at = server) {
   const { page, faults } = await newPage(t, browser, options);
+  // Whatever was published at the beginning, it is in one candle.
+  if (at === quiet) await page.addInitScript(() => localStorage.setItem('tickcast-choices', '{"interval":"1d"}'));
   await page.goto(`${at.url}/${hash}`);
   await untilPhase(page, 'live');
   await page.locator('#prices tbody tr').first().waitFor();

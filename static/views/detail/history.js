@@ -130,7 +130,8 @@ export function createHistory(feed, api, show) {
       url.search = String(new URLSearchParams({ interval: at, to: String(first.ts - 1), limit: String(ASKED) }));
       void fetchCandles(url, keptToken()).then((more) => {
         fetching = false;
-        if (of !== symbol || at !== interval) return;
+        // Of another chart, or of one that has begun anew since.
+        if (of !== symbol || at !== interval || candles[0]?.ts !== first.ts) return;
         const before = readCandles(more).filter(({ ts }) => ts < first.ts);
         complete = before.length === 0;
         if (more === null) show.say('Earlier candles cannot be had now.');

@@ -207,15 +207,17 @@ export function detailView({ loadLibrary, store, feed, choices, api }) {
     if (recent.length > TICKS) recent.length = TICKS;
     due = true;
   });
-  let phase = feed.state.phase;
-  feed.on('state', (state) => {
-    if (state.phase === 'live' && phase !== 'live') {
-      history.again();
-      chat.again();
-      void alerts.again();
-      if (symbol) draw();
-    }
-    phase = state.phase;
+  // What was asked on a connection ends with it; what was asked before the prices of this one came still holds.
+  const isOff = (/** @type {import('../../feed.js').FeedState['phase']} */ phase) => phase === 'connecting' || phase === 'reconnecting';
+  let lost = isOff(feed.state.phase);
+  feed.on('state', ({ phase }) => {
+    lost ||= isOff(phase);
+    if (phase !== 'live' || !lost) return;
+    lost = false;
+    history.again();
+    chat.again();
+    void alerts.again();
+    if (symbol) draw();
   });
 
   function paintTicks() {
