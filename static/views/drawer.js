@@ -1,5 +1,6 @@
 /** Opens and closes the view of one symbol, by the page's address: `#/BTC`. What is in it is loaded with the first. */
-import { find } from './elements.js';
+import { PANEL } from '../store.js';
+import { find, make, setText } from './elements.js';
 
 /** @typedef {{show: (symbol: string) => void, paint: (changes: import('../store.js').Changes) => void}} Detail */
 
@@ -16,10 +17,35 @@ export function drawerView(store, table) {
   let load = null;
   /** @type {Detail | null} */
   let detail = null;
-  /** @type {Promise<void> | null} */
-  let loading = null;
+  let loading = false;
+  /** It could not be loaded, and the connection is as it was then. */
+  let failed = false;
+  /** @type {import('../store.js').Connection['phase']} */
+  let phase = 'connecting';
   /** Where the focus goes back to. */
   let from = '';
+  const inPlace = placeholder();
+
+  /** What stands there until there is more: on a phone it covers all else, and has to have a way out. */
+  function placeholder() {
+    const title = make('h2', { id: 'detail-title' });
+    const words = make('p');
+    const again = make('button', { type: 'button' }, 'Try again');
+    // Some browsers keep for as long as a page is open that a part of it was not there.
+    again.addEventListener('click', () => (phase === 'live' ? location.reload() : fill()));
+    root.replaceChildren(
+      make('div', { class: 'tools' }, title, make('button', { type: 'button', class: 'close', 'aria-label': 'Close', title: 'Close (Escape)' }, '×')),
+      make('div', { class: 'empty' }, words, make('br'), again),
+    );
+    return {
+      paint() {
+        setText(title, wanted());
+        const { reason } = store.connection;
+        setText(words, failed ? 'This view could not be loaded. It is tried again with the next connection.' : phase === 'failed' ? reason : 'Loading…');
+        again.hidden = !failed;
+      },
+    };
+  }
 
   /** @returns {string} */
   function wanted() {
@@ -30,7 +56,7 @@ export function drawerView(store, table) {
     }
   }
 
-  async function follow() {
+  function follow() {
     const symbol = wanted();
     const wasOpen = !root.hidden;
     root.hidden = symbol === '';
@@ -44,18 +70,36 @@ export function drawerView(store, table) {
       return;
     }
     from = symbol;
-    if (load && !loading) loading = load().then((loaded) => void (detail = loaded));
-    await loading;
+    if (!wasOpen) root.focus({ preventScroll: true });
+    if (detail) detail.show(symbol);
+    else fill();
+  }
+
+  function fill() {
+    if (load && !loading) {
+      [loading, failed] = [true, false];
+      load().then(opened, (error) => {
+        console.error(error);
+        [loading, failed] = [false, true];
+        inPlace.paint();
+      });
+    }
+    inPlace.paint();
+  }
+
+  /** @param {Detail} loaded */
+  function opened(loaded) {
+    detail = loaded;
+    // What had the focus may be gone with what stood there.
+    if (!root.hidden && document.activeElement === document.body) root.focus({ preventScroll: true });
     // It may be another one by now.
-    detail?.show(wanted());
-    if (!wasOpen && wanted()) root.focus({ preventScroll: true });
-    store.markPanel(1);
+    detail.show(wanted());
   }
 
   function close() {
     // The address without its end; the page does not jump.
     history.pushState(null, '', location.pathname + location.search);
-    void follow();
+    follow();
   }
 
   root.addEventListener('click', (event) => {
@@ -64,19 +108,24 @@ export function drawerView(store, table) {
   document.addEventListener('keydown', (event) => {
     if (event.key === 'Escape' && !root.hidden && !event.defaultPrevented) close();
   });
-  addEventListener('hashchange', () => void follow());
-  addEventListener('popstate', () => void follow());
+  addEventListener('hashchange', follow);
+  addEventListener('popstate', follow);
 
   return {
     /** From now on there is something to show. @param {() => Promise<Detail>} loader */
     ready(loader) {
       load = loader;
-      void follow();
+      follow();
     },
 
     /** @param {import('../store.js').Changes} changes */
     paint(changes) {
-      if (!root.hidden) detail?.paint(changes);
+      const before = phase;
+      phase = store.connection.phase;
+      if (root.hidden) return;
+      if (detail) return detail.paint(changes);
+      if (failed && phase === 'live' && before !== 'live') fill();
+      else if (changes.panels & PANEL.CONNECTION) inPlace.paint();
     },
   };
 }

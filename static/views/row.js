@@ -99,7 +99,9 @@ export class RowView {
   /** @param {number} mask @param {Store} store */
   paint(mask, store) {
     if (!this.row) return;
-    if (mask & ROW.PRICE) this.paintPrice(this.row, store, !(mask & ROW.ADDED));
+    if (mask & ROW.PRICE) this.paintPrice(this.row, store);
+    // The first one that is shown comes from nowhere.
+    if (mask & ROW.MOVED && !(mask & ROW.ADDED)) this.flashPrice(this.row.moved);
     if (mask & ROW.FIGURES) this.paintFigures(this.row, store);
     if (mask & ROW.STALE) {
       this.badge.hidden = !this.row.stale;
@@ -108,8 +110,8 @@ export class RowView {
     if (mask & ROW.AGE) this.write.age(formatAge(store.age(this.row)));
   }
 
-  /** @param {Row} row @param {Store} store @param {boolean} moved */
-  paintPrice(row, store, moved) {
+  /** @param {Row} row @param {Store} store */
+  paintPrice(row, store) {
     const { price, digits } = row;
     const { open } = row[store.span];
     const change = open === null ? UNKNOWN : formatChange(price, open, digits);
@@ -121,7 +123,6 @@ export class RowView {
       this.direction = change.direction;
       this.change.dataset.direction = change.direction;
     }
-    if (moved) this.flashPrice(row.moved);
   }
 
   /** @param {Row} row @param {Store} store */

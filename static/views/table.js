@@ -29,8 +29,8 @@ const CHARTS_PER_FRAME = 5;
 const EMPTY = { live: 'Connected. No symbol has a price yet.', failed: 'No prices.' };
 
 /** @param {import('../store.js').Connection} connection */
-function nothingYet({ phase, reason }) {
-  if (phase !== 'live' && asksForToken(reason)) return 'No prices without a token.';
+function nothingYet({ phase, reason, hasToken }) {
+  if (phase !== 'live' && asksForToken(reason)) return hasToken ? 'No prices without another token.' : 'No prices without a token.';
   return EMPTY[phase] ?? 'Waiting for the first prices…';
 }
 
@@ -266,9 +266,10 @@ export function tableView(store, choices) {
   body.addEventListener('pointerleave', () => hold('pointer', false));
   body.addEventListener('focusin', () => {
     current = focusedRow()?.symbol ?? current;
-    hold('focus', true);
+    // Not what a click left there: nobody would see why the order stands still.
+    hold('focus', body.querySelector(':focus-visible') !== null);
   });
-  body.addEventListener('focusout', () => hold('focus', body.contains(document.activeElement)));
+  body.addEventListener('focusout', () => hold('focus', false));
 
   for (const heading of headings) {
     find(heading, 'button', HTMLButtonElement).addEventListener('click', () => {
@@ -349,7 +350,7 @@ export function tableView(store, choices) {
 
     /** @param {import('../store.js').Changes} changes */
     paint({ rows, panels }) {
-      for (const mask of rows.values()) if (mask & ROW.ADDED) due.order = true;
+      for (const mask of rows.values()) if (mask & (ROW.ADDED | ROW.REMOVED)) due.order = true;
       const late = store.now() - arrangedAt >= ARRANGE_EVERY_MS;
       if (due.order || (late && isLive(arrangement()) && !held.pointer && !held.focus)) order();
       for (const [row, view] of views) {

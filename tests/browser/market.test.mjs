@@ -1,6 +1,7 @@
 // The market view: what a reader can do with it, and what of that the device keeps.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { publish } from '../support/api.mjs';
 import { startServer } from '../support/server.mjs';
 import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase } from './open.mjs';
 
@@ -94,6 +95,50 @@ test('the pointer and the focus hold the order', TEST, async (t) => {
   assert.deepEqual(await seen(page), held);
   await page.mouse.move(5, 5);
   await page.waitForFunction((was) => JSON.stringify([...document.querySelectorAll('#prices tbody tr')].map((row) => row.dataset.symbol)) !== was, JSON.stringify(held));
+});
+
+test('a click does not hold the order once the pointer has gone; the keyboard does', TEST, async (t) => {
+  const { page } = await open(t);
+  await page.locator('th[data-sort="change"] button').click();
+  const free = () => page.waitForFunction(() => !document.querySelector('#prices').hasAttribute('data-held') && !document.querySelector('#prices-detail').innerText.includes('held'));
+  await page.locator('tr[data-symbol="ETH"] .price').click();
+  await page.getByRole('button', { name: 'Close' }).click();
+  await page.locator('#detail').waitFor({ state: 'hidden' });
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'ETH', 'the focus goes back');
+  await page.mouse.move(5, 5);
+  await free();
+  await page.getByRole('button', { name: 'Watch SOL' }).click();
+  await page.getByText('order held').waitFor();
+  await page.mouse.move(5, 5);
+  await free();
+  await page.keyboard.press('ArrowDown');
+  await page.getByText('order held').waitFor();
+});
+
+test('a price that comes again as it was does not flash', TEST, async (t) => {
+  const server = await startServer({ SYMBOLS: '', PUBLISHED_SYMBOLS: 'GOLD' });
+  t.after(() => server.stop());
+  const price = async (value) => assert.equal((await publish(server, [{ symbol: 'GOLD', price: value, size: 3 }])).json?.accepted, 1);
+  await price(1900);
+  const { page } = await newPage(t, browser, { reducedMotion: 'no-preference' });
+  await page.addInitScript(() => {
+    globalThis.flashes = 0;
+    const { animate } = Element.prototype;
+    Element.prototype.animate = function (...args) {
+      globalThis.flashes += 1;
+      return animate.apply(this, args);
+    };
+  });
+  await page.goto(server.url);
+  const volume = (text) => page.locator('tr[data-symbol="GOLD"] .volume', { hasText: new RegExp(`^${text}$`) }).waitFor();
+  await volume(3);
+  for (const sum of [6, 9, 12]) {
+    await price(1900);
+    await volume(sum);
+  }
+  assert.equal(await page.evaluate(() => globalThis.flashes), 0);
+  await price(1901);
+  await page.waitForFunction(() => globalThis.flashes === 1);
 });
 
 test('the search finds part of a name, and says so when there is none', TEST, async (t) => {
