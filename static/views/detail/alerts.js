@@ -1,5 +1,5 @@
 /** The reader's alerts: the list, the form, and the lines on the chart. */
-import { describe, levelOf, readAlert, readAlerts, sameRule } from '../../alerts.js';
+import { describe, levelOf, readAlert, readAlerts, readNumber, ruleAt, sameRule } from '../../alerts.js';
 import { formatPrice } from '../../format.js';
 import { find, make, setText } from '../elements.js';
 import { REACH } from './chart.js';
@@ -97,12 +97,27 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
     paint();
   }
 
+  /** What is wrong with what was typed; empty where nothing is. @param {string} typed @param {number | null} number */
+  function objection(typed, number) {
+    if (!/\d/.test(typed)) return 'The alert needs a number.';
+    const row = store.rows.get(symbol);
+    const like = formatPrice(kind.value === 'changePct' ? 2.5 : row?.price ?? 1234.5, kind.value === 'changePct' ? 1 : digits(symbol));
+    if (number === null) return `“${typed.trim()}” is not clear. Write it like ${like}.`;
+    // Prices may lie below zero, but not those of this symbol.
+    const low = Math.min(row?.price ?? 1, row?.sinceLoad.low ?? 1, row?.day.low ?? 1);
+    return kind.value !== 'changePct' && number <= 0 && low > 0 ? `${symbol} does not go below zero. Write the price like ${like}.` : '';
+  }
+
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    const number = Number(value.value.replaceAll(',', ''));
-    if (value.value.trim() === '' || !Number.isFinite(number)) return setText(note, 'The alert needs a number.');
+    const typed = value.value;
+    const number = readNumber(typed);
+    const against = objection(typed, number);
+    if (number === null || against) return setText(note, against);
     const rule = kind.value === 'changePct' ? { changePct: number, windowMs: WINDOW_MS } : { [kind.value]: number };
-    void set(symbol, rule).then((done) => done && form.reset());
+    const of = symbol;
+    // By the time of the answer another one may be in the form.
+    void set(of, rule).then((done) => done && of === symbol && value.value === typed && form.reset());
   });
   kind.addEventListener('change', () => (value.placeholder = kind.value === 'changePct' ? 'Percent' : 'Price'));
   form.addEventListener('reset', () => (value.placeholder = 'Price'));
@@ -110,9 +125,11 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
   line.addEventListener('click', () => {
     const row = store.rows.get(symbol);
     if (!row) return;
-    const far = row.price * (1 + REACH);
+    const far = row.price + Math.abs(row.price) * REACH;
     const price = above() ?? far;
-    void set(symbol, { above: Number((price > row.price && price < far ? price : far).toFixed(row.digits)) });
+    // Where neither is above it the price is zero.
+    const { above: level = row.price + 10 ** -row.digits } = ruleAt(price > row.price && price < far ? price : far, row.price, row.digits);
+    void set(symbol, { above: level });
   });
 
   feed.listen('alert', (raw) => {
@@ -149,9 +166,8 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
       const alert = alerts.get(id);
       const row = store.rows.get(symbol);
       if (!alert || !row) return;
-      const at = Number(price.toFixed(row.digits));
       // The new one first: if it is refused, the old one still holds.
-      if (await set(alert.symbol, at > row.price ? { above: at } : { below: at })) await drop(alert);
+      if (await set(alert.symbol, ruleAt(price, row.price, row.digits))) await drop(alert);
       else paint();
     },
   };

@@ -1,4 +1,5 @@
 /** Candles and volume, drawn by lightweight-charts; and lines that can be dragged. */
+import { formatLevel } from '../../alerts.js';
 import { formatPrice } from '../../format.js';
 import { colours, onColoursChange } from '../palette.js';
 
@@ -68,7 +69,10 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
   function setDigits(digits) {
     if (digits === precision) return;
     precision = digits;
-    series.applyOptions({ priceFormat: { type: 'custom', minMove: 10 ** -digits, formatter: (/** @type {number} */ price) => formatPrice(price, digits) } });
+    // At the end of a line stands what was set, which may be finer.
+    const isLevel = (/** @type {number} */ price) => [...levels.values()].some(({ level }) => level.price === price);
+    const formatter = (/** @type {number} */ price) => (isLevel(price) ? formatLevel(price, digits) : formatPrice(price, digits));
+    series.applyOptions({ priceFormat: { type: 'custom', minMove: 10 ** -digits, formatter } });
   }
 
   function dress() {
