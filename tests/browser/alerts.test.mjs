@@ -49,9 +49,9 @@ async function set(page, kind, value) {
 function heightOf(page, price) {
   return until(() => page.locator('.chart-box').evaluate(async (box, at) => {
     const drawn = () => box.getBoundingClientRect().top + box.yOf(at);
-    const before = drawn();
+    const was = drawn();
     for (let frame = 0; frame < 3; frame += 1) await new Promise((resolve) => requestAnimationFrame(resolve));
-    return before > 0 && drawn() === before && before;
+    return was > 0 && drawn() === was && was;
   }, price), `${price} to have a place`);
 }
 

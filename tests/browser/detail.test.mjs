@@ -87,6 +87,32 @@ test('two readers talk in the room of a symbol', TEST, async (t) => {
   assert.deepEqual([one.faults, two.faults], [[], []]);
 });
 
+test('what is begun for one symbol stays with it', TEST, async (t) => {
+  const { page, faults } = await open(t, '#/BTC');
+  const other = await open(t, '#/ETH');
+  await page.locator('.say input').fill('selling my BTC');
+  await page.locator('.alert-form select').selectOption('changePct');
+  await page.locator('.alert-form input').fill('64000');
+  await page.locator('tr[data-symbol="ETH"] .name').click();
+  await page.locator('#detail-title', { hasText: 'ETH' }).waitFor();
+  assert.equal(await page.locator('.alert-form input').inputValue(), '');
+  assert.equal(await page.locator('.alert-form select').inputValue(), 'above');
+  assert.equal(await page.locator('.alert-form input').getAttribute('placeholder'), 'Price');
+  // Nothing is there to be sent: only what comes after it is said.
+  await page.locator('.say input').press('Enter');
+  await page.locator('.say input').fill('hello ETH');
+  await page.locator('.say input').press('Enter');
+  await other.page.locator('.said li', { hasText: 'hello ETH' }).waitFor();
+  assert.equal(await other.page.locator('.said li').count(), 1);
+  await page.waitForFunction(() => document.querySelector('.say input').value === '');
+  await page.locator('tr[data-symbol="BTC"] .name').click();
+  await page.locator('#detail-title', { hasText: 'BTC' }).waitFor();
+  assert.equal(await page.locator('.say input').inputValue(), 'selling my BTC');
+  await page.locator('.say input').press('Enter');
+  await page.locator('.said li', { hasText: 'selling my BTC' }).waitFor();
+  assert.deepEqual(faults, []);
+});
+
 test('on a phone it covers the market', TEST, async (t) => {
   const { page } = await open(t, '#/BTC', { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
   await page.locator('#detail-title', { hasText: 'BTC' }).waitFor();

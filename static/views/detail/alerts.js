@@ -155,6 +155,8 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
 
     /** @param {string} of */
     show(of) {
+      // A price for one symbol is none for another.
+      if (of !== symbol) form.reset();
       symbol = of;
       setText(note, '');
       paint();
