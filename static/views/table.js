@@ -46,6 +46,7 @@ export function tableView(store, choices) {
   const body = find(table, 'tbody', HTMLTableSectionElement);
   const detail = find(document, '#prices-detail', HTMLElement);
   const empty = find(document, '#empty', HTMLElement);
+  const announce = find(document, '#announce', HTMLElement);
   const template = find(find(document, '#row', HTMLTemplateElement).content, 'tr', HTMLTableRowElement);
   const headings = /** @type {HTMLTableCellElement[]} */ ([...table.querySelectorAll('th[data-sort]')]);
 
@@ -216,10 +217,13 @@ export function tableView(store, choices) {
 
   /** @param {string} symbol @param {number} by so many places */
   function move(symbol, by) {
+    // Moved among others that stand in the order of a column, it would make that order the reader's own.
+    if (choices.values.sort !== 'own') return setText(announce, 'Rows can be moved where the table is not sorted.');
+    choices.catchUp();
     const all = arrange(store.rows.values(), { ...arrangement(), only: 'all', search: '' });
     const moved = moveBy(all, shown, symbol, by);
     if (!moved) return;
-    choices.set({ sort: 'own', order: moved });
+    choices.set({ order: moved });
     // At once: the next press may come before the next frame.
     order();
   }
@@ -299,6 +303,7 @@ export function tableView(store, choices) {
     for (const heading of headings) {
       heading.ariaSort = heading.dataset.sort !== sort ? null : descending ? 'descending' : 'ascending';
     }
+    table.toggleAttribute('data-own', sort === 'own');
     for (const [row, view] of views) view.setWatched(watched.has(row.symbol));
     measure();
     renew({ order: true });

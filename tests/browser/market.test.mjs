@@ -129,6 +129,50 @@ test('the watchlist and the reader\'s order are kept on the device', TEST, async
   assert.equal(await page.getByRole('button', { name: `Watch ${second}` }).getAttribute('aria-pressed'), 'true');
 });
 
+test('two pages of a device have one watchlist, and each its own sorting', TEST, async (t) => {
+  const { page: one, faults } = await open(t);
+  const two = await one.context().newPage();
+  await two.goto(few.url);
+  await two.locator('#prices tbody tr').first().waitFor();
+  const came = await seen(one);
+  const star = (page, symbol) => page.getByRole('button', { name: `Watch ${symbol}`, exact: true });
+  await one.bringToFront();
+  await one.locator('th[data-sort="symbol"] button').click();
+  for (const symbol of came.slice(0, 2)) await star(one, symbol).click();
+  // At once, without a click there.
+  for (const symbol of came.slice(0, 2)) await two.locator(`tr[data-symbol="${symbol}"] .star[aria-pressed="true"]`).waitFor();
+  assert.equal(await two.locator('th[data-sort="symbol"]').getAttribute('aria-sort'), null);
+  await two.bringToFront();
+  await star(two, came[2]).click();
+  await two.reload();
+  for (const symbol of came.slice(0, 3)) await two.locator(`tr[data-symbol="${symbol}"] .star[aria-pressed="true"]`).waitFor();
+  assert.equal(await two.locator('.star[aria-pressed="true"]').count(), 3);
+  assert.deepEqual(faults, []);
+});
+
+test('in a sorted table the reader\'s own order cannot be lost', TEST, async (t) => {
+  const { page } = await open(t);
+  const [first, second, third, ...others] = await seen(page);
+  await page.locator(`tr[data-symbol="${third}"] .name`).focus();
+  await page.keyboard.press('Alt+ArrowUp');
+  const own = [first, third, second, ...others];
+  await untilSeen(page, own);
+  const heading = page.locator('th[data-sort="symbol"]').getByRole('button');
+  await heading.click();
+  const names = [...own].sort();
+  await untilSeen(page, names);
+  await page.locator(`tr[data-symbol="${names[1]}"]`).hover();
+  assert.equal(await page.locator(`tr[data-symbol="${names[1]}"] .grip`).isVisible(), false);
+  await page.locator(`tr[data-symbol="${names[1]}"] .name`).focus();
+  await page.keyboard.press('Alt+ArrowUp');
+  await page.locator('#announce', { hasText: 'Rows can be moved where the table is not sorted.' }).waitFor();
+  assert.deepEqual(await seen(page), names);
+  for (let press = 0; press < 2; press += 1) await heading.click();
+  await untilSeen(page, own);
+  await page.locator(`tr[data-symbol="${first}"]`).hover();
+  assert.equal(await page.locator(`tr[data-symbol="${first}"] .grip`).isVisible(), true);
+});
+
 test('a row is moved by its grip, among those that a filter leaves, too', TEST, async (t) => {
   const { page, faults } = await open(t);
   const came = await seen(page);
