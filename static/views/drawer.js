@@ -4,6 +4,9 @@ import { find } from './elements.js';
 /** @typedef {{show: (symbol: string) => void, paint: (changes: import('../store.js').Changes) => void}} Detail */
 
 const TITLE = document.title;
+/** Where it covers the market (see `aside.card` in market.css), these lie behind it. */
+const COVERS = matchMedia('(max-width: 1099px)');
+const BEHIND = '.skip, .top, #notice, .facts, .market, #use';
 
 /**
  * @param {import('../store.js').Store} store
@@ -30,10 +33,17 @@ export function drawerView(store, table) {
     }
   }
 
+  /** What cannot be seen cannot be reached either. */
+  function cover() {
+    for (const element of document.querySelectorAll(BEHIND)) element.toggleAttribute('inert', COVERS.matches && !root.hidden);
+  }
+  COVERS.addEventListener('change', cover);
+
   async function follow() {
     const symbol = wanted();
     const wasOpen = !root.hidden;
     root.hidden = symbol === '';
+    cover();
     document.body.toggleAttribute('data-detail', symbol !== '');
     document.title = symbol ? `${symbol} · tickcast` : TITLE;
     table.setOpen(symbol);

@@ -123,6 +123,29 @@ test('on a phone it covers the market', TEST, async (t) => {
   await page.locator('#detail').waitFor({ state: 'hidden' });
 });
 
+test('what it covers cannot be reached, until it goes or there is room for both', TEST, async (t) => {
+  const { page, faults } = await open(t, '', { viewport: { width: 1000, height: 800 } });
+  await page.locator('tr[data-symbol="ETH"] .name').focus();
+  await page.keyboard.press('Enter');
+  await page.locator('#detail-title', { hasText: 'ETH' }).waitFor();
+  await page.waitForFunction(() => document.activeElement.id === 'detail');
+  const stops = new Set();
+  for (let press = 0; press < 24; press += 1) {
+    await page.keyboard.press('Tab');
+    // Beyond its last stop the focus leaves the page.
+    stops.add(await page.evaluate(() => (document.activeElement === document.body ? 'none' : document.activeElement.closest('#detail') ? 'detail' : document.activeElement.outerHTML)));
+  }
+  assert.deepEqual([...stops].filter((stop) => stop !== 'none'), ['detail']);
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.waitForFunction(() => document.querySelectorAll('[inert]').length === 0);
+  await page.setViewportSize({ width: 1000, height: 800 });
+  await page.waitForFunction(() => document.querySelectorAll('[inert]').length > 0);
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => document.activeElement.textContent === 'ETH');
+  assert.equal(await page.locator('[inert]').count(), 0);
+  assert.deepEqual(faults, []);
+});
+
 test('an alert is listed, and goes when it is removed', TEST, async (t) => {
   const { page, faults } = await open(t, '#/ETH');
   const form = page.locator('.alert-form');

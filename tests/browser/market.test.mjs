@@ -67,6 +67,45 @@ test('columns sort one way, the other way, and not', TEST, async (t) => {
   assert.deepEqual(faults, []);
 });
 
+test('a phone sorts by a list, and the Tab key stops at nothing that is out of sight', TEST, async (t) => {
+  const { page, faults } = await open(t, few, { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+  const came = await seen(page);
+  const list = page.getByLabel('Sort by');
+  await page.locator('#sort option', { hasText: '24 h, highest' }).waitFor({ state: 'attached' });
+  assert.equal(await list.inputValue(), 'own');
+  await list.selectOption({ label: 'Symbol, Z to A' });
+  const names = [...came].sort().reverse();
+  await untilSeen(page, names);
+  await page.reload();
+  await untilSeen(page, names);
+  await list.selectOption({ label: 'Last, highest' });
+  await page.waitForFunction(() => {
+    const numbers = [...document.querySelectorAll('#prices tbody .price')].map((cell) => Number(cell.innerText.replaceAll(',', '')));
+    return numbers.length > 5 && numbers.every((number, i) => i === 0 || number <= numbers[i - 1]);
+  });
+  await list.selectOption({ label: 'My order' });
+  await untilSeen(page, came);
+
+  await page.locator('#snippet-panel').waitFor();
+  await page.evaluate(() => scrollTo(0, 0));
+  const stops = [];
+  while (stops.at(-1)?.id !== 'snippet-panel' && stops.length < 30) {
+    await page.keyboard.press('Tab');
+    stops.push(await page.evaluate(() => {
+      const { left, top, right, bottom } = document.activeElement.getBoundingClientRect();
+      const inSight = left >= 0 && top >= 0 && right <= innerWidth && top < innerHeight && bottom > 0;
+      return { id: document.activeElement.id || document.activeElement.textContent.trim(), inSight };
+    }));
+  }
+  assert.deepEqual(stops.filter(({ inSight }) => !inSight), []);
+  assert.ok(stops.some(({ id }) => id === 'sort') && stops.at(-1)?.id === 'snippet-panel', JSON.stringify(stops));
+  // A wider window has its headings back.
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.waitForFunction(() => document.querySelector('th[data-sort="price"] button').tabIndex === 0);
+  assert.equal(await list.isVisible(), false);
+  assert.deepEqual(faults, []);
+});
+
 test('by price the largest comes first', TEST, async (t) => {
   const { page } = await open(t);
   await page.locator('th[data-sort="price"] button').click();
