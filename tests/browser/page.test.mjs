@@ -1,6 +1,7 @@
 // What a person sees, on a running server.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { publish } from '../support/api.mjs';
 import { startServer } from '../support/server.mjs';
 import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase } from './open.mjs';
 
@@ -126,6 +127,52 @@ for (const width of [360, 320]) {
     assert.deepEqual(wide, { page: 0, outside: [], cut: [], columns: 1 });
   });
 }
+
+/** What in the rows is cut off, or lies over something else, by symbol. */
+function collisions() {
+  const found = [];
+  for (const row of document.querySelectorAll('#prices tbody tr')) {
+    const edge = row.getBoundingClientRect();
+    const boxes = [...row.querySelectorAll('.name, .value, .percent-line, .amount, .high, .low, canvas, .age')].filter((part) => part.checkVisibility()).map((part) => {
+      const range = document.createRange();
+      range.selectNodeContents(part);
+      const box = part.matches('canvas') ? part.getBoundingClientRect() : range.getBoundingClientRect();
+      // What ends in an ellipsis says so.
+      const clip = part.closest('td, th');
+      const limits = getComputedStyle(clip).overflow === 'visible' ? edge : clip.getBoundingClientRect();
+      return { part: part.className || part.localName, left: Math.max(box.left, limits.left), right: Math.min(box.right, limits.right), top: box.top, bottom: box.bottom, cut: limits === edge && (box.right > edge.right - 4 || box.left < edge.left) };
+    });
+    for (const [i, one] of boxes.entries()) {
+      if (one.cut) found.push(`${row.dataset.symbol}: ${one.part} is cut off`);
+      for (const other of boxes.slice(i + 1)) {
+        const apart = one.right <= other.left + 0.5 || other.right <= one.left + 0.5 || one.bottom <= other.top + 4 || other.bottom <= one.top + 4;
+        if (!apart) found.push(`${row.dataset.symbol}: ${one.part} and ${other.part}`);
+      }
+    }
+  }
+  return found;
+}
+
+test('a price is whole, however long it is, and lies over nothing', TEST, async (t) => {
+  const published = await startServer({ SYMBOLS: '', PUBLISHED_SYMBOLS: 'HUGE,IDR,TINY,LONG,PLAIN', STALE_AFTER: '0' });
+  t.after(() => published.stop());
+  // Twice, so that there is something to compare with.
+  for (const [huge, idr, tiny, long] of [[148456789.12, 123456.7891, 0.00001278, 99999999999.1], [138456789.12, 123450.7891, 0.00001234, 88888888888.12346]]) {
+    const all = Object.entries({ HUGE: huge, IDR: idr, TINY: tiny, LONG: long, PLAIN: 12.5 }).map(([symbol, price]) => ({ symbol, price }));
+    const { json, text } = await publish(published, all);
+    assert.equal(json?.accepted, 5, text);
+  }
+  for (const width of [1366, 1060, 900, 390, 360, 320]) {
+    const { page } = await newPage(t, browser, { viewport: { width, height: 844 } });
+    await page.goto(published.url);
+    await page.locator('tr[data-symbol="LONG"] .value', { hasText: '88,888,888,888.12346' }).waitFor();
+    await page.locator('tr[data-symbol="TINY"] .percent', { hasText: '−3.44%' }).waitFor();
+    await page.evaluate(() => document.fonts.ready);
+    assert.deepEqual(await page.evaluate(collisions), [], `${width} px`);
+    assert.match(await prices(page).then(({ HUGE }) => HUGE), /^138,456,789\.12$/);
+    await page.context().close();
+  }
+});
 
 const COLUMNS = {
   laptop: ['Watch', 'Symbol', 'Last', '24 h', '24 h high', '24 h low', '24 h volume', 'Last minute', 'Age'],
