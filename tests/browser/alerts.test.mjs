@@ -283,6 +283,61 @@ test('a guest\'s alerts are there again after the connection was lost', TEST, as
   await page.locator('.toast', { hasText: 'above 1,910' }).waitFor();
 });
 
+test('a guest\'s alerts outlast a connection that is lost again while they are set, and a server that has no time', TEST, async (t) => {
+  const { server, price } = await gold(t);
+  const { page, faults } = await newPage(t, browser);
+  /** What becomes of a request to set one: it is passed on, refused, or ends the connection. */
+  let fate = 'pass';
+  let reachable = true;
+  const asked = [];
+  const sockets = new Set();
+  await page.routeWebSocket(/.*/, (socket) => {
+    if (!reachable) return void socket.close({ code: 1001 });
+    const there = socket.connectToServer();
+    sockets.add(socket);
+    socket.onMessage((packet) => {
+      const [, id] = /^42(\d+)\["alert",/.exec(String(packet)) ?? [];
+      if (id === undefined) return there.send(packet);
+      asked.push(fate);
+      if (fate === 'pass') return there.send(packet);
+      if (fate === 'end') return void socket.close({ code: 1001 });
+      socket.send(`43${id}[{"ok":false,"error":{"code":"rate_limited","message":"not now"}}]`);
+      fate = 'pass';
+    });
+  });
+  await page.goto(`${server.url}/?transport=websocket#/GOLD`);
+  await untilPhase(page, 'live');
+  const rules = ['above 1,910', 'above 1,920', 'below 1,500'];
+  for (const rule of rules) {
+    await set(page, ...rule.split(' '));
+    await items(page).getByText(rule).waitFor();
+  }
+  // For as long as there is no connection, none of them is set.
+  reachable = false;
+  for (const socket of sockets) await socket.close({ code: 1001 });
+  await untilPhase(page, 'reconnecting');
+  await page.waitForFunction(() => document.querySelectorAll('.alerts li').length === 3 && [...document.querySelectorAll('.alerts li')].every((item) => item.innerText.includes('not set yet')));
+  // What the reader removes meanwhile does not come back.
+  await page.getByRole('button', { name: 'Remove the alert GOLD below 1,500' }).click();
+  await items(page).getByText('below 1,500').waitFor({ state: 'detached' });
+  asked.length = 0;
+  fate = 'end';
+  reachable = true;
+  await until(() => asked.length >= 2, 'two more connections to be lost');
+  fate = 'refuse';
+  const onServer = () => page.evaluate(() => new Promise((resolve) => {
+    if (!globalThis.ws.connected) return resolve([]);
+    globalThis.ws.timeout(20_000).emit('alerts', {}, (error, answer) => resolve(error ? [] : answer.alerts.map(({ rule }) => rule.above ?? rule.below)));
+  }));
+  await until(async () => JSON.stringify((await onServer()).sort()) === '[1910,1920]', 'both to be set');
+  assert.ok(asked.includes('refuse'));
+  await page.waitForFunction(() => !document.querySelector('.alerts').innerText.includes('not set'));
+  assert.deepEqual(await items(page).locator('span').allInnerTexts(), ['above 1,910', 'above 1,920']);
+  await price(1911);
+  await page.locator('.toast', { hasText: 'above 1,910' }).waitFor();
+  assert.deepEqual(faults, []);
+});
+
 test('a user\'s alerts are the same on each of the user\'s pages, and told before any symbol was opened', TEST, async (t) => {
   const { server, price } = await gold(t, { JWT_SECRET: SECRET, API_KEY: 'the key of a back end, long enough' });
   const token = hs256();
