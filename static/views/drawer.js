@@ -23,6 +23,9 @@ export function drawerView(store, table) {
   let loading = null;
   /** Where the focus goes back to. */
   let from = '';
+  /** How many symbols were opened one after another from the market, each an entry of the history; none of those that an address led to. */
+  let depth = 0;
+  let last = '';
 
   /** @returns {string} */
   function wanted() {
@@ -39,8 +42,8 @@ export function drawerView(store, table) {
   }
   COVERS.addEventListener('change', cover);
 
-  async function follow() {
-    const symbol = wanted();
+  /** @param {string} [symbol] */
+  async function follow(symbol = wanted()) {
     const wasOpen = !root.hidden;
     root.hidden = symbol === '';
     cover();
@@ -62,20 +65,52 @@ export function drawerView(store, table) {
     store.markPanel(1);
   }
 
+  /** An entry of the history says how deep it is; one that says nothing is new. */
+  function measureDepth() {
+    const symbol = wanted();
+    const known = history.state?.depth;
+    if (Number.isInteger(known)) {
+      depth = known;
+    } else {
+      depth = symbol && (depth > 0 || last === '') ? depth + 1 : 0;
+      history.replaceState({ depth }, '');
+    }
+    last = symbol;
+  }
+
   function close() {
-    // The address without its end; the page does not jump.
-    history.pushState(null, '', location.pathname + location.search);
-    void follow();
+    if (depth > 0) {
+      // Back to the market, where it was opened from there: else the way back would lead to the symbol again.
+      history.go(-depth);
+    } else {
+      // The address without its end; the page does not jump.
+      history.replaceState({ depth }, '', location.pathname + location.search);
+      last = '';
+    }
+    void follow('');
   }
 
   root.addEventListener('click', (event) => {
     if (/** @type {Element} */ (event.target).closest('.close')) close();
   });
   document.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && !root.hidden && !event.defaultPrevented) close();
+    if (event.key !== 'Escape' || root.hidden || event.defaultPrevented) return;
+    const { target } = event;
+    // Out of a field in which something was begun first.
+    if (target instanceof HTMLInputElement && target.type !== 'radio' && target.value !== '' && root.contains(target)) root.focus({ preventScroll: true });
+    else close();
   });
-  addEventListener('hashchange', () => void follow());
-  addEventListener('popstate', () => void follow());
+  // Who comes back to the market finds it as it stands, and not as it stood when a symbol was opened.
+  document.addEventListener('click', ({ target }) => {
+    if (target instanceof Element && target.closest('#prices tbody tr, a[href^="#/"]')) history.scrollRestoration = 'manual';
+  }, { capture: true });
+  addEventListener('popstate', () => {
+    measureDepth();
+    if (!wanted()) history.scrollRestoration = 'auto';
+    void follow();
+  });
+  last = wanted();
+  measureDepth();
 
   return {
     /** From now on there is something to show. @param {() => Promise<Detail>} loader */

@@ -19,7 +19,8 @@ const WINDOW_MS = 300_000;
 const RETRY_MS = { first: 1_000, most: 30_000 };
 /** Refusals that pass. */
 const PASSING = ['rate_limited', 'unavailable', 'timeout', 'disconnected'];
-const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+/** UTC, as the chart. */
+const CLOCK = new Intl.DateTimeFormat('en-GB', { timeZone: 'UTC', hour: '2-digit', minute: '2-digit', second: '2-digit' });
 
 /**
  * @param {HTMLElement} root
@@ -71,10 +72,16 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
     return make('li', {}, make('span', {}, ...parts), remove);
   }
 
+  /** Where the focus is among the buttons of the list; -1 where it is not. */
+  const focusedAt = () => [...list.querySelectorAll('button')].findIndex((button) => button === document.activeElement);
+
   function paint() {
+    const at = focusedAt();
     const all = [...alerts.values()];
     const own = all.filter((alert) => alert.symbol === symbol);
     list.replaceChildren(...own.map(item), ...all.filter((alert) => alert.symbol !== symbol).map(item));
+    // It stays, or goes to what took the place of a removed one.
+    if (at >= 0) (([...list.querySelectorAll('button')].at(Math.min(at, list.childElementCount - 1))) ?? value).focus({ preventScroll: true });
     draw(own.flatMap(({ id, rule, held: isHeld }) => {
       const price = levelOf(rule);
       return price === null ? [] : [{ id, price, title: `${isHeld ? 'alert' : 'not set'} ${rule.above === undefined ? '▼' : '▲'}` }];
