@@ -174,6 +174,60 @@ test('a price is whole, however long it is, and lies over nothing', TEST, async 
   }
 });
 
+for (const width of [800, 768]) {
+  test(`at ${width} px the head and the facts have their room`, TEST, async (t) => {
+    const { page } = await newPage(t, browser, { viewport: { width, height: 900 } });
+    await page.goto(server.url);
+    await page.locator('#transport', { hasText: 'WebSocket' }).waitFor();
+    await page.locator('#offset', { hasText: 'ms' }).waitFor();
+    assert.deepEqual(await page.evaluate(() => {
+      const range = document.createRange();
+      const lines = (element) => {
+        range.selectNodeContents(element);
+        return new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size;
+      };
+      return {
+        cut: [...document.querySelectorAll('.facts dd')].filter((fact) => fact.scrollWidth > fact.clientWidth).map(({ innerText }) => innerText),
+        wrapped: [...document.querySelectorAll('.facts dt, nav a, .brand p')].filter((part) => part.checkVisibility() && lines(part) > 1).map(({ innerText }) => innerText),
+      };
+    }), { cut: [], wrapped: [] });
+  });
+}
+
+test('on a phone a stale symbol says so where there is room for it', TEST, async (t) => {
+  const quiet = await startServer({ SYMBOLS: '', PUBLISHED_SYMBOLS: 'A.LONGISH-NAME', STALE_AFTER: '100' });
+  t.after(() => quiet.stop());
+  const { json, text } = await publish(quiet, [{ symbol: 'A.LONGISH-NAME', price: 12.5 }]);
+  assert.equal(json?.accepted, 1, text);
+  const { page } = await newPage(t, browser, { viewport: { width: 390, height: 844 } });
+  await page.goto(quiet.url);
+  await page.locator('#prices tbody tr.stale').waitFor();
+  assert.equal(await page.locator('#prices .badge').isVisible(), false);
+  const age = page.locator('#prices tbody .age');
+  assert.equal(await age.evaluate((cell) => getComputedStyle(cell, '::before').content), '"stale "');
+  assert.ok(await age.evaluate((cell) => {
+    cell.firstChild.data = '59 min';
+    return cell.scrollWidth <= cell.clientWidth;
+  }), 'with an age of most of an hour, too');
+});
+
+test('what is chosen and what is open shows in forced colours', TEST, async (t) => {
+  const { page } = await newPage(t, browser, { forcedColors: 'active' });
+  await page.goto(`${server.url}/#/ETH`);
+  await page.locator('.legend', { hasText: 'O ' }).waitFor();
+  await page.locator('#use').waitFor();
+  const outlined = (selector) => page.locator(selector).first().evaluate((element) => getComputedStyle(element).outlineStyle);
+  for (const [chosen, other] of [
+    ['#only input:checked + span', '#only input:not(:checked) + span'],
+    ['.chart-head input:checked + span', '.chart-head input:not(:checked) + span'],
+    ['nav [aria-current]', 'nav a:not([aria-current])'],
+    ['.tabs [aria-selected="true"]', '.tabs [aria-selected="false"]'],
+    ['tr[data-open]', '#prices tbody tr:not([data-open])'],
+  ]) assert.deepEqual([await outlined(chosen), await outlined(other)], ['solid', 'none'], chosen);
+  const [dot, ground] = await page.evaluate(() => [getComputedStyle(document.querySelector('.dot')).backgroundColor, getComputedStyle(document.querySelector('.pill')).backgroundColor]);
+  assert.notEqual(dot, ground);
+});
+
 const COLUMNS = {
   laptop: ['Watch', 'Symbol', 'Last', '24 h', '24 h high', '24 h low', '24 h volume', 'Last minute', 'Age'],
   phone: ['Watch', 'Symbol', 'Last', '24 h', 'Last minute', 'Age'],
