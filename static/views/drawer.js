@@ -5,6 +5,9 @@ import { find, make, setText } from './elements.js';
 /** @typedef {{show: (symbol: string) => void, paint: (changes: import('../store.js').Changes) => void}} Detail */
 
 const TITLE = document.title;
+/** Where it covers the market (see `aside.card` in market.css), these lie behind it. */
+const COVERS = matchMedia('(max-width: 1099px)');
+const BEHIND = '.skip, .top, #notice, .facts, .market, #use';
 
 /**
  * @param {import('../store.js').Store} store
@@ -24,6 +27,9 @@ export function drawerView(store, table) {
   let phase = 'connecting';
   /** Where the focus goes back to. */
   let from = '';
+  /** How many symbols were opened one after another from the market, each an entry of the history; none of those that an address led to. */
+  let depth = 0;
+  let last = '';
   const inPlace = placeholder();
 
   /** What stands there until there is more: on a phone it covers all else, and has to have a way out. */
@@ -56,10 +62,17 @@ export function drawerView(store, table) {
     }
   }
 
-  function follow() {
-    const symbol = wanted();
+  /** What cannot be seen cannot be reached either. */
+  function cover() {
+    for (const element of document.querySelectorAll(BEHIND)) element.toggleAttribute('inert', COVERS.matches && !root.hidden);
+  }
+  COVERS.addEventListener('change', cover);
+
+  /** @param {string} [symbol] */
+  function follow(symbol = wanted()) {
     const wasOpen = !root.hidden;
     root.hidden = symbol === '';
+    cover();
     document.body.toggleAttribute('data-detail', symbol !== '');
     document.title = symbol ? `${symbol} · tickcast` : TITLE;
     table.setOpen(symbol);
@@ -96,20 +109,52 @@ export function drawerView(store, table) {
     detail.show(wanted());
   }
 
+  /** An entry of the history says how deep it is; one that says nothing is new. */
+  function measureDepth() {
+    const symbol = wanted();
+    const known = history.state?.depth;
+    if (Number.isInteger(known)) {
+      depth = known;
+    } else {
+      depth = symbol && (depth > 0 || last === '') ? depth + 1 : 0;
+      history.replaceState({ depth }, '');
+    }
+    last = symbol;
+  }
+
   function close() {
-    // The address without its end; the page does not jump.
-    history.pushState(null, '', location.pathname + location.search);
-    follow();
+    if (depth > 0) {
+      // Back to the market, where it was opened from there: else the way back would lead to the symbol again.
+      history.go(-depth);
+    } else {
+      // The address without its end; the page does not jump.
+      history.replaceState({ depth }, '', location.pathname + location.search);
+      last = '';
+    }
+    follow('');
   }
 
   root.addEventListener('click', (event) => {
     if (/** @type {Element} */ (event.target).closest('.close')) close();
   });
   document.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && !root.hidden && !event.defaultPrevented) close();
+    if (event.key !== 'Escape' || root.hidden || event.defaultPrevented) return;
+    const { target } = event;
+    // Out of a field in which something was begun first.
+    if (target instanceof HTMLInputElement && target.type !== 'radio' && target.value !== '' && root.contains(target)) root.focus({ preventScroll: true });
+    else close();
   });
-  addEventListener('hashchange', follow);
-  addEventListener('popstate', follow);
+  // Who comes back to the market finds it as it stands, and not as it stood when a symbol was opened.
+  document.addEventListener('click', ({ target }) => {
+    if (target instanceof Element && target.closest('#prices tbody tr, a[href^="#/"]')) history.scrollRestoration = 'manual';
+  }, { capture: true });
+  addEventListener('popstate', () => {
+    measureDepth();
+    if (!wanted()) history.scrollRestoration = 'auto';
+    follow();
+  });
+  last = wanted();
+  measureDepth();
 
   return {
     /** From now on there is something to show. @param {() => Promise<Detail>} loader */

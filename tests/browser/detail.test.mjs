@@ -201,6 +201,72 @@ test('what is not current does not look current, and says why', TEST, async (t) 
   assert.equal(await page.locator('#detail .notice').isHidden(), true);
 });
 
+test('closed, it is not on the way back, and the page stands where it stood', TEST, async (t) => {
+  const { page, faults } = await open(t, '', { viewport: { width: 1280, height: 420 } });
+  const opened = async (symbol) => page.locator('#detail-title', { hasText: symbol }).waitFor();
+  const closed = () => page.waitForFunction(() => document.querySelector('#detail').hidden && location.hash === '' && history.state.depth === 0);
+  const [first, second] = await page.$$eval('#prices tbody tr', (rows) => rows.slice(3, 5).map((row) => row.dataset.symbol));
+  await page.locator('#use').waitFor();
+  await page.locator(`tr[data-symbol="${first}"]`).click();
+  await opened(first);
+  await page.locator(`tr[data-symbol="${second}"]`).click();
+  await opened(second);
+  // So that the row that has the focus then is in sight, and lower than where it was opened.
+  const stands = await page.evaluate((symbol) => {
+    scrollBy(0, document.querySelector(`tr[data-symbol="${symbol}"]`).getBoundingClientRect().top - 200);
+    document.querySelector('.close').click();
+    return scrollY;
+  }, second);
+  await closed();
+  // In which the browser puts the page to where it thinks that it was.
+  await page.evaluate(async () => {
+    for (let frame = 0; frame < 4; frame += 1) await new Promise((resolve) => requestAnimationFrame(resolve));
+  });
+  assert.equal(await page.evaluate(() => scrollY), stands);
+  // The market is where it was in the history: what was opened lies ahead.
+  await page.goForward();
+  await opened(first);
+  await page.goForward();
+  await opened(second);
+  await page.keyboard.press('Escape');
+  await closed();
+  // An address leads to a symbol from elsewhere, and back is there.
+  await page.goto('about:blank');
+  await page.goto(`${server.url}/#/SOL`);
+  await opened('SOL');
+  await page.keyboard.press('Escape');
+  await closed();
+  await page.goBack();
+  assert.equal(page.url(), 'about:blank');
+  assert.deepEqual(faults, []);
+});
+
+test('Escape leaves what was begun before it closes anything', TEST, async (t) => {
+  const { page } = await open(t, '#/ETH');
+  await page.locator('#detail-title', { hasText: 'ETH' }).waitFor();
+  await page.fill('#search', 'BT');
+  await page.keyboard.press('Escape');
+  await page.locator('tr[data-symbol="ETH"]').waitFor();
+  assert.deepEqual([await page.inputValue('#search'), await page.locator('#detail').isHidden()], ['', false]);
+  await page.locator('.say input').fill('not yet');
+  await page.keyboard.press('Escape');
+  assert.deepEqual(await page.evaluate(() => [document.activeElement.id, document.querySelector('#detail').hidden]), ['detail', false]);
+  assert.equal(await page.locator('.say input').inputValue(), 'not yet');
+  await page.keyboard.press('Escape');
+  await page.locator('#detail').waitFor({ state: 'hidden' });
+});
+
+test('all its times are in UTC', TEST, async (t) => {
+  const { page } = await open(t, '#/BTC', { timezoneId: 'America/New_York' });
+  await page.getByText('Times in UTC.').waitFor();
+  await page.locator('.ticks tbody tr').first().waitFor();
+  const [shown, now] = await page.evaluate(() => [document.querySelector('.ticks td').innerText, new Date().toISOString().slice(11, 23)]);
+  const seconds = (clock) => clock.split(':').reduce((sum, part) => sum * 60 + Number(part), 0);
+  // Ages of a busy machine, and not the four or five hours to New York; at midnight they begin anew.
+  const apart = Math.abs(seconds(shown) - seconds(now));
+  assert.ok(Math.min(apart, 86_400 - apart) < 3_000, `${shown}, and it is ${now}`);
+});
+
 test('candles last as long as the reader says, on every visit', TEST, async (t) => {
   const { page } = await open(t, '#/BTC');
   await page.getByRole('radio', { name: '1s', exact: true }).check();
@@ -236,6 +302,32 @@ test('two readers talk in the room of a symbol', TEST, async (t) => {
   assert.deepEqual([one.faults, two.faults], [[], []]);
 });
 
+test('what is begun for one symbol stays with it', TEST, async (t) => {
+  const { page, faults } = await open(t, '#/BTC');
+  const other = await open(t, '#/ETH');
+  await page.locator('.say input').fill('selling my BTC');
+  await page.locator('.alert-form select').selectOption('changePct');
+  await page.locator('.alert-form input').fill('64000');
+  await page.locator('tr[data-symbol="ETH"] .name').click();
+  await page.locator('#detail-title', { hasText: 'ETH' }).waitFor();
+  assert.equal(await page.locator('.alert-form input').inputValue(), '');
+  assert.equal(await page.locator('.alert-form select').inputValue(), 'above');
+  assert.equal(await page.locator('.alert-form input').getAttribute('placeholder'), 'Price');
+  // Nothing is there to be sent: only what comes after it is said.
+  await page.locator('.say input').press('Enter');
+  await page.locator('.say input').fill('hello ETH');
+  await page.locator('.say input').press('Enter');
+  await other.page.locator('.said li', { hasText: 'hello ETH' }).waitFor();
+  assert.equal(await other.page.locator('.said li').count(), 1);
+  await page.waitForFunction(() => document.querySelector('.say input').value === '');
+  await page.locator('tr[data-symbol="BTC"] .name').click();
+  await page.locator('#detail-title', { hasText: 'BTC' }).waitFor();
+  assert.equal(await page.locator('.say input').inputValue(), 'selling my BTC');
+  await page.locator('.say input').press('Enter');
+  await page.locator('.said li', { hasText: 'selling my BTC' }).waitFor();
+  assert.deepEqual(faults, []);
+});
+
 test('on a phone it covers the market', TEST, async (t) => {
   const { page } = await open(t, '#/BTC', { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
   await page.locator('#detail-title', { hasText: 'BTC' }).waitFor();
@@ -244,6 +336,29 @@ test('on a phone it covers the market', TEST, async (t) => {
   assert.equal(await page.evaluate(() => document.querySelector('#detail').scrollWidth), 390);
   await page.getByRole('button', { name: 'Close' }).tap();
   await page.locator('#detail').waitFor({ state: 'hidden' });
+});
+
+test('what it covers cannot be reached, until it goes or there is room for both', TEST, async (t) => {
+  const { page, faults } = await open(t, '', { viewport: { width: 1000, height: 800 } });
+  await page.locator('tr[data-symbol="ETH"] .name').focus();
+  await page.keyboard.press('Enter');
+  await page.locator('#detail-title', { hasText: 'ETH' }).waitFor();
+  await page.waitForFunction(() => document.activeElement.id === 'detail');
+  const stops = new Set();
+  for (let press = 0; press < 24; press += 1) {
+    await page.keyboard.press('Tab');
+    // Beyond its last stop the focus leaves the page.
+    stops.add(await page.evaluate(() => (document.activeElement === document.body ? 'none' : document.activeElement.closest('#detail') ? 'detail' : document.activeElement.outerHTML)));
+  }
+  assert.deepEqual([...stops].filter((stop) => stop !== 'none'), ['detail']);
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.waitForFunction(() => document.querySelectorAll('[inert]').length === 0);
+  await page.setViewportSize({ width: 1000, height: 800 });
+  await page.waitForFunction(() => document.querySelectorAll('[inert]').length > 0);
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => document.activeElement.textContent === 'ETH');
+  assert.equal(await page.locator('[inert]').count(), 0);
+  assert.deepEqual(faults, []);
 });
 
 test('an alert is listed, and goes when it is removed', TEST, async (t) => {
@@ -260,5 +375,10 @@ test('an alert is listed, and goes when it is removed', TEST, async (t) => {
   await listed.getByRole('button').click();
   await listed.waitFor({ state: 'detached' });
   assert.equal(await page.locator('.alerts li').count(), 1);
+  // The focus goes to the next one, and from the last to where one is set.
+  assert.match(await page.evaluate(() => document.activeElement.ariaLabel), /^Remove the alert ETH above/);
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.querySelectorAll('.alerts li').length === 0);
+  assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), 'Price or percent');
   assert.deepEqual(faults, []);
 });

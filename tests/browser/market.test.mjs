@@ -68,6 +68,45 @@ test('columns sort one way, the other way, and not', TEST, async (t) => {
   assert.deepEqual(faults, []);
 });
 
+test('a phone sorts by a list, and the Tab key stops at nothing that is out of sight', TEST, async (t) => {
+  const { page, faults } = await open(t, few, { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+  const came = await seen(page);
+  const list = page.getByLabel('Sort by');
+  await page.locator('#sort option', { hasText: '24 h, highest' }).waitFor({ state: 'attached' });
+  assert.equal(await list.inputValue(), 'own');
+  await list.selectOption({ label: 'Symbol, Z to A' });
+  const names = [...came].sort().reverse();
+  await untilSeen(page, names);
+  await page.reload();
+  await untilSeen(page, names);
+  await list.selectOption({ label: 'Last, highest' });
+  await page.waitForFunction(() => {
+    const numbers = [...document.querySelectorAll('#prices tbody .price')].map((cell) => Number(cell.innerText.replaceAll(',', '')));
+    return numbers.length > 5 && numbers.every((number, i) => i === 0 || number <= numbers[i - 1]);
+  });
+  await list.selectOption({ label: 'My order' });
+  await untilSeen(page, came);
+
+  await page.locator('#snippet-panel').waitFor();
+  await page.evaluate(() => scrollTo(0, 0));
+  const stops = [];
+  while (stops.at(-1)?.id !== 'snippet-panel' && stops.length < 30) {
+    await page.keyboard.press('Tab');
+    stops.push(await page.evaluate(() => {
+      const { left, top, right, bottom } = document.activeElement.getBoundingClientRect();
+      const inSight = left >= 0 && top >= 0 && right <= innerWidth && top < innerHeight && bottom > 0;
+      return { id: document.activeElement.id || document.activeElement.textContent.trim(), inSight };
+    }));
+  }
+  assert.deepEqual(stops.filter(({ inSight }) => !inSight), []);
+  assert.ok(stops.some(({ id }) => id === 'sort') && stops.at(-1)?.id === 'snippet-panel', JSON.stringify(stops));
+  // A wider window has its headings back.
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.waitForFunction(() => document.querySelector('th[data-sort="price"] button').tabIndex === 0);
+  assert.equal(await list.isVisible(), false);
+  assert.deepEqual(faults, []);
+});
+
 test('by price the largest comes first', TEST, async (t) => {
   const { page } = await open(t);
   await page.locator('th[data-sort="price"] button').click();
@@ -172,6 +211,50 @@ test('the watchlist and the reader\'s order are kept on the device', TEST, async
   await page.reload();
   await untilSeen(page, [third, second]);
   assert.equal(await page.getByRole('button', { name: `Watch ${second}` }).getAttribute('aria-pressed'), 'true');
+});
+
+test('two pages of a device have one watchlist, and each its own sorting', TEST, async (t) => {
+  const { page: one, faults } = await open(t);
+  const two = await one.context().newPage();
+  await two.goto(few.url);
+  await two.locator('#prices tbody tr').first().waitFor();
+  const came = await seen(one);
+  const star = (page, symbol) => page.getByRole('button', { name: `Watch ${symbol}`, exact: true });
+  await one.bringToFront();
+  await one.locator('th[data-sort="symbol"] button').click();
+  for (const symbol of came.slice(0, 2)) await star(one, symbol).click();
+  // At once, without a click there.
+  for (const symbol of came.slice(0, 2)) await two.locator(`tr[data-symbol="${symbol}"] .star[aria-pressed="true"]`).waitFor();
+  assert.equal(await two.locator('th[data-sort="symbol"]').getAttribute('aria-sort'), null);
+  await two.bringToFront();
+  await star(two, came[2]).click();
+  await two.reload();
+  for (const symbol of came.slice(0, 3)) await two.locator(`tr[data-symbol="${symbol}"] .star[aria-pressed="true"]`).waitFor();
+  assert.equal(await two.locator('.star[aria-pressed="true"]').count(), 3);
+  assert.deepEqual(faults, []);
+});
+
+test('in a sorted table the reader\'s own order cannot be lost', TEST, async (t) => {
+  const { page } = await open(t);
+  const [first, second, third, ...others] = await seen(page);
+  await page.locator(`tr[data-symbol="${third}"] .name`).focus();
+  await page.keyboard.press('Alt+ArrowUp');
+  const own = [first, third, second, ...others];
+  await untilSeen(page, own);
+  const heading = page.locator('th[data-sort="symbol"]').getByRole('button');
+  await heading.click();
+  const names = [...own].sort();
+  await untilSeen(page, names);
+  await page.locator(`tr[data-symbol="${names[1]}"]`).hover();
+  assert.equal(await page.locator(`tr[data-symbol="${names[1]}"] .grip`).isVisible(), false);
+  await page.locator(`tr[data-symbol="${names[1]}"] .name`).focus();
+  await page.keyboard.press('Alt+ArrowUp');
+  await page.locator('#announce', { hasText: 'Rows can be moved where the table is not sorted.' }).waitFor();
+  assert.deepEqual(await seen(page), names);
+  for (let press = 0; press < 2; press += 1) await heading.click();
+  await untilSeen(page, own);
+  await page.locator(`tr[data-symbol="${first}"]`).hover();
+  assert.equal(await page.locator(`tr[data-symbol="${first}"] .grip`).isVisible(), true);
 });
 
 test('a row is moved by its grip, among those that a filter leaves, too', TEST, async (t) => {

@@ -56,7 +56,7 @@ test('a replica that an operator drains tells the page, which moves to another o
   await ops.page.getByRole('button', { name: `Drain ${other}` }).waitFor();
   await ops.page.getByRole('button', { name: `Drain ${gone}` }).click();
   await ops.page.getByRole('dialog').getByRole('button', { name: `Drain ${gone}` }).click();
-  await ops.page.locator('#acted', { hasText: `${gone} drains` }).waitFor();
+  await ops.page.locator('#drained', { hasText: `${gone} drains` }).waitFor();
 
   const slot = await told;
   // In a slot that is not over at once there is time to say it.

@@ -15,7 +15,8 @@ import { createHistory } from './history.js';
 
 /** How many ticks the list has. */
 const TICKS = 24;
-const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
+/** UTC, as the chart. */
+const CLOCK = new Intl.DateTimeFormat('en-GB', { timeZone: 'UTC', hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
 /** What is said of the candle under the pointer, else of the last one. @type {Record<string, (candle: Candle, digits: number) => string>} */
 const LEGEND = {
   '': ({ ts }) => new Date(ts).toISOString().replace('T', ' ').slice(0, 19),
