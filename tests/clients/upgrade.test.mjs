@@ -168,7 +168,9 @@ it('one that upgrades while it is still being let into the namespace has the who
   polls.send('41', '40');
   await polls.posting;
   socket.send('5');
-  await socket.take('40');
+  // On a busy machine the last poll may have it.
+  const isIn = (/** @type {any} */ packet) => String(packet).startsWith('40');
+  await until(() => [socket, polls].some(({ received }) => received.some(isIn)), 'to be in the namespace');
   assert.equal((await socket.request('subscribe', '"BTC"')).ok, true);
   await until(async () => (await server.json('/stats')).deliveries_by_lane > 0, 'ticks past the queue');
 });
