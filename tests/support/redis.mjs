@@ -191,9 +191,10 @@ class Strand {
 export class Cable {
   /** @param {number} port */
   constructor(port) {
+    this.target = port;
     this.server = net.createServer((here) => {
       if (this.severed) here.destroy();
-      else this.strands.add(new Strand(this, here, net.connect(port, '127.0.0.1')));
+      else this.strands.add(new Strand(this, here, net.connect(this.target, '127.0.0.1')));
     });
     this.severed = false;
     /** @type {Set<Strand>} */
@@ -226,6 +227,14 @@ export class Cable {
   cut() {
     this.severed = true;
     for (const strand of this.strands) strand.cut();
+  }
+
+  /** Leads to another Redis from now on, as an address does that a failover moves. @param {Redis} redis */
+  turn({ port }) {
+    this.cut();
+    this.target = port;
+    this.severed = false;
+    this.holds = () => false;
   }
 
   /** As if nothing had been. */

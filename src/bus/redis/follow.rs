@@ -79,6 +79,16 @@ pub(in crate::bus) struct Follower {
     last_error: Option<String>,
 }
 
+/// What a replica learns that joins.
+#[derive(Debug)]
+struct Joined {
+    epoch: Epoch,
+    /// The id of the log's last entry.
+    end: String,
+    /// Whether the log has what was handed on last, as far as that can be said.
+    joins_up: bool,
+}
+
 impl Follower {
     pub(in crate::bus) fn new(log: RedisLog, events: mpsc::Sender<BusEvent>, settings: Follow) -> Self {
         let errors = log.connections.reads.error_rx();
@@ -218,23 +228,24 @@ impl Follower {
     /// Ends the island: from here on only the shared log is handed on, above all numbers that the island gave.
     async fn rejoin(&mut self, island: &Island) -> Result<(), Failure> {
         let shown = island.bus.highest() + RESERVE;
-        let (mut epoch, mut end) = self.ask_to_join(shown).await?;
+        let mut joined = self.ask_to_join(shown).await?;
         let ended = self.log.shore.rejoin(island);
         self.apart = true;
         self.log.known.raise(ended.highest);
         self.last = ended.last.into_iter().map(|update| (update.symbol.clone(), update)).collect();
         if ended.highest > shown {
-            (epoch, end) = self.ask_to_join(ended.highest).await?;
+            joined = self.ask_to_join(ended.highest).await?;
         }
         // What came into the log before is not for us: it would be below our own numbers.
-        self.take_up(epoch, end).await
+        self.take_up(joined.epoch, joined.end).await
     }
 
     /// Shows what this replica has seen, learns the epoch, and takes up the log where it was left.
     async fn join(&mut self) -> Result<(), Failure> {
-        let (epoch, end) = self.ask_to_join(self.log.known.highest()).await?;
-        // An older stream than ours: another Redis, or the same one with its clock set back. What is in it came before.
-        self.apart |= self.position.as_ref().is_some_and(|position| id(&end) < id(position));
+        let Joined { epoch, end, joins_up } = self.ask_to_join(self.log.known.highest()).await?;
+        // An older stream than ours: another Redis, or the same one with its clock set back. What is in it came before. Or
+        // one that has lost what we had, and what took its place may have come before, too.
+        self.apart |= !joins_up || self.position.as_ref().is_some_and(|position| id(&end) < id(position));
         self.take_up(epoch, end).await
     }
 
@@ -245,16 +256,24 @@ impl Follower {
         })
     }
 
-    /// The epoch in force, above `shown`, and the id of the last entry.
-    async fn ask_to_join(&self, shown: u64) -> Result<(Epoch, String), Failure> {
+    /// The epoch in force, above `shown`.
+    async fn ask_to_join(&self, shown: u64) -> Result<Joined, Failure> {
         self.ask_version().await?;
         let connections = &self.log.connections;
-        let args =
-            vec![shown.to_string(), new_epoch(), self.log.clock.micros().to_string(), STREAM_ENTRIES.to_string()];
+        let args = vec![
+            shown.to_string(),
+            self.log.known.seen(),
+            new_epoch(),
+            self.log.clock.micros().to_string(),
+            STREAM_ENTRIES.to_string(),
+            self.position.clone().unwrap_or_default(),
+        ];
         let join = &connections.scripts.join;
-        let (epoch, end): (String, String) =
+        let (epoch, end, joins_up, highest): (String, String, String, u64) =
             join.evalsha_with_reload(&connections.reads, keys::LOG.to_vec(), args).await?;
-        Ok((Epoch::new(&epoch), end))
+        // What is handed on from here is what this log has, up to there at least.
+        self.log.known.see(&epoch, &end, highest);
+        Ok(Joined { epoch: Epoch::new(&epoch), end, joins_up: joins_up == "1" })
     }
 
     /// Reads what comes, until that fails.
@@ -295,6 +314,9 @@ impl Follower {
                     let made_ms = i64::try_from(id(&entry_id).0).unwrap_or(0);
                     self.log.known.lag_ms.store(now_ms - made_ms, Ordering::Relaxed);
                     let epoch = batch.epoch.clone();
+                    if let Some(highest) = batch.ticks.iter().map(|tick| tick.seq).max() {
+                        self.log.known.see(epoch.as_str(), &entry_id, highest);
+                    }
                     self.pass(batch).await?;
                     if self.epoch.as_ref() != Some(&epoch) {
                         // Begun by somebody else, who may know less.

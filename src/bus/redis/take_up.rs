@@ -96,9 +96,12 @@ impl Follower {
             let mut fills = Vec::new();
             for (entry_id, fields) in entries {
                 fills.extend(fill(&fields));
-                for tick in
-                    entry(&fields).filter(|batch| batch.epoch == *epoch).into_iter().flat_map(|batch| batch.ticks)
-                {
+                let of_this = entry(&fields).filter(|batch| batch.epoch == *epoch);
+                let ticks = of_this.map(|batch| batch.ticks).unwrap_or_default();
+                if let Some(highest) = ticks.iter().map(|tick| tick.seq).max() {
+                    self.log.known.see(epoch.as_str(), &entry_id, highest);
+                }
+                for tick in ticks {
                     past.extend(latest.insert(tick.update.symbol.clone(), tick));
                 }
                 position = entry_id;
