@@ -235,6 +235,20 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
     });
   }
 
+  it('an append on a connection that ended comes late: it is not appended again', async (test) => {
+    const { cluster, publisher, mine, theirs, cable } = await cuttable(test);
+    const way = cable(publisher);
+    way.hold((data, asks) => asks && data.includes('tickcast:{bus}:done'));
+    await until(() => way.held > 0, 'an append');
+    const bring = way.strand();
+    await mine.more(5);
+    await bring();
+    await Promise.all([mine.more(STEPS), theirs.more(STEPS)]);
+    await cluster.level();
+    await cluster.checkLog();
+    assert.deepEqual(await cluster.roles(), { publisher, others: cluster.live().filter((id) => id !== publisher) });
+  });
+
   it('an entry of the log that is none is passed over, and counted', async (test) => {
     const cluster = await Cluster.start(test);
     const watches = await Promise.all(['app1', 'app2'].map((id) => cluster.watch(id)));

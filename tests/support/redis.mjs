@@ -160,6 +160,8 @@ class Strand {
   /** @param {Cable} cable @param {net.Socket} here @param {net.Socket} there */
   constructor(cable, here, there) {
     this.ends = [here, there];
+    /** Whether what is on its way to Redis comes there although who said it is gone. */
+    this.left = false;
     /** What waits on each way. @type {{ to: net.Socket, waiting: Buffer[] }[]} */
     this.ways = [];
     for (const [from, to, asks] of /** @type {[net.Socket, net.Socket, boolean][]} */ ([[here, there, true], [there, here, false]])) {
@@ -173,7 +175,7 @@ class Strand {
       from.on('error', () => {});
       from.on('close', () => {
         cable.strands.delete(this);
-        to.destroy();
+        if (!this.left || from === there) to.destroy();
       });
     }
   }
@@ -227,6 +229,27 @@ export class Cable {
   cut() {
     this.severed = true;
     for (const strand of this.strands) strand.cut();
+  }
+
+  /**
+   * Ends the connections on which a question is held as whoever asked sees it, and holds nothing any more: what was asked
+   * waits as it may in a proxy. The answer brings it to Redis after all, and resolves when Redis has answered.
+   */
+  strand() {
+    this.holds = () => false;
+    const strands = [...this.strands].filter(({ ways: [asked] }) => asked.waiting.length > 0);
+    assert.ok(strands.length > 0, 'something is held');
+    for (const strand of strands) {
+      strand.left = true;
+      strand.ends[0].destroy();
+    }
+    return () => Promise.all(strands.map(async (strand) => {
+      const [, there] = strand.ends;
+      const answered = once(there, 'data');
+      strand.flush();
+      await answered;
+      there.destroy();
+    }));
   }
 
   /** Leads to another Redis from now on, as an address does that a failover moves. @param {Redis} redis */

@@ -9,14 +9,17 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return {'fenced'}
 end
 
--- A batch that was appended already (the answer was lost with the connection) is answered again, not appended.
-local stamp = ARGV[1] .. ' ' .. ARGV[3]
+-- A batch that was appended already (the answer was lost with the connection) is answered again, not appended. One that
+-- others have followed comes late, from a connection that its publisher has given up, and nobody waits for it.
 local done = redis.call('HGET', KEYS[6], ARGV[2])
 if done then
-  local reply = cjson.decode(done)
-  if reply[1] == stamp then
-    table.remove(reply, 1)
-    return reply
+  local token, batch, reply = unpack(cjson.decode(done))
+  if token == ARGV[1] then
+    if batch == ARGV[3] then
+      return reply
+    elseif tonumber(batch) > tonumber(ARGV[3]) then
+      return {'fenced'}
+    end
   end
 end
 
@@ -45,7 +48,6 @@ if #found > 0 then
   redis.call('HSET', KEYS[7], unpack(found))
 end
 append(log)
-local reply = {stamp, log.epoch, log.id or '', unpack(seqs)}
-redis.call('HSET', KEYS[6], ARGV[2], cjson.encode(reply))
-table.remove(reply, 1)
+local reply = {log.epoch, log.id or '', unpack(seqs)}
+redis.call('HSET', KEYS[6], ARGV[2], cjson.encode({ARGV[1], ARGV[3], reply}))
 return reply

@@ -27,6 +27,12 @@ if known then
   end
 end
 
+-- What was taken already comes late: from a connection that its reader has given up.
+local taken = ARGV[9] ~= '' and redis.call('GET', KEYS[8])
+if taken and not before(taken, ARGV[10]) then
+  return {'fenced'}
+end
+
 local symbols = {}
 for i = 11, #ARGV, 3 do
   symbols[#symbols + 1] = ARGV[i]
