@@ -109,7 +109,7 @@ impl Market {
     /// reached already in this epoch is a repeat: counted and dropped. A hole in the numbers is counted too.
     pub fn apply(&self, batch: Batch) -> Applied {
         let mut state = self.write();
-        state.heard = Instant::now();
+        let is_empty = batch.ticks.is_empty();
         let turned = state.epoch.as_ref().is_some_and(|epoch| *epoch != batch.epoch);
         if state.epoch.as_ref() != Some(&batch.epoch) {
             state.begin(batch.epoch);
@@ -146,6 +146,10 @@ impl Market {
             self.metrics.bus_gaps.inc();
             self.metrics.ticks_lost.add(lost);
             tracing::warn!(ticks = lost, "the log was trimmed beyond what was read here");
+        }
+        // Who only hears again what it knows has heard nothing.
+        if is_empty || !fresh.is_empty() {
+            state.heard = Instant::now();
         }
         self.metrics.ticks_in.add(fresh.len() as u64);
         self.metrics.candles_late.add(late);
@@ -373,6 +377,21 @@ mod tests {
     fn last(market: &Market) -> Vec<u32> {
         let price = |symbol| u32::try_from(market.last_update(symbol).unwrap().price).unwrap();
         market.symbols().iter().map(price).collect()
+    }
+
+    #[test]
+    fn who_only_hears_again_what_it_knows_has_heard_nothing() {
+        let market = market(&["BTC"]);
+        let long = Duration::from_secs(60);
+        let is_silent_after = |ticks| {
+            market.write().heard -= long;
+            market.apply(batch("a", ticks));
+            market.silence() >= long
+        };
+        assert!(!is_silent_after(vec![tick("BTC", 5, 1)]));
+        assert!(is_silent_after(vec![tick("BTC", 4, 1), tick("BTC", 5, 1)]));
+        assert!(!is_silent_after(vec![tick("BTC", 5, 1), tick("BTC", 6, 1)]));
+        assert!(!is_silent_after(vec![]));
     }
 
     #[test]

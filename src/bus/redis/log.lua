@@ -34,7 +34,11 @@ end
 local function number(log, symbol, inside)
   local seq = redis.call('HINCRBY', log.seq_key, symbol, 1)
   if seq == 1 then
-    seq = log.floor + 1
+    -- The first of this epoch, as far as the numbers say. They may have been lost alone (evicted, or deleted): then it goes
+    -- on from the last tick, or else above all numbers that were given.
+    local last = redis.call('HGET', log.last_key, symbol)
+    local known, epoch = string.match(last or '', '"seq":(%d+),"epoch":"([^"]*)"}$')
+    seq = (epoch == log.epoch and tonumber(known) or log.base) + 1
     redis.call('HSET', log.seq_key, symbol, whole(seq))
   end
   log.high = math.max(log.high, seq)
@@ -81,22 +85,25 @@ end
 -- not have what the caller has `seen`, the epoch and the id of an entry: what a failover loses need not be of the symbol
 -- with the highest number, and others may have appended since, who had not seen it.
 local function numbering(first, shown, seen, new_epoch, clock_us, most_entries)
-  local meta = redis.call('HMGET', KEYS[first], 'epoch', 'floor', 'high', 'id')
+  local meta = redis.call('HMGET', KEYS[first], 'epoch', 'high', 'id')
   local log = {
     meta_key = KEYS[first], seq_key = KEYS[first + 1], last_key = KEYS[first + 2], stream_key = KEYS[first + 3],
     most_entries = most_entries, ticks = {}, last = {},
-    epoch = meta[1], floor = tonumber(meta[2] or 0), high = tonumber(meta[3] or 0),
+    epoch = meta[1], high = tonumber(meta[2] or 0),
   }
   local epoch, id = string.match(seen, '^(%S+) (%S+)$')
   -- As a rule it is the last one, and that needs no look.
-  local has_lost = epoch and epoch == log.epoch and id ~= meta[4] and not has(log.stream_key, id)
+  local has_lost = epoch and epoch == log.epoch and id ~= meta[3] and not has(log.stream_key, id)
   if not log.epoch or shown > log.high or has_lost then
     log.epoch = new_epoch
-    log.floor = math.max(shown, log.high, clock_us)
-    log.high = log.floor
+    log.high = math.max(shown, log.high, clock_us)
+    log.base = log.high
     redis.call('DEL', log.seq_key)
-    redis.call('HSET', log.meta_key, 'epoch', log.epoch, 'floor', whole(log.floor), 'high', whole(log.high))
+    -- The floor is for replicas of versions before this one.
+    redis.call('HSET', log.meta_key, 'epoch', log.epoch, 'floor', whole(log.high), 'high', whole(log.high))
     restate(log)
   end
+  -- What the first tick of a symbol comes after.
+  log.base = log.high
   return log
 end

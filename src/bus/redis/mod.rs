@@ -43,7 +43,8 @@ use crate::price::{Epoch, Symbol, Update};
 pub(super) mod keys {
     /// The log.
     pub const STREAM: &str = "tickcast:{bus}:stream";
-    /// The epoch in force, the number that it began at, and the highest number that was given.
+    /// The epoch in force, the number that it began at, the highest number that was given, and the id of the last entry with
+    /// ticks.
     pub const META: &str = "tickcast:{bus}:meta";
     /// The last number of each symbol.
     pub const SEQ: &str = "tickcast:{bus}:seq";
