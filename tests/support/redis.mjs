@@ -168,8 +168,15 @@ class Strand {
       const way = { to, waiting: /** @type {Buffer[]} */ ([]) };
       this.ways.push(way);
       from.on('data', (/** @type {Buffer} */ data) => {
+        const wait_ms = asks ? 0 : cable.pass(data.length);
+        if (wait_ms > 0) {
+          from.pause();
+          setTimeout(() => {
+            if (!to.destroyed) to.write(data);
+            from.resume();
+          }, wait_ms);
         // What follows something held is held, too.
-        if (way.waiting.length > 0 || cable.holds(data, asks)) way.waiting.push(data);
+        } else if (way.waiting.length > 0 || cable.holds(data, asks)) way.waiting.push(data);
         else to.write(data);
       });
       from.on('error', () => {});
@@ -205,6 +212,22 @@ export class Cable {
     this.holds = () => false;
     /** How often something was held. */
     this.held = 0;
+    /** How fast answers pass (bytes/s), and when the way is free for the next one. */
+    this.rate = Infinity;
+    this.free_at = 0;
+  }
+
+  /** From now on answers pass no faster than this. @param {number} rate bytes/s */
+  slow(rate) {
+    this.rate = rate;
+  }
+
+  /** How long an answer of so many bytes needs (ms). @param {number} bytes */
+  pass(bytes) {
+    if (this.rate === Infinity) return 0;
+    const now = performance.now();
+    this.free_at = Math.max(this.free_at, now) + (bytes / this.rate) * 1000;
+    return this.free_at - now;
   }
 
   /** @param {Redis} redis */

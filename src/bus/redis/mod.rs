@@ -8,6 +8,7 @@ mod input;
 mod lease;
 mod nodes;
 mod offer;
+mod pages;
 mod pulse;
 mod recall;
 mod records;
