@@ -105,10 +105,16 @@ async function publisher(redis) {
   const sha = await load(line, ['log.lua', 'append.lua']);
   await line.ask('SET', KEYS[0], TOKEN);
   let batch = 0;
-  return (/** @type {number} */ size) => {
+  const seen = [''];
+  return async (/** @type {number} */ size) => {
     batch += 1;
     const updates = Array.from({ length: size }, (_, index) => [`S${index}`, quote()]);
-    return line.ask('EVALSHA', sha, KEYS.length, ...KEYS, TOKEN, 'bench', batch, 0, 'bench', Date.now() * 1000, 20000, ...updates.flat());
+    const answer = await line.ask('EVALSHA', sha, KEYS.length, ...KEYS, TOKEN, 'bench', batch, 0, seen[0], 'bench', Date.now() * 1000, 20000, ...updates.flat());
+    // What a publisher has: with several on their way, seldom the last entry.
+    const [, epoch, id] = answer.match(/^\*\d+\r\n\$\d+\r\n([^\r]+)\r\n\$\d+\r\n(\d+-\d+)\r\n/) ?? [];
+    if (!id) throw new Error(answer);
+    seen.splice(0, 1, `${epoch} ${id}`);
+    return answer;
   };
 }
 
@@ -140,7 +146,7 @@ async function appends(redis, append, figures) {
     await Promise.all(Array.from({ length: IN_FLIGHT }, async () => {
       while (performance.now() - began < MEASURED_MS) {
         const answer = await append(size);
-        if (!answer.startsWith(`*${size + 1}`)) throw new Error(answer);
+        if (!answer.startsWith(`*${size + 2}`)) throw new Error(answer);
         count += 1;
       }
     }));

@@ -113,7 +113,7 @@ impl Market {
     /// reached already in this epoch is a repeat: counted and dropped. A hole in the numbers is counted too.
     pub fn apply(&self, batch: Batch) -> Applied {
         let mut state = self.write();
-        state.heard = Instant::now();
+        let is_empty = batch.ticks.is_empty();
         let turned = state.epoch.as_ref().is_some_and(|epoch| *epoch != batch.epoch);
         if state.epoch.as_ref() != Some(&batch.epoch) {
             state.begin(batch.epoch);
@@ -150,6 +150,10 @@ impl Market {
             self.metrics.bus_gaps.inc();
             self.metrics.ticks_lost.add(lost);
             tracing::warn!(ticks = lost, "the log was trimmed beyond what was read here");
+        }
+        // Who only hears again what it knows has heard nothing.
+        if is_empty || !fresh.is_empty() {
+            state.heard = Instant::now();
         }
         self.metrics.ticks_in.add(fresh.len() as u64);
         self.metrics.candles_late.add(late);

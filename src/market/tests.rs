@@ -34,6 +34,21 @@ fn last(market: &Market) -> Vec<u32> {
 }
 
 #[test]
+fn who_only_hears_again_what_it_knows_has_heard_nothing() {
+    let market = market(&["BTC"]);
+    let long = Duration::from_secs(60);
+    let is_silent_after = |ticks| {
+        market.write().heard -= long;
+        market.apply(batch("a", ticks));
+        market.silence() >= long
+    };
+    assert!(!is_silent_after(vec![tick("BTC", 5, 1)]));
+    assert!(is_silent_after(vec![tick("BTC", 4, 1), tick("BTC", 5, 1)]));
+    assert!(!is_silent_after(vec![tick("BTC", 5, 1), tick("BTC", 6, 1)]));
+    assert!(!is_silent_after(vec![]));
+}
+
+#[test]
 fn what_was_missed_is_there_or_it_says_that_it_is_not() {
     let market = market(&["BTC", "ETH"]);
     let (btc, eth) = (market.symbol("BTC").unwrap().0, market.symbol("ETH").unwrap().0);

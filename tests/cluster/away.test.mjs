@@ -235,6 +235,49 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
     });
   }
 
+  it('the numbers are lost, and nothing else: they go on where they were', async (test) => {
+    const cluster = await Cluster.start(test);
+    const watches = await Promise.all(['app1', 'app2'].map((id) => cluster.watch(id)));
+    for (let round = 0; round < 3; round += 1) {
+      await Promise.all(watches.map((watch) => watch.more(5)));
+      assert.equal(await cluster.redis.ask('DEL', 'tickcast:{bus}:seq'), 1);
+    }
+    // That none is missing and none goes back, each watch looks at.
+    await Promise.all(watches.map((watch) => watch.more(STEPS)));
+    await cluster.level();
+    for (const watch of watches) assert.equal(epochs(watch).length, 1);
+    await cluster.checkLog();
+  });
+
+  it('the numbers and the last prices are lost: they go on above all that were given', async (test) => {
+    const cluster = await Cluster.start(test);
+    const watches = await Promise.all(['app1', 'app2'].map((id) => cluster.watch(id)));
+    await Promise.all(watches.map((watch) => watch.more(5)));
+    for (const watch of watches) watch.whole = false;
+    assert.equal(await cluster.redis.ask('DEL', 'tickcast:{bus}:seq', 'tickcast:{bus}:last'), 2);
+    await Promise.all(watches.map((watch) => watch.more(STEPS)));
+    await cluster.level();
+    const ticks = (await cluster.redis.log()).flatMap((entry) => entry.ticks);
+    for (const symbol of SYMBOLS) {
+      const seqs = ticks.filter((tick) => tick.symbol === symbol).map(({ seq }) => seq);
+      assert.deepEqual(seqs, [...new Set(seqs)].sort((one, other) => one - other), symbol);
+    }
+  });
+
+  it('an append on a connection that ended comes late: it is not appended again', async (test) => {
+    const { cluster, publisher, mine, theirs, cable } = await cuttable(test);
+    const way = cable(publisher);
+    way.hold((data, asks) => asks && data.includes('tickcast:{bus}:done'));
+    await until(() => way.held > 0, 'an append');
+    const bring = way.strand();
+    await mine.more(5);
+    await bring();
+    await Promise.all([mine.more(STEPS), theirs.more(STEPS)]);
+    await cluster.level();
+    await cluster.checkLog();
+    assert.deepEqual(await cluster.roles(), { publisher, others: cluster.live().filter((id) => id !== publisher) });
+  });
+
   it('an entry of the log that is none is passed over, and counted', async (test) => {
     const cluster = await Cluster.start(test);
     const watches = await Promise.all(['app1', 'app2'].map((id) => cluster.watch(id)));

@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../support/clients.mjs';
 import { Cluster } from '../support/cluster.mjs';
+import { Cable } from '../support/redis.mjs';
 
 const IN = 'tickcast:in';
 const ENV = { PUBLISHED_SYMBOLS: 'PUB,OTHER', LEASE_TTL: '1000' };
@@ -104,6 +105,34 @@ describe('input', { concurrency: true }, () => {
     assert.deepEqual(found.map(({ price }) => price), [...Array(last).keys()].map((index) => index + 1));
     assert.deepEqual(found.map(({ seq }) => seq), found.map((_, index) => found[0].seq + index));
     test.diagnostic(`${last} entries, ${await cluster.redis.ask('XLEN', IN)} left`);
+  });
+
+  it('what was asked on a connection that ended comes late: nothing comes twice', async (test) => {
+    /** @type {Cable[]} */
+    const cables = [];
+    const cluster = await Cluster.start(test, {
+      ids: ['app1'],
+      // Only how the log is mended is shown.
+      env: { ...ENV, ISLAND_AFTER: '600000' },
+      each: async (_, redis) => {
+        cables.push(await Cable.to(redis));
+        return { REDIS_URL: cables[0].url };
+      },
+    });
+    const [cable] = cables;
+    cluster.undo.push(() => cable.stop());
+    await reader(cluster);
+    cable.hold((data, asks) => asks && data.includes('tickcast:{bus}:in:answer'));
+    await add(cluster, { symbol: 'PUB', price: '1' });
+    await until(() => cable.held > 0, 'it to be taken');
+    const bring = cable.strand();
+    await until(async () => (await prices(cluster)).length === 1, 'the price');
+    await add(cluster, { symbol: 'PUB', price: '2' });
+    await until(async () => (await prices(cluster)).length === 2, 'the next price');
+    await bring();
+    await add(cluster, { symbol: 'PUB', price: '3' });
+    await until(async () => (await prices(cluster)).some(({ price }) => price === 3), 'the last price');
+    assert.deepEqual((await prices(cluster)).map(({ price }) => price), [1, 2, 3]);
   });
 
   it('one that is trimmed by others shows that', async (test) => {

@@ -160,20 +160,29 @@ class Strand {
   /** @param {Cable} cable @param {net.Socket} here @param {net.Socket} there */
   constructor(cable, here, there) {
     this.ends = [here, there];
+    /** Whether what is on its way to Redis comes there although who said it is gone. */
+    this.left = false;
     /** What waits on each way. @type {{ to: net.Socket, waiting: Buffer[] }[]} */
     this.ways = [];
     for (const [from, to, asks] of /** @type {[net.Socket, net.Socket, boolean][]} */ ([[here, there, true], [there, here, false]])) {
       const way = { to, waiting: /** @type {Buffer[]} */ ([]) };
       this.ways.push(way);
       from.on('data', (/** @type {Buffer} */ data) => {
+        const wait_ms = asks ? 0 : cable.pass(data.length);
+        if (wait_ms > 0) {
+          from.pause();
+          setTimeout(() => {
+            if (!to.destroyed) to.write(data);
+            from.resume();
+          }, wait_ms);
         // What follows something held is held, too.
-        if (way.waiting.length > 0 || cable.holds(data, asks)) way.waiting.push(data);
+        } else if (way.waiting.length > 0 || cable.holds(data, asks)) way.waiting.push(data);
         else to.write(data);
       });
       from.on('error', () => {});
       from.on('close', () => {
         cable.strands.delete(this);
-        to.destroy();
+        if (!this.left || from === there) to.destroy();
       });
     }
   }
@@ -191,9 +200,10 @@ class Strand {
 export class Cable {
   /** @param {number} port */
   constructor(port) {
+    this.target = port;
     this.server = net.createServer((here) => {
       if (this.severed) here.destroy();
-      else this.strands.add(new Strand(this, here, net.connect(port, '127.0.0.1')));
+      else this.strands.add(new Strand(this, here, net.connect(this.target, '127.0.0.1')));
     });
     this.severed = false;
     /** @type {Set<Strand>} */
@@ -202,6 +212,22 @@ export class Cable {
     this.holds = () => false;
     /** How often something was held. */
     this.held = 0;
+    /** How fast answers pass (bytes/s), and when the way is free for the next one. */
+    this.rate = Infinity;
+    this.free_at = 0;
+  }
+
+  /** From now on answers pass no faster than this. @param {number} rate bytes/s */
+  slow(rate) {
+    this.rate = rate;
+  }
+
+  /** How long an answer of so many bytes needs (ms). @param {number} bytes */
+  pass(bytes) {
+    if (this.rate === Infinity) return 0;
+    const now = performance.now();
+    this.free_at = Math.max(this.free_at, now) + (bytes / this.rate) * 1000;
+    return this.free_at - now;
   }
 
   /** @param {Redis} redis */
@@ -226,6 +252,35 @@ export class Cable {
   cut() {
     this.severed = true;
     for (const strand of this.strands) strand.cut();
+  }
+
+  /**
+   * Ends the connections on which a question is held as whoever asked sees it, and holds nothing any more: what was asked
+   * waits as it may in a proxy. The answer brings it to Redis after all, and resolves when Redis has answered.
+   */
+  strand() {
+    this.holds = () => false;
+    const strands = [...this.strands].filter(({ ways: [asked] }) => asked.waiting.length > 0);
+    assert.ok(strands.length > 0, 'something is held');
+    for (const strand of strands) {
+      strand.left = true;
+      strand.ends[0].destroy();
+    }
+    return () => Promise.all(strands.map(async (strand) => {
+      const [, there] = strand.ends;
+      const answered = once(there, 'data');
+      strand.flush();
+      await answered;
+      there.destroy();
+    }));
+  }
+
+  /** Leads to another Redis from now on, as an address does that a failover moves. @param {Redis} redis */
+  turn({ port }) {
+    this.cut();
+    this.target = port;
+    this.severed = false;
+    this.holds = () => false;
   }
 
   /** As if nothing had been. */

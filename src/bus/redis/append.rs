@@ -133,6 +133,7 @@ impl RedisLog {
             source.to_owned(),
             batch.to_string(),
             self.known.highest().to_string(),
+            self.known.seen(),
             new_epoch(),
             self.clock.micros().to_string(),
             STREAM_ENTRIES.to_string(),
@@ -143,12 +144,10 @@ impl RedisLog {
         }
         let script = &self.connections.scripts.append;
         let reply: Vec<String> = script.evalsha_with_reload(&self.connections.commands, keys, args).await?;
-        let Some((epoch, seqs)) = reply.split_first().filter(|(first, _)| *first != "fenced") else {
-            return Ok(None);
-        };
+        let [epoch, id, seqs @ ..] = reply.as_slice() else { return Ok(None) };
         let seqs: Vec<u64> = seqs.iter().filter_map(|seq| seq.parse().ok()).collect();
         if let Some(&highest) = seqs.iter().max() {
-            self.known.raise(highest);
+            self.known.see(epoch, id, highest);
         }
         self.known.set_epoch(Epoch::new(epoch));
         Ok(Some(seqs))

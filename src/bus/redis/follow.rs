@@ -15,7 +15,9 @@ use super::append::{RedisLog, STREAM_ENTRIES};
 use super::connection::{VersionError, check_version};
 use super::entry::{entry, fill, id};
 use super::failure::Failure;
+use super::pages::Pages;
 use super::pulse::Pulse;
+use super::since::Since;
 use super::{keys, new_epoch};
 use crate::bus::Closed;
 use crate::bus::island::Island;
@@ -27,9 +29,6 @@ const BLOCK: Duration = Duration::from_millis(500);
 /// How long a read may take in all: beyond that the connection, or Redis, hangs.
 const READ_TIMEOUT: Duration = Duration::from_millis(1250);
 
-/// Entries that one read takes.
-pub(super) const ENTRIES_PER_READ: u64 = 256;
-
 /// A failure shorter than this is not told.
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -38,6 +37,11 @@ const REJOIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often an island asks why it cannot use Redis.
 const ASK_WHY_EVERY: Duration = Duration::from_secs(1);
+
+/// The pause before an island joins that has joined before and could not read on then; twice as long after each time, up to
+/// the second.
+const BACK_OFF: Duration = Duration::from_millis(500);
+const BACK_OFF_MOST: Duration = Duration::from_secs(16);
 
 /// Numbers that an island may give while it asks to come back.
 const RESERVE: u64 = 10_000;
@@ -71,12 +75,27 @@ pub(in crate::bus) struct Follower {
     pub(super) apart: bool,
     /// True from the beginning of an island until what passed meanwhile has been handed on.
     pub(super) alone: bool,
+    /// What an island has read already of what passed meanwhile.
+    pub(super) missed: Option<Since>,
+    pub(super) pages: Pages,
+    /// How often an island has joined since the log was read last.
+    rejoined: u32,
     /// When the last entry came.
     pub(super) heard: Instant,
     feed: Feed,
     /// What goes wrong with the connection itself: a command only knows that it got no answer.
     errors: broadcast::Receiver<(Error, Option<Server>)>,
     last_error: Option<String>,
+}
+
+/// What a replica learns that joins.
+#[derive(Debug)]
+struct Joined {
+    epoch: Epoch,
+    /// The id of the log's last entry.
+    end: String,
+    /// Whether the log has what was handed on last, as far as that can be said.
+    joins_up: bool,
 }
 
 impl Follower {
@@ -94,6 +113,9 @@ impl Follower {
             last: HashMap::new(),
             apart: false,
             alone: false,
+            missed: None,
+            pages: Pages::default(),
+            rejoined: 0,
             heard: Instant::now(),
             feed,
             errors,
@@ -180,6 +202,7 @@ impl Follower {
         self.log.metrics.islands.inc();
         self.tell(FeedState::Degraded, reason).await?;
         self.alone = true;
+        self.missed = None;
         self.events.send(BusEvent::Alone).await.map_err(|_| Closed)?;
         let island = self.log.shore.leave(shown, &self.log.clock, self.events.clone());
         self.log.metrics.alone.add(1);
@@ -217,24 +240,30 @@ impl Follower {
 
     /// Ends the island: from here on only the shared log is handed on, above all numbers that the island gave.
     async fn rejoin(&mut self, island: &Island) -> Result<(), Failure> {
+        if let Some(doublings) = self.rejoined.checked_sub(1) {
+            tokio::time::sleep((BACK_OFF * 2_u32.saturating_pow(doublings)).min(BACK_OFF_MOST)).await;
+        }
+        self.read_ahead().await?;
+        self.rejoined += 1;
         let shown = island.bus.highest() + RESERVE;
-        let (mut epoch, mut end) = self.ask_to_join(shown).await?;
+        let mut joined = self.ask_to_join(shown).await?;
         let ended = self.log.shore.rejoin(island);
         self.apart = true;
         self.log.known.raise(ended.highest);
         self.last = ended.last.into_iter().map(|update| (update.symbol.clone(), update)).collect();
         if ended.highest > shown {
-            (epoch, end) = self.ask_to_join(ended.highest).await?;
+            joined = self.ask_to_join(ended.highest).await?;
         }
         // What came into the log before is not for us: it would be below our own numbers.
-        self.take_up(epoch, end).await
+        self.take_up(joined.epoch, joined.end).await
     }
 
     /// Shows what this replica has seen, learns the epoch, and takes up the log where it was left.
     async fn join(&mut self) -> Result<(), Failure> {
-        let (epoch, end) = self.ask_to_join(self.log.known.highest()).await?;
-        // An older stream than ours: another Redis, or the same one with its clock set back. What is in it came before.
-        self.apart |= self.position.as_ref().is_some_and(|position| id(&end) < id(position));
+        let Joined { epoch, end, joins_up } = self.ask_to_join(self.log.known.highest()).await?;
+        // An older stream than ours: another Redis, or the same one with its clock set back. What is in it came before. Or
+        // one that has lost what we had, and what took its place may have come before, too.
+        self.apart |= !joins_up || self.position.as_ref().is_some_and(|position| id(&end) < id(position));
         self.take_up(epoch, end).await
     }
 
@@ -245,16 +274,24 @@ impl Follower {
         })
     }
 
-    /// The epoch in force, above `shown`, and the id of the last entry.
-    async fn ask_to_join(&self, shown: u64) -> Result<(Epoch, String), Failure> {
+    /// The epoch in force, above `shown`.
+    async fn ask_to_join(&self, shown: u64) -> Result<Joined, Failure> {
         self.ask_version().await?;
         let connections = &self.log.connections;
-        let args =
-            vec![shown.to_string(), new_epoch(), self.log.clock.micros().to_string(), STREAM_ENTRIES.to_string()];
+        let args = vec![
+            shown.to_string(),
+            self.log.known.seen(),
+            new_epoch(),
+            self.log.clock.micros().to_string(),
+            STREAM_ENTRIES.to_string(),
+            self.position.clone().unwrap_or_default(),
+        ];
         let join = &connections.scripts.join;
-        let (epoch, end): (String, String) =
+        let (epoch, end, joins_up, highest): (String, String, String, u64) =
             join.evalsha_with_reload(&connections.reads, keys::LOG.to_vec(), args).await?;
-        Ok((Epoch::new(&epoch), end))
+        // What is handed on from here is what this log has, up to there at least.
+        self.log.known.see(&epoch, &end, highest);
+        Ok(Joined { epoch: Epoch::new(&epoch), end, joins_up: joins_up == "1" })
     }
 
     /// Reads what comes, until that fails.
@@ -280,12 +317,19 @@ impl Follower {
         let reads = self.log.connections.reads.with_options(&options);
         let position = self.position.clone().unwrap_or_else(|| "0-0".to_owned());
         let block_ms = u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX);
-        let answer: Value = reads.xread(Some(ENTRIES_PER_READ), Some(block_ms), keys::STREAM, position).await?;
-        if answer.is_null() {
+        let (asked, count) = (Instant::now(), self.pages.count());
+        let answer: Result<Value, Error> = reads.xread(Some(count), Some(block_ms), keys::STREAM, position).await;
+        if answer.as_ref().is_ok_and(Value::is_null) {
+            self.rejoined = 0;
             return Ok(());
         }
-        let streams = answer.into_xread_response::<String, String, String, String>()?;
-        for (entry_id, fields) in streams.into_values().flatten() {
+        let streams = answer.and_then(Value::into_xread_response::<String, String, String, String>);
+        let entries = streams.map(|streams| streams.into_values().flatten().collect::<Vec<_>>());
+        let is_full = entries.as_ref().is_ok_and(|entries| entries.len() as u64 == count);
+        self.pages.note(entries.is_ok(), is_full, asked.elapsed());
+        let entries = entries?;
+        self.rejoined = 0;
+        for (entry_id, fields) in entries {
             if let Some(fill) = fill(&fields) {
                 self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
             }
@@ -295,6 +339,9 @@ impl Follower {
                     let made_ms = i64::try_from(id(&entry_id).0).unwrap_or(0);
                     self.log.known.lag_ms.store(now_ms - made_ms, Ordering::Relaxed);
                     let epoch = batch.epoch.clone();
+                    if let Some(highest) = batch.ticks.iter().map(|tick| tick.seq).max() {
+                        self.log.known.see(epoch.as_str(), &entry_id, highest);
+                    }
                     self.pass(batch).await?;
                     if self.epoch.as_ref() != Some(&epoch) {
                         // Begun by somebody else, who may know less.

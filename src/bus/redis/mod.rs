@@ -8,6 +8,7 @@ mod input;
 mod lease;
 mod nodes;
 mod offer;
+mod pages;
 mod pulse;
 mod recall;
 mod records;
@@ -43,7 +44,8 @@ use crate::price::{Epoch, Symbol, Update};
 pub(super) mod keys {
     /// The log.
     pub const STREAM: &str = "tickcast:{bus}:stream";
-    /// The epoch in force, the number that it began at, and the highest number that was given.
+    /// The epoch in force, the number that it began at, the highest number that was given, and the id of the last entry with
+    /// ticks.
     pub const META: &str = "tickcast:{bus}:meta";
     /// The last number of each symbol.
     pub const SEQ: &str = "tickcast:{bus}:seq";
@@ -158,8 +160,19 @@ pub(super) struct Known {
     epoch: Mutex<Option<Epoch>>,
     /// The highest number that was read or made here: a Redis that knows less has lost something.
     highest: AtomicU64,
+    /// The last entry of the log that was read or made here: a Redis that does not have it has lost it.
+    seen: Mutex<Option<Seen>>,
     /// How old the newest entry was when it was read, in ms; below zero where the clocks differ.
     lag_ms: AtomicI64,
+}
+
+/// An entry of the log, as this replica shows it to Redis.
+#[derive(Debug)]
+struct Seen {
+    epoch: String,
+    id: String,
+    /// The highest number in it, by which epochs follow each other: ids need not, where another clock makes them.
+    highest: u64,
 }
 
 impl Known {
@@ -173,6 +186,28 @@ impl Known {
 
     fn raise(&self, seq: u64) {
         self.highest.fetch_max(seq, Ordering::Relaxed);
+    }
+
+    /// Notes an entry that was read or made here, with the highest number in it.
+    fn see(&self, epoch: &str, id: &str, highest: u64) {
+        self.raise(highest);
+        if id.is_empty() {
+            return;
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let follows = seen.as_ref().is_none_or(|seen| match seen.epoch == epoch {
+            true => entry::id(&seen.id) < entry::id(id),
+            false => seen.highest < highest,
+        });
+        if follows {
+            *seen = Some(Seen { epoch: epoch.to_owned(), id: id.to_owned(), highest });
+        }
+    }
+
+    /// The last entry that was noted, as scripts take it: its epoch and its id, or nothing.
+    fn seen(&self) -> String {
+        let seen = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        seen.as_ref().map_or_else(String::new, |Seen { epoch, id, .. }| format!("{epoch} {id}"))
     }
 
     fn highest(&self) -> u64 {
@@ -255,5 +290,32 @@ impl Listing {
     /// Redis did not answer.
     pub async fn nodes(&self) -> Result<Vec<String>, Error> {
         self.0.list().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_the_last_entry_of_the_last_epoch() {
+        let known = Known::default();
+        assert_eq!(known.seen(), "");
+        for (epoch, id, highest, shown) in [
+            ("a", "5-0", 105, "a 5-0"),
+            ("a", "10-0", 101, "a 10-0"),
+            // Read after what was made here.
+            ("a", "9-7", 103, "a 10-0"),
+            // A new primary's clock is behind.
+            ("b", "7-0", 106, "b 7-0"),
+            ("a", "11-0", 104, "b 7-0"),
+            ("b", "7-1", 106, "b 7-1"),
+            // Nothing was appended.
+            ("b", "", 200, "b 7-1"),
+        ] {
+            known.see(epoch, id, highest);
+            assert_eq!(known.seen(), shown, "{epoch} {id}");
+        }
+        assert_eq!(known.highest(), 200);
     }
 }

@@ -47,6 +47,7 @@ impl RedisLog {
         }
         let mut args = vec![
             self.known.highest().to_string(),
+            self.known.seen(),
             new_epoch(),
             self.clock.micros().to_string(),
             STREAM_ENTRIES.to_string(),
@@ -77,7 +78,7 @@ impl RedisLog {
             (Some("other"), _) => return Err(OfferError::OtherOffer),
             (Some(first), Some(epoch)) => Answered {
                 epoch: Epoch::new(epoch),
-                verdicts: reply.iter().skip(2).filter_map(|text| verdict(text)).collect(),
+                verdicts: reply.iter().skip(3).filter_map(|text| verdict(text)).collect(),
                 again: first == "again",
             },
             _ => return Err(OfferError::Unavailable("Redis gave an answer that is none".to_owned())),
@@ -92,7 +93,7 @@ impl RedisLog {
                 _ => None,
             });
             if let Some(highest) = seqs.max() {
-                self.known.raise(highest);
+                self.known.see(answered.epoch.as_str(), reply.get(2).map_or("", String::as_str), highest);
             }
             self.known.set_epoch(answered.epoch.clone());
         }

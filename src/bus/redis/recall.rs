@@ -1,21 +1,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use fred::clients::Client;
+use fred::clients::{Client, WithOptions};
 use fred::error::Error;
-use fred::interfaces::{HashesInterface, ListInterface, StreamsInterface};
-use fred::types::streams::XReadValue;
+use fred::interfaces::{HashesInterface, ListInterface};
 use tokio::sync::mpsc;
 
 use super::entry::{entry, fill, parse, parse_epoch};
 use super::failure::Failure;
 use super::keys;
+use super::pages::{Page, Pages};
 use super::store::{Record, StoredMark};
 use crate::bus::Closed;
 use crate::metrics::Metrics;
 use crate::price::{Batch, BusEvent, Stored, Symbol};
-
-/// Entries of the log that one read takes.
-const ENTRIES_PER_READ: u64 = 256;
 
 /// How long before the last storing the log is read, in ms: who stored may have been behind it. Where that was not enough,
 /// it shows in the numbers, and all of the log is read.
@@ -23,8 +20,10 @@ const BEHIND_MS: u64 = 5000;
 
 /// The candles that are stored, and the ticks that followed them in the log: a reader that has these has what all others have.
 pub(super) struct Recalled<'a> {
-    pub(super) reads: &'a Client,
-    pub(super) events: &'a mpsc::Sender<BusEvent>,
+    pub(super) reads: WithOptions<Client>,
+    pub(super) pages: &'a mut Pages,
+    /// None where it is only to be seen whether all can be read.
+    pub(super) events: Option<&'a mpsc::Sender<BusEvent>>,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -40,7 +39,7 @@ struct Since {
 
 impl Recalled<'_> {
     /// Hands on what is stored, and what followed it in the log up to its end. `epoch` is the one in force.
-    pub(super) async fn hand_on(&self, epoch: &str) -> Result<(), Failure> {
+    pub(super) async fn hand_on(&mut self, epoch: &str) -> Result<(), Failure> {
         let all: HashMap<String, String> = self.reads.hgetall(keys::CANDLES).await?;
         let at_ms = all.get(" at").and_then(|at| at.parse::<u64>().ok()).unwrap_or(0);
         let mut marks: HashMap<Symbol, StoredMark> = HashMap::new();
@@ -49,8 +48,7 @@ impl Recalled<'_> {
                 let records = self.records(&symbol).await?;
                 if !records.is_empty() {
                     marks.insert(symbol.clone(), mark);
-                    let stored = BusEvent::Stored(Stored { symbol, records });
-                    self.events.send(stored).await.map_err(|_| Closed)?;
+                    self.send(BusEvent::Stored(Stored { symbol, records })).await?;
                 }
             }
         }
@@ -62,6 +60,9 @@ impl Recalled<'_> {
         let mut since = self.since(&marks, epoch, &at_ms.saturating_sub(BEHIND_MS).to_string()).await?;
         if !since.holes.is_empty() {
             since = self.since(&marks, epoch, "-").await?;
+        }
+        if self.events.is_none() {
+            return Ok(());
         }
         // Of those of whom the log has nothing the last tick is known by itself.
         for (symbol, (of, seq)) in last {
@@ -84,9 +85,16 @@ impl Recalled<'_> {
         }
         tracing::info!(symbols = marks.len(), batches = since.batches.len(), "candles are here");
         for event in since.batches {
-            self.events.send(event).await.map_err(|_| Closed)?;
+            self.send(event).await?;
         }
         Ok(())
+    }
+
+    async fn send(&self, event: BusEvent) -> Result<(), Closed> {
+        match self.events {
+            Some(events) => events.send(event).await.map_err(|_| Closed),
+            None => Ok(()),
+        }
     }
 
     /// The epoch and the number of each symbol's last tick.
@@ -104,17 +112,15 @@ impl Recalled<'_> {
     }
 
     /// The ticks that follow what is stored, from an entry's id, or a time in ms, on.
-    async fn since(&self, marks: &HashMap<Symbol, StoredMark>, epoch: &str, from: &str) -> Result<Since, Failure> {
+    async fn since(&mut self, marks: &HashMap<Symbol, StoredMark>, epoch: &str, from: &str) -> Result<Since, Failure> {
         let mut since = Since::default();
         // Those of whom an entry of their own epoch has come: what comes of other epochs after that is later.
         let mut reached: HashSet<String> = HashSet::new();
         let mut from = from.to_owned();
         loop {
-            let entries: Vec<XReadValue<String, String, String>> =
-                self.reads.xrange_values(keys::STREAM, from.as_str(), "+", Some(ENTRIES_PER_READ)).await?;
+            let Page { entries, is_full } = self.pages.next(&self.reads, &from).await?;
             let Some((last, _)) = entries.last() else { return Ok(since) };
             from = format!("({last}");
-            let is_full = entries.len() as u64 == ENTRIES_PER_READ;
             for (_, fields) in &entries {
                 if let Some(fill) = fill(fields) {
                     since.batches.push(BusEvent::Filled(fill));

@@ -6,7 +6,7 @@
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return 0
 end
-local log = numbering(1, 0, '', 0, ARGV[2])
+local log = numbering(1, 0, '', '', 0, ARGV[2])
 local restored = 0
 for i = 3, #ARGV, 2 do
   if redis.call('HEXISTS', KEYS[2], ARGV[i]) == 0 then

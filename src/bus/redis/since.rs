@@ -1,28 +1,36 @@
-use fred::clients::Client;
-use fred::interfaces::StreamsInterface;
-use fred::types::streams::XReadValue;
+use fred::clients::{Client, WithOptions};
 
 use super::entry::{entry, fill};
 use super::failure::Failure;
-use super::follow::ENTRIES_PER_READ;
-use super::keys;
+use super::pages::Pages;
 use crate::price::{Batch, Fill};
 
-/// The batches of the log, and the candles of the past in it, after the entry `after` (its id, or a time in ms): as many of
-/// them as the log still has. What cannot be read is passed over: whoever follows the log counts it.
-pub(super) async fn since(reads: &Client, after: &str) -> Result<(Vec<Batch>, Vec<Fill>), Failure> {
-    let (mut batches, mut fills) = (Vec::new(), Vec::new());
-    let mut from = format!("({after}");
-    loop {
-        let entries: Vec<XReadValue<String, String, String>> =
-            reads.xrange_values(keys::STREAM, from.as_str(), "+", Some(ENTRIES_PER_READ)).await?;
-        let Some((last, _)) = entries.last() else { return Ok((batches, fills)) };
-        from = format!("({last}");
-        let full = entries.len() as u64 == ENTRIES_PER_READ;
-        fills.extend(entries.iter().filter_map(|(_, fields)| fill(fields)));
-        batches.extend(entries.iter().filter_map(|(_, fields)| entry(fields)));
-        if !full {
-            return Ok((batches, fills));
+/// What is in the log after an entry: as much of it as the log still has.
+#[derive(Debug)]
+pub(super) struct Since {
+    /// The entry after which what is not read yet begins (its id, or a time in ms).
+    pub(super) after: String,
+    pub(super) batches: Vec<Batch>,
+    /// Candles of the past.
+    pub(super) fills: Vec<Fill>,
+}
+
+impl Since {
+    pub(super) fn new(after: String) -> Self {
+        Self { after, batches: Vec::new(), fills: Vec::new() }
+    }
+
+    /// Reads up to the end of the log. What cannot be read is passed over: whoever follows the log counts it.
+    pub(super) async fn read_on(&mut self, reads: &WithOptions<Client>, pages: &mut Pages) -> Result<(), Failure> {
+        loop {
+            let page = pages.next(reads, &format!("({}", self.after)).await?;
+            let Some((last, _)) = page.entries.last() else { return Ok(()) };
+            self.after.clone_from(last);
+            self.fills.extend(page.entries.iter().filter_map(|(_, fields)| fill(fields)));
+            self.batches.extend(page.entries.iter().filter_map(|(_, fields)| entry(fields)));
+            if !page.is_full {
+                return Ok(());
+            }
         }
     }
 }

@@ -7,10 +7,11 @@ use tokio::time::Instant;
 use super::append::{STREAM_ENTRIES, UPDATES_PER_ENTRY, encode};
 use super::entry::{entry, fill, id, parse, parse_epoch};
 use super::failure::Failure;
-use super::follow::{ENTRIES_PER_READ, Follower};
+use super::follow::Follower;
 use super::keys;
+use super::pages::{Page, patient};
 use super::recall::Recalled;
-use super::since::since;
+use super::since::Since;
 use crate::bus::Closed;
 use crate::price::{Batch, BusEvent, Epoch, FeedState, Tick, Update};
 
@@ -44,19 +45,48 @@ impl Follower {
         Ok(())
     }
 
+    /// Reads what an island has to catch up with, before it ends: an end costs every client everywhere a new epoch, and
+    /// what cannot be read now could not be read then. What was read is kept.
+    pub(super) async fn read_ahead(&mut self) -> Result<(), Failure> {
+        let epoch: Option<String> = self.log.connections.reads.hget(keys::META, "epoch").await?;
+        self.read_missed().await?;
+        if let Some(epoch) = epoch
+            && self.is_to_recall().await?
+        {
+            self.recall(&Epoch::new(&epoch), false).await?;
+        }
+        Ok(())
+    }
+
     /// What passed in the log while this replica was an island; of one that was so from its beginning, the recent history.
     async fn catch_up(&mut self, epoch: &Epoch) -> Result<(), Failure> {
-        let after = self.position.clone().unwrap_or_else(|| self.oldest());
-        let (missed, fills) = since(&self.log.connections.reads, &after).await?;
-        self.events.send(BusEvent::Back(missed)).await.map_err(|_| Closed)?;
+        self.read_missed().await?;
+        let is_to_recall = self.is_to_recall().await?;
+        let Some(Since { batches, fills, .. }) = self.missed.take() else { return Ok(()) };
+        self.events.send(BusEvent::Back(batches)).await.map_err(|_| Closed)?;
         for fill in fills {
             self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
         }
-        if self.position.is_none() || self.is_trimmed(&after).await? {
-            self.recall(epoch).await?;
+        if is_to_recall {
+            self.recall(epoch, true).await?;
         }
         self.alone = false;
         Ok(())
+    }
+
+    /// Reads on, up to the end of the log, what is missing here.
+    async fn read_missed(&mut self) -> Result<(), Failure> {
+        let reads = patient(&self.log.connections.reads);
+        let after = self.position.clone().unwrap_or_else(|| self.oldest());
+        self.missed.get_or_insert_with(|| Since::new(after)).read_on(&reads, &mut self.pages).await
+    }
+
+    /// Whether what is missing here is not all in the log.
+    async fn is_to_recall(&self) -> Result<bool, Failure> {
+        match &self.position {
+            Some(position) => self.is_trimmed(position).await,
+            None => Ok(true),
+        }
     }
 
     /// Whether what followed this entry in the log may be gone.
@@ -66,10 +96,12 @@ impl Follower {
         Ok(first.first().is_none_or(|(first, _)| id(first) > id(position)))
     }
 
-    /// The candles as they are stored, with what followed them in the log.
-    async fn recall(&self, epoch: &Epoch) -> Result<(), Failure> {
-        let (reads, metrics) = (&self.log.connections.reads, &self.log.metrics);
-        Recalled { reads, events: &self.events, metrics }.hand_on(epoch.as_str()).await
+    /// The candles as they are stored, with what followed them in the log; where they are not to be handed on, it only
+    /// shows whether they can be read.
+    async fn recall(&mut self, epoch: &Epoch, is_handed_on: bool) -> Result<(), Failure> {
+        let reads = patient(&self.log.connections.reads);
+        let (events, metrics) = (is_handed_on.then_some(&self.events), &self.log.metrics);
+        Recalled { reads, pages: &mut self.pages, events, metrics }.hand_on(epoch.as_str()).await
     }
 
     /// Where the recent history begins in the log.
@@ -80,7 +112,7 @@ impl Follower {
 
     /// The recent history and the latest tick of each symbol, before anything else: that of a log which ended here.
     async fn load(&mut self, epoch: &Epoch, end: String) -> Result<(), Failure> {
-        self.recall(epoch).await?;
+        self.recall(epoch, true).await?;
         let mut quiet = self.latest(epoch).await?;
         let mut from = self.oldest();
         // Where nothing is recent, what is old is not read on from its beginning.
@@ -88,17 +120,18 @@ impl Follower {
         // The latest of each is for the clients that are here already: the others would take them back behind what they
         // had elsewhere.
         let (mut past, mut latest) = (Vec::new(), HashMap::new());
-        let reads = self.log.connections.reads.clone();
+        let reads = patient(&self.log.connections.reads);
         loop {
-            let entries: Vec<XReadValue<String, String, String>> =
-                reads.xrange_values(keys::STREAM, from.as_str(), "+", Some(ENTRIES_PER_READ)).await?;
-            let full = entries.len() as u64 == ENTRIES_PER_READ;
+            let Page { entries, is_full } = self.pages.next(&reads, &from).await?;
             let mut fills = Vec::new();
             for (entry_id, fields) in entries {
                 fills.extend(fill(&fields));
-                for tick in
-                    entry(&fields).filter(|batch| batch.epoch == *epoch).into_iter().flat_map(|batch| batch.ticks)
-                {
+                let of_this = entry(&fields).filter(|batch| batch.epoch == *epoch);
+                let ticks = of_this.map(|batch| batch.ticks).unwrap_or_default();
+                if let Some(highest) = ticks.iter().map(|tick| tick.seq).max() {
+                    self.log.known.see(epoch.as_str(), &entry_id, highest);
+                }
+                for tick in ticks {
                     past.extend(latest.insert(tick.update.symbol.clone(), tick));
                 }
                 position = entry_id;
@@ -110,7 +143,7 @@ impl Follower {
             for fill in fills {
                 self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
             }
-            if !full {
+            if !is_full {
                 break;
             }
             from = format!("({position}");
@@ -125,7 +158,7 @@ impl Follower {
     /// The latest tick of each symbol. Whoever hands on the log as well reads it after this: else what came between would be
     /// skipped, since these come first.
     async fn latest(&self, epoch: &Epoch) -> Result<Vec<Tick>, Failure> {
-        let last: HashMap<String, String> = self.log.connections.reads.hgetall(keys::LAST).await?;
+        let last: HashMap<String, String> = patient(&self.log.connections.reads).hgetall(keys::LAST).await?;
         let of_this = last.values().filter(|json| parse_epoch(json).is_some_and(|of| of == epoch.as_str()));
         Ok(of_this.filter_map(|json| parse(json)).collect())
     }
