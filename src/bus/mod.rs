@@ -353,6 +353,15 @@ impl Bus {
     pub fn is_shared(&self) -> bool {
         matches!(self.log, Log::Redis(_))
     }
+
+    /// Resolves as soon as others hear what this replica publishes, and can go on with it: at once, unless it is an island.
+    /// Never where there are no others.
+    pub async fn among_others(&self) {
+        let Log::Redis(log) = &self.log else { return std::future::pending().await };
+        while let Some(island) = log.shore().island() {
+            island.over().await;
+        }
+    }
 }
 
 /// Events in order, until every [`Bus`] is gone.
