@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::interfaces::ClientLike;
@@ -107,8 +107,8 @@ enum Log {
 struct Shared {
     /// What this replica is to each source.
     roles: Mutex<BTreeMap<&'static str, &'static str>>,
-    /// What each live replica says of itself, as of the last look.
-    nodes: Mutex<Vec<serde_json::Value>>,
+    /// What each live replica says of itself, and when that was asked last.
+    nodes: Mutex<Option<(Instant, Vec<serde_json::Value>)>>,
     /// Latest prices that other services have not been told yet.
     prices: Mutex<HashMap<Symbol, String>>,
     /// The same, with their `seq`, of symbols that other replicas may publish too.
@@ -293,9 +293,15 @@ impl Bus {
         lock(&self.shared.roles).clone()
     }
 
-    /// What each live replica says of itself, as of a second ago; nobody where this one is alone.
+    /// What each live replica says of itself, as of a second ago, by id; nobody where this one is alone, or does not know
+    /// any more.
     pub fn nodes(&self) -> Vec<serde_json::Value> {
-        lock(&self.shared.nodes).clone()
+        let nodes = lock(&self.shared.nodes);
+        nodes
+            .iter()
+            .filter(|(asked, _)| asked.elapsed() < Presence::HOLDS)
+            .flat_map(|(_, nodes)| nodes.clone())
+            .collect()
     }
 
     /// The numbering in force, as far as this replica knows.
@@ -383,10 +389,11 @@ impl Background {
             every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 every.tick().await;
+                let asked = Instant::now();
                 match presence.say(&node_id, &describe().to_string()).await {
                     Ok(nodes) => {
-                        *lock(&shared.nodes) =
-                            nodes.iter().filter_map(|node| serde_json::from_str(node).ok()).collect();
+                        let nodes = nodes.iter().filter_map(|node| serde_json::from_str(node).ok()).collect();
+                        *lock(&shared.nodes) = Some((asked, nodes));
                     }
                     Err(error) => {
                         metrics.redis_errors.inc();

@@ -141,11 +141,11 @@ describe('drain', { concurrency: true }, () => {
     assert.equal(last.losses.length, 0, 'before its slot');
     // Ours goes on as an island, and the lease to who stays.
     await cluster.redis.begin();
-    await until(async () => (await cluster.replica(other).json('/health')).sources.simulator === 'publisher', 'the other to publish');
-    await until(async () => (await cluster.replica(other).json('/stats')).bus.state === 'live', 'the other to be live');
-    if (last.losses.length === 0) {
-      await until(() => last.losses.length > 0 || last.statuses.at(-1)?.state === 'live', 'the last one to be live, or gone');
-    }
+    await until(async () => {
+      const { bus, sources } = await cluster.replica(other).json('/health');
+      return bus.state === 'live' && sources.simulator === 'publisher';
+    }, 'the other to publish for all');
+    await until(() => last.losses.length > 0 || last.statuses.at(-1)?.state === 'live', 'the last one to be live, or gone');
     assert.deepEqual(await server.exited, { code: 0, signal: null }, server.tail());
   });
 
