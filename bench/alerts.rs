@@ -58,6 +58,10 @@ impl Link for Client {
         Sent::Done
     }
 
+    fn send_on(&self, _: &str, _: &RawValue) -> Sent {
+        Sent::Done
+    }
+
     fn take_dropped(&self) -> Option<(u32, String)> {
         None
     }

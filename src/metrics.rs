@@ -159,8 +159,10 @@ metrics! {
     pub ticks_lost: Counter,
     /// Ticks that are neither in what is stored of candles nor in the log: candles have a hole.
     pub candles_lost: Counter = "tickcast_candle_ticks_lost_total",
-    /// Candles that were taken from those who have the past.
+    /// Candles that were taken from those who have the past, or wait for their symbol's first price.
     pub candles_filled: Counter = "tickcast_candles_filled_total",
+    /// Candles of the past, or stored ones, that there was no place for.
+    pub candles_passed_over: Counter = "tickcast_candles_passed_over_total",
     /// Records of stored candles that could not be read.
     pub candles_unreadable: Counter = "tickcast_candles_unreadable_records_total",
     /// Times that candles could not be stored, in DATA_DIR or Redis.

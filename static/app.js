@@ -28,7 +28,9 @@ looksView(choices);
 const table = tableView(store, choices);
 toolbarView(choices, table);
 const drawer = drawerView(store, table);
-startPainting(store, [table, connectionView(store), drawer]);
+/** @type {Parameters<typeof startPainting>[1]} */
+const views = [table, connectionView(store), drawer];
+startPainting(store, views);
 setInterval(() => store.clockTick(), CLOCK_MS);
 
 const client = await loading;
@@ -43,7 +45,8 @@ if (!connected) {
 // Of no use before the prices are there.
 const [{ snippetsView }, { firedView }] = await Promise.all([import('./views/snippets.js'), import('./views/fired.js'), loadStyle('connect.css')]);
 const { origin, pathname: path } = socketUrl;
-snippetsView({ origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent });
+views.push(snippetsView(store, { origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent }));
+store.setConnection({});
 const use = find(document, '#use', HTMLElement);
 use.hidden = false;
 // What the address leads to was not there yet, nor were the rows above it.
@@ -75,21 +78,39 @@ function connect(io) {
   feed.on('state', (state) => store.state(state));
   feed.on('status', (status) => store.status(status));
   feed.on('gap', (gap) => store.gap(gap));
+  feed.on('gone', (symbols) => store.gone(symbols));
   feed.on('epoch', (change) => store.epoch(change));
   feed.on('latency', (latency) => store.latency(latency));
   feed.on('drain', (drain) => store.drain(drain));
   feed.on('problem', (problem) => console.warn(`${problem.event}: ${problem.code} ${problem.message}`));
-  signInView(feed);
+  feed.listen('token-expiring', (raw) => store.tokenExpiring(raw));
+  signInView(feed, store);
+  const library = new URL('lightweight-charts.js', socketUrl);
   drawer.ready(async () => {
-    const [{ detailView }, library] = await Promise.all([
-      import('./views/detail/index.js'),
-      import(new URL('lightweight-charts.js', socketUrl).href).catch((error) => {
-        console.error(error);
-        return null;
-      }),
-      loadStyle('detail.css'),
-    ]);
-    return detailView({ library, store, feed, choices, api: new URL('api/', document.baseURI) });
+    const [{ detailView }] = await detailParts();
+    return detailView({ loadLibrary: (attempt) => loadLibrary(library, attempt), store, feed, choices, api: new URL('api/', document.baseURI) });
   });
+  // Here before it is asked for: the server may be away by then. Not the library, which is as large as all else together.
+  void table.filled.then(detailParts).catch(() => {});
   return feed;
+}
+
+/** What shows one symbol. What could not be had is fetched again with the next call. */
+function detailParts() {
+  return Promise.all([import('./views/detail/index.js'), loadStyle('detail.css')]);
+}
+
+/**
+ * The library that draws candles; null where it cannot be had.
+ *
+ * @param {URL} url
+ * @param {number} attempt under another address each time: browsers may keep that a module was not there
+ */
+async function loadLibrary(url, attempt) {
+  try {
+    return await import(`${url}${attempt > 0 ? `?attempt=${attempt}` : ''}`);
+  } catch (error) {
+    console.error(error);
+    return null;
+  }
 }

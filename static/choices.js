@@ -52,6 +52,12 @@ export function readValues(kept) {
   };
 }
 
+/**
+ * What is the same on all pages of this device, at once. How a page sorts and filters, and how long its candles are, is its
+ * own: two of them beside each other may show two things. The next visit begins with what was chosen last.
+ */
+const SHARED = /** @type {const} */ (['watched', 'order', 'theme', 'palette', 'density']);
+
 /** @typedef {Pick<Storage, 'getItem' | 'setItem'>} Kept */
 
 export class Choices {
@@ -60,30 +66,59 @@ export class Choices {
     this.storage = storage;
     /** @type {Set<(values: Values) => void>} */
     this.listeners = new Set();
-    let kept = null;
+    /** As it was last read or written here: if it is another one, another page has written. */
+    this.text = this.read();
+    this.kept = parse(this.text);
+    this.values = this.kept;
+    globalThis.addEventListener?.('storage', ({ key }) => {
+      if ((key === KEY || key === null) && this.catchUp()) this.tell();
+    });
+  }
+
+  /** @returns {string | null} */
+  read() {
     try {
-      kept = JSON.parse(storage?.getItem(KEY) ?? 'null');
-    } catch (error) {
-      console.warn('what was chosen earlier cannot be read', error);
+      return this.storage?.getItem(KEY) ?? null;
+    } catch {
+      return null;
     }
-    this.values = readValues(kept);
+  }
+
+  /** Takes over what another page has chosen for all, and says whether there was anything. */
+  catchUp() {
+    const text = this.read();
+    if (text === this.text) return false;
+    this.text = text;
+    this.kept = parse(text);
+    this.values = { ...this.values, ...Object.fromEntries(SHARED.map((name) => [name, this.kept[name]])) };
+    return true;
+  }
+
+  tell() {
+    for (const listener of this.listeners) listener(this.values);
   }
 
   /** @param {Partial<Values>} change */
   set(change) {
+    this.catchUp();
     this.values = { ...this.values, ...change };
+    // Only what is changed here: the rest is as the last page has left it.
+    this.kept = { ...this.kept, ...change };
     try {
-      const { watched, ...rest } = this.values;
-      this.storage?.setItem(KEY, JSON.stringify({ ...rest, watched: [...watched] }));
+      const { watched, ...rest } = this.kept;
+      const text = JSON.stringify({ ...rest, watched: [...watched] });
+      this.storage?.setItem(KEY, text);
+      this.text = text;
     } catch (error) {
       // A full or forbidden storage costs the memory of it, not the choice.
       console.warn('what was chosen cannot be kept', error);
     }
-    for (const listener of this.listeners) listener(this.values);
+    this.tell();
   }
 
   /** @param {string} symbol */
   toggleWatched(symbol) {
+    this.catchUp();
     const watched = new Set(this.values.watched);
     if (!watched.delete(symbol)) watched.add(symbol);
     this.set({ watched });
@@ -93,6 +128,16 @@ export class Choices {
   follow(listener) {
     this.listeners.add(listener);
     listener(this.values);
+  }
+}
+
+/** @param {string | null} text @returns {Values} */
+function parse(text) {
+  try {
+    return readValues(JSON.parse(text ?? 'null'));
+  } catch (error) {
+    console.warn('what was chosen earlier cannot be read', error);
+    return readValues(null);
   }
 }
 

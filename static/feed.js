@@ -19,8 +19,8 @@
  * missed comes with the answer, where the server still has it. Another `epoch` is another numbering: it replaces what is known, whatever
  * its number. Nothing that the server sends makes it throw; what cannot be read is counted in `feed.counters.garbage`.
  *
- * Events: `tick` (tick, {how, joined}), `state`, `gap`, `epoch`, `status`, `stats`, `latency`, `problem`, `drain`: see
- * FeedEvents. `on` returns a function that removes the listener. What a server can do beside prices (`candles`, `alert`,
+ * Events: `tick` (tick, {how, joined}), `state`, `gap`, `gone`, `epoch`, `status`, `stats`, `latency`, `problem`, `drain`:
+ * see FeedEvents. `on` returns a function that removes the listener. What a server can do beside prices (`candles`, `alert`,
  * `chat`...) goes through `feed.request(event, payload)`, which always answers, and `feed.listen(event, listener)`.
  */
 
@@ -49,6 +49,7 @@
  * @property {'connecting' | 'subscribing' | 'live' | 'reconnecting' | 'closed'} phase
  * @property {number} attempt which reconnection attempt this is; 0 when connected
  * @property {string} reason why the connection was lost or refused; empty when connected
+ * @property {string} said what a server that takes no connection now says of it, in its words; else empty
  * @property {string} transport `polling`, `websocket`, or empty
  * @property {string} server the id of the replica that answers, or empty
  */
@@ -82,6 +83,8 @@
  *   its predecessor without a hole; `replay`: it came while the connection was lost
  * @property {(state: FeedState) => void} state
  * @property {(gap: Gap) => void} gap
+ * @property {(symbols: string[]) => void} gone where all were asked for: the server has these no more, or not for this
+ *   reader; no tick of theirs comes
  * @property {(change: {epoch: string, previous: string}) => void} epoch `previous` is empty for the first
  * @property {(status: {state: string, reason: string, symbols: string[] | null}) => void} status the market's, not
  *   the connection's: `live`, `stale` or `degraded`; `symbols` null: all of them
@@ -140,6 +143,8 @@ const TIMES = {
 const MAX_SYMBOLS = 20_000;
 /** In characters, far above any real name. */
 const MAX_SYMBOL_LENGTH = 64;
+/** Of what a server, or a proxy before it, says; in characters. */
+const MAX_WORDS = 300;
 /** Well under what a server takes in one subscribe. */
 const MAX_SYMBOLS_PER_REPAIR = 50;
 /** What a server takes in one subscribe. */
@@ -172,7 +177,7 @@ export function createFeed(options) {
   const counters = { ticks: 0, merged: 0, repeats: 0, gaps: 0, missed: 0, repairs: 0, epochs: 0, garbage: 0 };
 
   /** @type {FeedState} */
-  let state = { phase: 'connecting', attempt: 0, reason: '', transport: '', server: '' };
+  let state = { phase: 'connecting', attempt: 0, reason: '', said: '', transport: '', server: '' };
   let epoch = '';
   /** Grows with every connect and disconnect, so that a late answer is known for one. */
   let session = 0;
@@ -183,6 +188,8 @@ export function createFeed(options) {
   let resumes = true;
   /** False once a server has refused to send them. */
   let wantsStats = options.stats === true;
+  /** Why the server is about to end this connection, where it has said so. */
+  let ending = '';
   let measuring = false;
 
   /** Symbols whose stream showed a hole and that wait for a repair. @type {Set<string>} */
@@ -336,6 +343,19 @@ export function createFeed(options) {
     emit('epoch', { epoch, previous });
   }
 
+  /** @param {string[]} names */
+  function forget(names) {
+    for (const name of names) last.delete(name);
+    if (names.length > 0) emit('gone', names);
+  }
+
+  /** After an answer to `*`: what is not in it was there before. @param {Record<string, any>} answer */
+  function forgetOthers({ symbols: there, rejected }) {
+    if (!Array.isArray(there) || readRejected(rejected).length > 0) return;
+    const names = new Set(there);
+    forget([...last.keys()].filter((symbol) => !names.has(symbol)));
+  }
+
   /** @param {Record<string, any>} answer */
   function takeAnswer(answer) {
     const next = text(answer.epoch);
@@ -372,6 +392,7 @@ export function createFeed(options) {
         refusals += 1;
         return;
       }
+      if (wanted === '*') forgetOthers(answer);
       takeAnswer(answer);
       setState({ phase: 'live' });
       if (!timers.has('latency')) measureLatency();
@@ -452,6 +473,7 @@ export function createFeed(options) {
 
   function newSession() {
     session += 1;
+    ending = '';
     measuring = false;
     broken.clear();
     Object.assign(repair, { outstanding: false, cooling: false, failures: 0 });
@@ -472,7 +494,7 @@ export function createFeed(options) {
     wantsStats = options.stats === true;
     everConnected = true;
     const engine = socket.io?.engine;
-    setState({ phase: 'subscribing', attempt: 0, reason: '', transport: text(engine?.transport?.name) });
+    setState({ phase: 'subscribing', attempt: 0, reason: '', said: '', transport: text(engine?.transport?.name) });
     engine?.on?.('upgrade', (/** @type {any} */ transport) => {
       if (engine !== socket.io?.engine) return;
       setState({ transport: text(transport?.name) });
@@ -483,16 +505,18 @@ export function createFeed(options) {
 
   socket.on('disconnect', (reason) => {
     if (closed) return;
+    const why = ending || text(reason);
     newSession();
-    setState({ phase: 'reconnecting', reason: text(reason), transport: '' });
+    setState({ phase: 'reconnecting', reason: why, said: '', transport: '' });
     if (socket.active === false || reason === 'io server disconnect') connectLater();
   });
 
   socket.on('connect_error', (error) => {
     if (closed) return;
     const message = text(error?.message) || 'connection refused';
-    setState({ phase: everConnected ? 'reconnecting' : 'connecting', reason: message });
-    emit('problem', { code: 'connect_error', message, event: 'connect' });
+    const said = readRefusal(error);
+    setState({ phase: everConnected ? 'reconnecting' : 'connecting', reason: message, said });
+    emit('problem', { code: 'connect_error', message: said || message, event: 'connect' });
     if (socket.active === false) connectLater();
   });
 
@@ -518,6 +542,7 @@ export function createFeed(options) {
 
   socket.on('error', (raw) => {
     const error = isObject(raw) ? raw : {};
+    if (error.code === 'token_expired' && !text(error.event)) ending = error.code;
     emit('problem', { code: text(error.code) || 'error', message: text(error.message), event: text(error.event) });
   });
 
@@ -536,6 +561,21 @@ export function createFeed(options) {
   });
 
   page?.addEventListener('visibilitychange', onVisible);
+
+  /** @param {string} event @param {unknown} payload @returns {Promise<Answer>} */
+  function request(event, payload) {
+    return new Promise((resolve) => {
+      if (!socket.connected) {
+        return resolve({ ok: false, error: { code: 'disconnected', message: 'There is no connection now.' } });
+      }
+      const deadline = setTimeout(() => resolve({ ok: false, error: readError(null, event, 'timeout') }), times.ack);
+      socket.emit(event, payload, (/** @type {unknown} */ answer) => {
+        clearTimeout(deadline);
+        const fine = isObject(answer) && answer.ok === true;
+        resolve(fine ? /** @type {Answer} */ (answer) : { ok: false, error: readError(answer, event) });
+      });
+    });
+  }
 
   return {
     /** The connection now; the `state` event says when it changes. */
@@ -582,19 +622,7 @@ export function createFeed(options) {
      * @param {unknown} payload
      * @returns {Promise<Answer>}
      */
-    request(event, payload) {
-      return new Promise((resolve) => {
-        if (!socket.connected) {
-          return resolve({ ok: false, error: { code: 'disconnected', message: 'There is no connection now.' } });
-        }
-        const deadline = setTimeout(() => resolve({ ok: false, error: readError(null, event, 'timeout') }), times.ack);
-        socket.emit(event, payload, (/** @type {unknown} */ answer) => {
-          clearTimeout(deadline);
-          const fine = isObject(answer) && answer.ok === true;
-          resolve(fine ? /** @type {Answer} */ (answer) : { ok: false, error: readError(answer, event) });
-        });
-      });
-    },
+    request,
 
     /**
      * Any other event of the server, as it came: what is in it is for the listener to check.
@@ -619,6 +647,23 @@ export function createFeed(options) {
       socket.disconnect();
       disarm('connect');
       socket.connect();
+    },
+
+    /**
+     * A new token of the same user on this connection, without a break. Once it is taken, later connections show it, too;
+     * one that is refused changes nothing.
+     *
+     * @param {string} token
+     */
+    async refresh(token) {
+      const answer = await request('refresh', { token });
+      if (answer.ok) {
+        socket.auth = { ...(isObject(socket.auth) && socket.auth), token };
+        forget(Array.isArray(answer.ended) ? answer.ended.filter(isSymbol) : []);
+        // What it allows beside the one before it.
+        if (symbols === '*') subscribe(symbols);
+      }
+      return answer;
     },
 
     /** Ends the connection for good. */
@@ -689,6 +734,19 @@ function readError(answer, event, failure) {
     code: text(error.code) || failure || 'unreadable',
     message: text(error.message) || `${event} was not answered as agreed`,
   };
+}
+
+/**
+ * What a server answered, in place of a session, to who polls; of a WebSocket that was refused nothing can be known.
+ *
+ * @param {any} error of the engine
+ */
+function readRefusal(error) {
+  try {
+    return text(JSON.parse(error.context.responseText).message).slice(0, MAX_WORDS);
+  } catch {
+    return '';
+  }
 }
 
 /** @param {unknown} raw */

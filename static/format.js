@@ -3,6 +3,8 @@
 const LOCALE = 'en-US';
 /** Beyond this a price is noise, and a column too wide for a phone. */
 const MAX_DIGITS = 12;
+/** As a part of a number: as much as it may be off after a step or two of arithmetic. */
+const DUST = 4 * Number.EPSILON;
 
 /** Arrow and sign say the same as the colour. The minus is the typographic one, as wide as the plus. */
 const ARROWS = { up: '▲', down: '▼', flat: '•' };
@@ -42,12 +44,23 @@ export function formatPrice(price, digits) {
 }
 
 /**
+ * How far a price is from another one. What binary fractions make of equal decimals (0.1 + 0.2 and 0.3) is no distance.
+ *
+ * @param {number} price
+ * @param {number} first
+ */
+export function difference(price, first) {
+  const amount = price - first;
+  return Math.abs(amount) <= DUST * Math.max(Math.abs(price), Math.abs(first)) ? 0 : amount;
+}
+
+/**
  * @param {number} price
  * @param {number} first what it is compared with
- * @param {number} digits
+ * @param {number} digits as many as the longer of both has
  */
 export function formatChange(price, first, digits) {
-  const amount = Number((price - first).toFixed(digits));
+  const amount = difference(price, first);
   const direction = /** @type {Direction} */ (amount > 0 ? 'up' : amount < 0 ? 'down' : 'flat');
   const sign = SIGNS[direction];
   const percent = first === 0 ? null : Math.abs((amount / first) * 100);

@@ -18,9 +18,8 @@ const announce = find(document, '#announce', HTMLElement);
 const notice = find(document, '#notice', HTMLElement);
 const keyForm = find(document, '#key-form', HTMLFormElement);
 const board = find(document, '#board', HTMLElement);
-const acted = find(document, '#acted', HTMLElement);
 const measures = meters();
-const replicas = replicasView((id) => void act(drain(id)));
+const replicas = replicasView((id) => void act('#drained', drain(id)));
 
 let key = keptKey();
 /** @type {{at: number, operations: Operations} | null} */
@@ -139,32 +138,46 @@ keyForm.addEventListener('submit', (event) => {
   void look();
 });
 
-/** Says what became of something that was done. @param {Promise<string>} doing */
-async function act(doing) {
-  const words = await doing.catch((error) => `The server did not answer: ${error instanceof Error ? error.message : error}.`);
+/**
+ * Says what became of something that was done, beside where it was, and whether it was done.
+ *
+ * @param {string} place
+ * @param {Promise<{done: boolean, words: string}>} doing
+ */
+async function act(place, doing) {
+  const { done, words } = await doing.catch((error) => ({
+    done: false, words: `The server did not answer: ${error instanceof Error ? error.message : error}.`,
+  }));
+  const acted = find(document, place, HTMLElement);
   setText(acted, words);
   setText(announce, words);
+  acted.scrollIntoView({ block: 'nearest' });
+  return done;
 }
 
 /** @param {string} userId */
 async function disconnect(userId) {
   const { status, answer, problem } = await call('disconnect', { userId });
-  if (status !== 200) return problem;
+  if (status !== 200) return { done: false, words: problem };
   const unsure = answer.complete ? '' : '; a replica has not said how many it had';
-  return `${plural(answer.disconnected, 'connection')} of ${userId} ended${unsure}.`;
+  return { done: true, words: `${plural(answer.disconnected, 'connection')} of ${userId} ended${unsure}.` };
 }
 
 /** @param {string} id of a replica, whichever one answers this page */
 async function drain(id) {
   const { status, answer, problem } = await call('drain', { id });
-  return status === 202 ? `${answer.id} drains: ${plural(answer.connections, 'client')} move on, then it ends.` : problem;
+  const done = status === 202;
+  return { done, words: done ? `${answer.id} drains: ${plural(answer.connections, 'client')} move on, then it ends.` : problem };
 }
 
 const people = find(document, '#disconnect', HTMLFormElement);
-people.addEventListener('submit', (event) => {
+people.addEventListener('submit', async (event) => {
   event.preventDefault();
   const input = find(people, 'input', HTMLInputElement);
-  void act(disconnect(input.value.trim())).then(() => people.reset());
+  const typed = input.value;
+  const done = await act('#disconnected', disconnect(typed.trim()));
+  // What was not done is there to be tried again.
+  if (done && input.value === typed) people.reset();
 });
 
 async function watch() {

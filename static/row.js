@@ -1,8 +1,8 @@
 /** One symbol as the page knows it: its price, its figures over a span of time, its last minute. */
-import { digitsOf } from './format.js';
+import { difference, digitsOf } from './format.js';
 
-/** What changed in a row; bits of a mask. */
-export const ROW = { ADDED: 1, PRICE: 2, CHART: 4, AGE: 8, STALE: 16, FIGURES: 32 };
+/** What changed in a row; bits of a mask. `PRICE`: it is to be written again; `MOVED`: it is another one. */
+export const ROW = { ADDED: 1, PRICE: 2, CHART: 4, AGE: 8, STALE: 16, FIGURES: 32, MOVED: 64, REMOVED: 128 };
 
 /** The chart shows the last minute: so many points, each standing for so long. */
 export const CHART_POINTS = 120;
@@ -50,6 +50,7 @@ export class Row {
     this.price = tick.price;
     /** Of the last move: -1, 0 or 1. */
     this.moved = 0;
+    /** As many decimals as any number shown of it ever had: one price beside another must not be rounded to it. */
     this.digits = digitsOf(tick.price);
     this.seq = tick.seq;
     /** The source's time, ms. */
@@ -68,6 +69,11 @@ export class Row {
     return this.sinceLoad.open ?? this.price;
   }
 
+  /** Makes room for a number's decimals. @param {number} number */
+  fit(number) {
+    this.digits = Math.max(this.digits, digitsOf(number));
+  }
+
   /**
    * Takes the 24 hours' figures where a message has them, and says whether it had any.
    *
@@ -75,9 +81,10 @@ export class Row {
    */
   learn({ open24h, high24h, low24h, volume24h }) {
     const { day } = this;
-    if (open24h !== undefined) day.open = open24h;
-    if (high24h !== undefined) day.high = high24h;
-    if (low24h !== undefined) day.low = low24h;
+    // They come again and again as they were: only others are looked at.
+    if (open24h !== undefined && open24h !== day.open) this.fit(day.open = open24h);
+    if (high24h !== undefined && high24h !== day.high) this.fit(day.high = high24h);
+    if (low24h !== undefined && low24h !== day.low) this.fit(day.low = low24h);
     if (volume24h !== undefined) day.volume = volume24h;
     return (open24h ?? high24h ?? low24h ?? volume24h) !== undefined;
   }
@@ -90,6 +97,10 @@ export class Row {
     for (const figures of [this.sinceLoad, this.day]) {
       if (figures.high !== null && high > figures.high) [figures.high, changed] = [high, true];
       if (figures.low !== null && low < figures.low) [figures.low, changed] = [low, true];
+    }
+    if (changed) {
+      this.fit(high);
+      this.fit(low);
     }
     return changed;
   }
@@ -115,6 +126,6 @@ export class Row {
   /** @param {'day' | 'sinceLoad'} span @returns {number | null} percent, null where it cannot be known */
   percent(span) {
     const { open } = this[span];
-    return open === null || open === 0 ? null : ((this.price - open) / open) * 100;
+    return open === null || open === 0 ? null : (difference(this.price, open) / open) * 100;
   }
 }

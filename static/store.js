@@ -2,7 +2,6 @@
  * What the page knows: a row per symbol, and the connection. Takes what the feed says and marks what changed;
  * the marks of everything that happened since the last frame merge into one mask, which is painted once.
  */
-import { digitsOf } from './format.js';
 import { Row, ROW } from './row.js';
 
 /** What changed beside the rows; bits of a mask. */
@@ -21,6 +20,7 @@ function emptyConnection() {
     phase: /** @type {import('./feed.js').FeedState['phase'] | 'failed'} */ ('connecting'),
     attempt: 0,
     reason: '',
+    said: '',
     transport: '',
     server: '',
     epoch: '',
@@ -32,6 +32,10 @@ function emptyConnection() {
     offsetKnown: false,
     /** When the server goes, on our clock (ms); null when it has not said so. @type {number | null} */
     drainAt: null,
+    /** Whether this page shows a token. */
+    hasToken: false,
+    /** When the token ends, on the wall clock (ms); null when the server has not said that it soon does. @type {number | null} */
+    tokenEndsAt: null,
     /** The whole feed; what single symbols are, their rows know. */
     market: { state: 'live', reason: '' },
     /** How many of the symbols have gone quiet. */
@@ -65,6 +69,8 @@ export class Store {
     this.rows = new Map();
     /** What came when the rows were full; bounded by the feed. @type {Set<string>} */
     this.notShown = new Set();
+    /** How many symbols have come so far, those that went again, too. */
+    this.came = 0;
     this.connection = emptyConnection();
     this.counters = emptyCounters();
     /** @type {Changes} */
@@ -89,22 +95,20 @@ export class Store {
     if (how === 'replay') this.counters.caughtUp += tick.n ?? 1;
     this.markPanel(PANEL.COUNTERS);
     if (!row) return this.add(tick);
+    const { digits } = row;
     let mask = ROW.CHART | ROW.AGE;
     if (tick.price !== row.price) {
       row.moved = Math.sign(tick.price - row.price);
       row.price = tick.price;
-      mask |= ROW.PRICE;
-    }
-    const digits = digitsOf(tick.price);
-    if (digits > row.digits) {
-      row.digits = digits;
-      mask |= ROW.PRICE;
+      row.fit(tick.price);
+      mask |= ROW.PRICE | ROW.MOVED;
     }
     row.seq = tick.seq;
     row.ts = tick.ts;
     row.plot(tick, joined, this.now());
     if (row.widen(tick)) mask |= ROW.FIGURES;
     if (row.learn(tick)) mask |= this.spanOf(row);
+    if (row.digits > digits) mask |= ROW.PRICE | ROW.FIGURES;
     mask |= this.setStale(row, tick.stale === true);
     this.mark(row, mask);
   }
@@ -132,16 +136,36 @@ export class Store {
       this.notShown.add(tick.symbol);
       return;
     }
-    const row = new Row(tick, this.rows.size);
+    this.notShown.delete(tick.symbol);
+    const row = new Row(tick, this.came);
+    this.came += 1;
     row.plot(tick, false, this.now());
     this.rows.set(tick.symbol, row);
     this.setConnection({ symbols: this.rows.size, stale: this.connection.stale + Number(row.stale) });
     this.mark(row, ROW.ADDED | ROW.PRICE | ROW.CHART | ROW.AGE | ROW.STALE | this.spanOf(row));
   }
 
+  /** Nothing comes of them any more: the last price would look like one that holds. @param {string[]} symbols */
+  gone(symbols) {
+    for (const symbol of symbols) {
+      this.notShown.delete(symbol);
+      const row = this.rows.get(symbol);
+      if (!row) continue;
+      this.rows.delete(symbol);
+      this.setConnection({ symbols: this.rows.size, stale: this.connection.stale - Number(row.stale) });
+      this.mark(row, ROW.REMOVED);
+    }
+  }
+
   /** @param {import('./feed.js').FeedState} state */
   state(state) {
-    this.setConnection(state.phase === 'live' ? state : { ...state, latencyMs: null, drainAt: null });
+    const isOpen = state.phase === 'live' || state.phase === 'subscribing';
+    this.setConnection({
+      ...state,
+      ...(state.phase !== 'live' && { latencyMs: null, drainAt: null }),
+      // It is said of a connection, as soon as there is one.
+      ...(!isOpen && { tokenEndsAt: null }),
+    });
   }
 
   /** @param {Partial<Connection>} change */
@@ -158,6 +182,12 @@ export class Store {
   /** @param {{reconnectInMs: number}} drain */
   drain({ reconnectInMs }) {
     this.setConnection({ drainAt: this.now() + reconnectInMs });
+  }
+
+  /** The token ends before long. @param {unknown} raw as the server said it */
+  tokenExpiring(raw) {
+    const ms = /** @type {any} */ (raw)?.expiresInMs;
+    if (Number.isFinite(ms)) this.setConnection({ tokenEndsAt: this.wallClock() + ms });
   }
 
   /** @param {{state: string, reason: string, symbols: string[] | null}} status */

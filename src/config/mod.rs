@@ -203,7 +203,7 @@ pub struct Config {
     pub slow_client_timeout_s: u64,
 
     /// How much may wait in the process for one client, in bytes: answers, messages and the rest of a frame, 65536 to
-    /// 1073741824. Ticks do not count: of those that wait there is one for each symbol. Read from the
+    /// 1073741824. One alone may be larger: an answer with very many symbols. Ticks do not count: of those that wait there is one for each symbol. Read from the
     /// `CLIENT_BUFFER_BYTES` environment variable.
     #[arg(long, env = "CLIENT_BUFFER_BYTES", global = true, default_value = "1048576",
           value_parser = parse::bytes(65_536, 1 << 30), value_name = "BYTES")]

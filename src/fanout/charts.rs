@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::market::{At, Followed, Market};
+use crate::market::{At, Back, Followed, Market};
 use crate::net::text_frame;
 use crate::price::{Candle, Interval, Symbol, SymbolId};
 use crate::wire::{encode_candle, event_packet, to_client};
@@ -63,7 +63,7 @@ pub(super) struct Seat {
     pub(super) next_ms: u64,
     /// Which version of the running one it has.
     pub(super) shown: u64,
-    /// How often this replica had come back by then.
+    /// How often candles had been replaced by then.
     pub(super) back: u64,
 }
 
@@ -83,9 +83,10 @@ pub(super) struct Chart {
     pub(super) frame: Option<Arc<Frame>>,
     /// Grows with each change of that.
     pub(super) version: u64,
-    /// How often this replica has come back, and since when candles may be others since.
-    pub(super) back: u64,
-    pub(super) back_ms: u64,
+    /// How often candles have been replaced, and since when they may be others.
+    back: Back,
+    /// When the first began that was held when they were replaced last.
+    held_ms: u64,
 }
 
 impl Chart {
@@ -93,7 +94,7 @@ impl Chart {
     fn new(followed: Option<&Followed>) -> Self {
         let Some(Followed { candles, open_ms, back, .. }) = followed else { return Self::default() };
         let running = candles.last().copied();
-        Self { from_ms: *open_ms, next_ms: *open_ms, running, back: back.times, ..Self::default() }
+        Self { from_ms: *open_ms, next_ms: *open_ms, running, back: back.clone(), ..Self::default() }
     }
 
     /// Takes what has changed.
@@ -101,10 +102,9 @@ impl Chart {
         self.closes.clear();
         self.from_ms = self.next_ms;
         let Some(mut followed) = market.follow(id, interval, self.next_ms, CANDLES_AT_ONCE, at) else { return };
-        if followed.back.times != self.back {
-            self.back = followed.back.times;
-            self.back_ms = followed.back.from_ms[interval.index()].max(followed.first_ms);
-            self.next_ms = self.next_ms.min(self.back_ms);
+        if let Some(from_ms) = followed.back.since(self.back.times(), interval) {
+            (self.back, self.held_ms) = (followed.back, followed.first_ms);
+            self.next_ms = self.next_ms.min(from_ms.max(self.held_ms));
             self.from_ms = self.next_ms;
             match market.follow(id, interval, self.next_ms, CANDLES_AT_ONCE, at) {
                 Some(again) => followed = again,
@@ -126,6 +126,16 @@ impl Chart {
         }
     }
 
+    /// How far somebody has them, who had them as far as this: those that were replaced since come again.
+    pub(super) fn corrected(&self, seat: Seat, interval: Interval) -> Seat {
+        match self.back.since(seat.back, interval) {
+            Some(from_ms) => {
+                Seat { next_ms: seat.next_ms.min(from_ms.max(self.held_ms)), back: self.back.times(), ..seat }
+            }
+            None => seat,
+        }
+    }
+
     /// True where the candle at this time is the one that runs, and `frame` shows it.
     pub(super) fn runs_at(&self, ts_ms: u64) -> bool {
         ts_ms == self.next_ms && self.running.is_some_and(|running| running.ts_ms == ts_ms)
@@ -141,7 +151,7 @@ impl Board {
     pub(super) fn enter(&mut self, id: ChartId, followed: Option<&Followed>) -> Seat {
         let chart = self.0.entry(id).or_insert_with(|| Chart::new(followed));
         chart.followers += 1;
-        let (next_ms, back) = followed.map_or((0, 0), |followed| (followed.open_ms, followed.back.times));
+        let (next_ms, back) = followed.map_or((0, 0), |followed| (followed.open_ms, followed.back.times()));
         Seat { next_ms, shown: chart.version, back }
     }
 
@@ -166,5 +176,48 @@ impl Board {
                 chart.look(market, symbol, id, at);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::{Keep, Kept};
+    use crate::price::{Batch, Epoch, Price, Tick, Update};
+
+    #[test]
+    fn who_took_nothing_over_two_islands_hears_again_of_what_closed_on_the_first() {
+        let keep = Keep { age_ms: 1, ticks: 1, candles: Kept::default() };
+        let market = Market::new(["BTC".parse().unwrap()], keep, Arc::default());
+        let (id, symbol) = market.symbol("BTC").unwrap();
+        let batch = |epoch: &str, seconds: std::ops::Range<u64>| {
+            let tick = |second: u64| {
+                let price = Price::from(second);
+                let update =
+                    Update { symbol: symbol.clone(), price, ts_ms: second * 1000, bid: None, ask: None, size: None };
+                Tick { seq: second, update }
+            };
+            Batch { epoch: Epoch::new(epoch), ticks: seconds.map(tick).collect() }
+        };
+        let mut chart = Chart::default();
+        let look = |chart: &mut Chart| {
+            chart.look(&market, &symbol, (id, Interval::S1), At { now_ms: 0, grace_ms: 0 });
+            chart.closes.iter().map(|(ts_ms, _)| ts_ms / 1000).collect::<Vec<_>>()
+        };
+        market.apply(batch("a", 1..11));
+        assert_eq!(look(&mut chart), (1..10).collect::<Vec<_>>());
+        let seat = Seat { next_ms: chart.next_ms, shown: 0, back: chart.back.times() };
+        for (island, from, to) in [("i", 11, 21), ("j", 21, 31)] {
+            market.go_alone();
+            market.apply(batch(island, from..to));
+            assert_eq!(look(&mut chart), (from - 1..to - 1).collect::<Vec<_>>());
+            market.come_back(&[batch("a", from..to)]);
+            assert_eq!(look(&mut chart), (from - 1..to - 1).collect::<Vec<_>>(), "as the others have them");
+        }
+        assert_eq!(chart.corrected(seat, Interval::S1), Seat { next_ms: 10_000, shown: 0, back: 2 });
+        let ahead = Seat { next_ms: 29_000, ..seat };
+        assert_eq!(chart.corrected(ahead, Interval::S1).next_ms, 10_000);
+        assert_eq!(chart.corrected(Seat { back: 1, ..ahead }, Interval::S1).next_ms, 20_000, "who missed one");
+        assert_eq!(chart.corrected(Seat { back: 2, ..ahead }, Interval::S1).next_ms, 29_000, "and who missed none");
     }
 }

@@ -38,6 +38,9 @@ pub trait Link: Send + Sync + 'static {
     fn deliver(&self, event: &str, body: &RawValue) -> bool;
     /// Sends it a message, which may not be left out.
     fn send(&self, event: &str, body: &RawValue) -> Sent;
+    /// Sends it what belongs to the answer before it, of whatever size: who could never be given all of an answer would
+    /// come back for it for ever.
+    fn send_on(&self, event: &str, body: &RawValue) -> Sent;
     /// How many messages it was not sent because there was no room, and the event of the last; told once.
     fn take_dropped(&self) -> Option<(u32, String)>;
     /// Ends its connection.

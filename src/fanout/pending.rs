@@ -29,6 +29,8 @@ pub struct Conflated {
     range: Option<(Price, Price)>,
     /// True where the symbol's first tick under its epoch is among them.
     first: bool,
+    /// True where the first that its client hears of the symbol is among them: then the epoch stands in it, too.
+    opens: bool,
     /// Since when it has been due.
     due: Instant,
 }
@@ -38,7 +40,13 @@ impl Conflated {
     pub fn new(item: Arc<Item>, due: Instant) -> Self {
         let price = item.tick.update.price;
         let range = (item.n == 1).then_some((price, price));
-        Self { n: item.n, range, first: item.first, latest: item, due }
+        Self { n: item.n, range, first: item.first, opens: false, latest: item, due }
+    }
+
+    /// The latest of a symbol of which its client has heard nothing yet: whatever was before it is none that it missed.
+    fn opening(item: Arc<Item>, due: Instant) -> Self {
+        let price = item.tick.update.price;
+        Self { n: 1, range: Some((price, price)), first: item.first, opens: true, latest: item, due }
     }
 
     /// Adds the next update of the symbol.
@@ -68,7 +76,7 @@ impl Conflated {
 
     /// The update itself, where it stands for one alone: that is encoded already.
     pub fn alone(&self) -> Option<&Arc<Item>> {
-        (self.n == self.latest.n).then_some(&self.latest)
+        (self.n == self.latest.n && !self.opens).then_some(&self.latest)
     }
 
     /// As JSON.
@@ -76,8 +84,8 @@ impl Conflated {
         match self.alone() {
             Some(item) => item.json.clone(),
             None => {
-                let epoch = epoch.filter(|_| self.first);
-                encode_tick(&self.latest.tick, self.n, epoch, self.range)
+                let epoch = epoch.filter(|_| self.first || self.opens);
+                encode_tick(&self.latest.tick, self.n, epoch, self.range.filter(|_| self.n > 1))
             }
         }
     }
@@ -105,6 +113,11 @@ impl Pending {
             Some(waiting) => waiting.add(item.clone()),
             None => drop(self.0.insert(key, Conflated::new(item.clone(), due))),
         }
+    }
+
+    /// Adds the latest of a symbol of which its client has heard nothing yet.
+    pub fn open(&mut self, key: Key, item: &Arc<Item>, due: Instant) {
+        self.0.insert(key, Conflated::opening(item.clone(), due));
     }
 
     /// Adds an update, the first for a client that has the symbol up to `seq`, where that is known.

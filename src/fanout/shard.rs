@@ -288,6 +288,7 @@ impl Shard {
             Command::Request(client, request, reply) => {
                 let Some(&slot) = self.slots.get(&client) else { return };
                 let by_callback = reply.by_callback();
+                let allows = matches!(request, Request::Allow { .. });
                 let mut events = Vec::new();
                 let answer = match request {
                     Request::Subscribe(request) => {
@@ -304,8 +305,11 @@ impl Shard {
                 let sent = reply.send(answer);
                 self.after(slot, sent);
                 for (event, body) in events {
-                    let sent = self.sessions[slot].link.send(&event, &body);
+                    let sent = self.sessions[slot].link.send_on(&event, &body);
                     self.after(slot, sent);
+                }
+                if allows {
+                    self.attend(slot, now);
                 }
             }
             Command::Retire(client, done) => {

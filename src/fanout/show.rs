@@ -230,13 +230,10 @@ impl Shard {
         lacking
     }
 
-    fn lack_candles(&self, id: ChartId, mut seat: Seat, lacking: &mut Lacking) {
+    fn lack_candles(&self, id: ChartId, seat: Seat, lacking: &mut Lacking) {
         let Some(chart) = self.board.get(id) else { return };
         let interval: Interval = id.1;
-        if seat.back != chart.back {
-            seat.back = chart.back;
-            seat.next_ms = seat.next_ms.min(chart.back_ms);
-        }
+        let mut seat = chart.corrected(seat, interval);
         if seat.next_ms < chart.from_ms {
             // Behind the others: from the market itself, and what is more with the next look.
             let most = CANDLES_AT_ONCE;

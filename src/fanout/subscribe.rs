@@ -13,6 +13,10 @@ use crate::wire::{
     encode_snapshot, encode_tick, encode_ticks, short,
 };
 
+/// How many ticks of a symbol another replica may be ahead of this one. Who says more has made it up, and would wait for it
+/// for ever.
+const MOST_AHEAD: u64 = 10_000;
+
 /// How a symbol goes on for a client that had it before.
 enum Resumed {
     /// It missed nothing.
@@ -136,7 +140,8 @@ impl Shard {
             return Resumed::Snapshot;
         };
         if seq >= latest.tick.seq {
-            return Resumed::Current;
+            let is_near = seq - latest.tick.seq <= MOST_AHEAD;
+            return if is_near { Resumed::Current } else { Resumed::Snapshot };
         }
         let until = latest.tick.seq;
         let replayed = if request.max_rate.is_some() {
@@ -194,12 +199,13 @@ impl Shard {
                             session.wishes.remove(&symbol);
                             symbols.push(symbol);
                         }
-                        Some((_, symbol)) => rejected.push(Rejected {
-                            symbol: symbol.to_string(),
+                        None if session.wishes.allows(name) => rejected.push(unknown_symbol(name)),
+                        // Whether there is such a symbol is not said to who may not get it.
+                        _ => rejected.push(Rejected {
+                            symbol: cut(name),
                             code: ErrorCode::NotSubscribed,
-                            message: format!("{symbol} is not subscribed: nothing to end"),
+                            message: format!("{} is not subscribed: nothing to end", short(name)),
                         }),
-                        None => rejected.push(unknown_symbol(name)),
                     }
                 }
             }

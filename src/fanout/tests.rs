@@ -86,6 +86,10 @@ impl Link for Wire {
         self.0.0.lock().unwrap().message(self.1, event, body)
     }
 
+    fn send_on(&self, event: &str, body: &RawValue) -> Sent {
+        self.send(event, body)
+    }
+
     fn close(&self) {
         self.0.0.lock().unwrap().closed.insert(self.1);
     }

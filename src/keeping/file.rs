@@ -36,7 +36,8 @@ pub struct CandleFile {
 pub struct FileError(#[from] OpenError);
 
 impl CandleFile {
-    /// Opens the file of a folder, and puts the candles in it into a market that has none yet.
+    /// Opens the file of a folder, and puts the candles in it into a market that has none yet. Those of symbols that nobody
+    /// knows are kept aside there, and stay in the file.
     ///
     /// # Errors
     /// It cannot be read or written, or is something else.
@@ -51,7 +52,7 @@ impl CandleFile {
         for (symbol, records) in records {
             let (saved, of_these) = Saved::assemble(&records);
             unreadable += of_these;
-            symbols += u64::from(saved.is_some_and(|saved| market.restore_candles(symbol, saved)));
+            symbols += u64::from(saved.is_some_and(|saved| market.restore_candles(&symbol, saved)));
         }
         metrics.keep_lost_bytes.add(opened.lost_bytes());
         metrics.keep_file_bytes.set(i64::try_from(journal.bytes()).unwrap_or(i64::MAX));
@@ -63,59 +64,70 @@ impl CandleFile {
     }
 
     /// Stores what has changed since the last time.
-    pub(super) async fn store(&mut self, market: &Market, metrics: &Metrics) -> io::Result<()> {
+    pub(super) async fn store(&mut self, market: &Arc<Market>, metrics: &Metrics) -> io::Result<()> {
         let Some(mut journal) = self.journal.take() else {
             return Err(io::Error::other("the last write has not ended"));
         };
         let is_whole =
             self.is_foreign || journal.bytes() > REWRITE_BYTES.max(journal.rewritten_bytes().saturating_mul(2));
-        let (records, marks) = match self.changes(market, is_whole) {
-            Ok(changes) => changes,
-            Err(too_large) => {
-                self.journal = Some(journal);
-                return Err(io::Error::other(format!("the candles of {too_large} are more than a record takes")));
+        // A disk takes its time, and so do the candles of many symbols: a worker thread must not wait for either.
+        let (market, mut marks) = (market.clone(), std::mem::take(&mut self.marks));
+        let stored = tokio::task::spawn_blocking(move || {
+            if is_whole {
+                marks.clear();
             }
-        };
-        // A disk takes its time, and a worker thread must not wait for it.
-        let written = tokio::task::spawn_blocking(move || {
-            let written = if is_whole {
-                journal.rewrite(&records)
-            } else if records.is_empty() {
-                Ok(())
-            } else {
-                journal.append(&records)
-            };
-            (journal, written)
+            let written = changes(&market, &marks, is_whole).and_then(|(records, changed)| {
+                if is_whole {
+                    journal.rewrite(&records)?;
+                } else if !records.is_empty() {
+                    journal.append(&records)?;
+                }
+                Ok(changed)
+            });
+            (journal, marks, written)
         });
-        let (journal, written) = written.await.map_err(io::Error::other)?;
+        let (journal, marks, written) = stored.await.map_err(io::Error::other)?;
+        self.marks = marks;
         metrics.keep_file_bytes.set(i64::try_from(journal.bytes()).unwrap_or(i64::MAX));
         self.journal = Some(journal);
-        written?;
+        self.marks.extend(written?);
         self.is_foreign = false;
-        self.marks.extend(marks);
         Ok(())
     }
+}
 
-    /// What has changed, and the mark of each; or the symbol of which that is too much for a record.
-    fn changes(&self, market: &Market, is_whole: bool) -> Result<(Records, Vec<(SymbolId, Mark)>), Symbol> {
-        let (mut records, mut marks, mut body) = (Records::new(), Vec::new(), Vec::new());
-        for id in (0..market.symbol_count()).map(SymbolId::new) {
-            let mark = self.marks.get(&id).copied().filter(|_| !is_whole).unwrap_or_default();
-            let Some((saved, mark)) = market.candle_changes(id, &mark) else { continue };
-            for symbol in market.symbols_of(&[id]) {
-                body.clear();
-                let name = symbol.as_str().as_bytes();
-                // At most 32 bytes.
-                body.push(name.len() as u8);
-                body.extend_from_slice(name);
-                body.extend_from_slice(&saved.encode());
-                if !records.push(CANDLES, &body) {
-                    return Err(symbol);
-                }
-                marks.push((id, mark));
-            }
+/// What has changed since these marks, and the mark of each; where the file is made anew, also what is kept of symbols that
+/// nobody knows.
+fn changes(
+    market: &Market,
+    marks: &HashMap<SymbolId, Mark>,
+    is_whole: bool,
+) -> io::Result<(Records, Vec<(SymbolId, Mark)>)> {
+    let (mut records, mut changed) = (Records::new(), Vec::new());
+    // Before the others: one that becomes known meanwhile is among them.
+    for symbol in market.candles_aside().iter().filter(|_| is_whole) {
+        if let Some(saved) = market.saved_aside(symbol) {
+            put(&mut records, symbol, &saved)?;
         }
-        Ok((records, marks))
+    }
+    for id in (0..market.symbol_count()).map(SymbolId::new) {
+        let mark = marks.get(&id).copied().unwrap_or_default();
+        let Some((saved, mark)) = market.candle_changes(id, &mark) else { continue };
+        for symbol in market.symbols_of(&[id]) {
+            put(&mut records, &symbol, &saved)?;
+            changed.push((id, mark));
+        }
+    }
+    Ok((records, changed))
+}
+
+fn put(records: &mut Records, symbol: &Symbol, saved: &Saved) -> io::Result<()> {
+    let name = symbol.as_str().as_bytes();
+    // At most 32 bytes.
+    let body = [&[name.len() as u8], name, &saved.encode()].concat();
+    match records.push(CANDLES, &body) {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("the candles of {symbol} are more than a record takes"))),
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::bus::{Bus, Part, Put, StoreError};
 use crate::market::{Mark, Market};
-use crate::price::SymbolId;
+use crate::price::{Epoch, SymbolId};
 
 /// After so many records that only say what changed, one is whole again and takes their place: so a symbol takes about
 /// 160 kB there at most (100 kB of a whole one, and 200 bytes each of the others).
@@ -18,6 +18,8 @@ pub(super) struct Shared {
     bus: Arc<Bus>,
     /// What is stored of each symbol by this replica, since it stores.
     stored: HashMap<SymbolId, Of>,
+    /// The numbering under which that was stored.
+    epoch: Option<Epoch>,
     /// Whether this replica is the one that stores.
     is_ours: bool,
 }
@@ -30,11 +32,17 @@ struct Of {
 
 impl Shared {
     pub(super) fn new(bus: Arc<Bus>) -> Self {
-        Self { bus, stored: HashMap::new(), is_ours: false }
+        Self { bus, stored: HashMap::new(), epoch: None, is_ours: false }
     }
 
-    /// Stores what has changed since the last time, or everything where another replica stored meanwhile.
+    /// Stores what has changed since the last time, or everything where another replica stored meanwhile, or a new epoch
+    /// has begun: what Redis had may be gone, and of a symbol that is quiet nothing would tell.
     pub(super) async fn store(&mut self, market: &Market) -> Result<(), StoreError> {
+        let epoch = market.epoch();
+        if self.epoch != epoch {
+            self.stored.clear();
+            self.epoch = epoch;
+        }
         // Who does not store looks whether somebody has to.
         let (parts, marks) = if self.is_ours { self.changes(market) } else { Default::default() };
         let stored = self.bus.store(&parts).await;

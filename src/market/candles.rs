@@ -1,12 +1,19 @@
+mod changes;
 mod day;
 mod fill;
+mod island;
 mod ring;
 mod stored;
 
 pub use self::ring::Range;
 use self::ring::Ring;
-use crate::price::{Candle, Epoch, Interval, Price, Tick};
+use crate::price::{Candle, Epoch, Fill, Interval, Price, Tick};
+use changes::Amended;
+pub use changes::{Mark, Saved};
 pub use day::DayOf;
+pub use fill::Filled;
+pub use island::Back;
+use island::{Ashore, Whole};
 
 /// How many candles of each interval are held of a symbol, the running one included, by [`Interval::index`].
 ///
@@ -32,32 +39,6 @@ pub enum Folded {
     Known,
 }
 
-/// Up to where somebody has stored the candles of a symbol: see [`Candles::changes`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
-    /// The running candles of that time: these and later ones are to be stored again, by [`Interval::index`].
-    from_ms: [u64; Interval::COUNT],
-    /// How many candles had been amended.
-    amended: u64,
-    /// How many ticks had been folded in.
-    folded: u64,
-}
-
-/// What is to be stored of a symbol's candles, and what they are restored from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saved {
-    /// The numbering of `seq`.
-    pub epoch: Epoch,
-    /// The last tick that is folded in: this one and those before it in `epoch` are not folded in again.
-    pub seq: u64,
-    /// The latest source's time of a tick that is folded in, in ms since the Unix epoch.
-    pub last_ms: u64,
-    /// The running candle of each interval, by [`Interval::index`].
-    pub running: [Candle; Interval::COUNT],
-    /// Closed candles, in any order; those of intervals in which nothing came are left out.
-    pub closed: Vec<(Interval, Candle)>,
-}
-
 /// The candles of one symbol, of every interval.
 ///
 /// They are folded from ticks by the source's time alone, in the order of the log, so every replica has the same:
@@ -80,20 +61,13 @@ pub struct Candles {
     /// What was known before this replica went on by itself; some with what it knew then, if anything.
     ashore: Option<Option<Box<Ashore>>>,
     amended: Amended,
-    /// How often this replica came back, and what began then is what it was: by [`Interval::index`], from when on.
     back: Back,
+    /// Since this replica is back: up to where it has everything.
+    whole: Option<Box<Whole>>,
+    /// Candles of the past that no tick has reached yet, no more of an interval than are held of it.
+    waiting: Vec<Fill>,
     /// How many ticks were folded in.
     folded: u64,
-}
-
-/// That what an island made was taken back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Back {
-    /// How often.
-    pub times: u64,
-    /// Since when candles may be others than before, at the last time, in ms since the Unix epoch; by
-    /// [`Interval::index`].
-    pub from_ms: [u64; Interval::COUNT],
 }
 
 /// The running candles, and up to which tick.
@@ -106,47 +80,8 @@ struct Running {
     /// How much of the running second the longer intervals have taken over: its volume and its ticks. While there is
     /// more in it, their close is its.
     taken: (Price, u64),
-}
-
-/// What a replica knew when it went on by itself.
-#[derive(Clone, Debug)]
-struct Ashore {
-    running: Running,
-    /// The last price before the running candle of each interval; none where nothing came before it.
-    closes: [Option<Price>; Interval::COUNT],
-}
-
-/// Which closed candles late ticks have changed.
-#[derive(Clone, Debug, Default)]
-struct Amended {
-    count: u64,
-    /// The last of them.
-    last: std::collections::VecDeque<(Interval, u64)>,
-}
-
-impl Amended {
-    /// Late ticks are rare: who stored nothing for longer than this stores everything again.
-    const REMEMBERED: usize = 64;
-
-    fn add(&mut self, interval: Interval, ts_ms: u64) {
-        self.count += 1;
-        if self.last.len() == Self::REMEMBERED {
-            self.last.pop_front();
-        }
-        self.last.push_back((interval, ts_ms));
-    }
-
-    /// From now on nobody knows which they are.
-    fn forget(&mut self) {
-        self.count += 1;
-        self.last.clear();
-    }
-
-    /// Those after the first `count`; none where they are not all remembered.
-    fn since(&self, count: u64) -> Option<impl Iterator<Item = &(Interval, u64)>> {
-        let missed = usize::try_from(self.count.checked_sub(count)?).ok()?;
-        Some(self.last.range(self.last.len().checked_sub(missed)?..))
-    }
+    /// Whether a tick of the running day, and of the day before it, said a size: see [`Running::sized`].
+    sized: [bool; 2],
 }
 
 impl Candles {
@@ -158,6 +93,8 @@ impl Candles {
             ashore: None,
             amended: Amended::default(),
             back: Back::default(),
+            whole: None,
+            waiting: Vec::new(),
             folded: 0,
         }
     }
@@ -179,8 +116,10 @@ impl Candles {
                 last_ms: update.ts_ms,
                 candles: Interval::ALL.map(candle),
                 taken: (size, 1),
+                sized: [!size.is_zero(), false],
             });
             self.folded += 1;
+            self.fill_reached();
             return Folded::Counted;
         };
         let mut n = 1;
@@ -240,6 +179,9 @@ impl Candles {
             }
             if start_ms > candle.ts_ms {
                 let closed = std::mem::replace(candle, Candle { volume: size, n, ..Candle::quiet(start_ms, price) });
+                if interval == Interval::D1 {
+                    running.sized = [false, running.sized[0] && start_ms - closed.ts_ms == interval.ms()];
+                }
                 ring.push(closed, start_ms);
             } else {
                 candle.high = candle.high.max(price);
@@ -251,6 +193,10 @@ impl Candles {
         }
         let second = &running.candles[0];
         running.taken = (second.volume, second.n);
+        running.sized[0] |= !size.is_zero();
+        if !self.waiting.is_empty() {
+            self.fill_reached();
+        }
         if too_late > 0 { Folded::TooLate(too_late) } else { Folded::Counted }
     }
 
@@ -278,115 +224,32 @@ impl Candles {
         Some(self.rings[interval.index()].first_ms(&running, last_ms))
     }
 
-    /// What has changed since `mark`, and the mark to ask with the next time; none where nothing has. A default mark asks
-    /// for everything. While this replica is on its own nothing changes that anybody else has.
-    pub fn changes(&self, mark: &Mark) -> Option<(Saved, Mark)> {
-        let running = self.running.as_ref().filter(|_| self.ashore.is_none() && self.folded != mark.folded)?;
-        let candles = Interval::ALL.map(|interval| running.candle(interval));
-        let amended = self.amended.since(mark.amended);
-        let from_ms = if amended.is_some() { mark.from_ms } else { Default::default() };
-        let mut closed = Vec::new();
-        for (interval, ring) in Interval::ALL.into_iter().zip(&self.rings) {
-            let from_ms = from_ms[interval.index()];
-            // One that was let go of before it was stored says how the quiet ones after it are.
-            let held = ring.let_go_since(from_ms).into_iter().chain(ring.since(from_ms).copied());
-            closed.extend(held.map(|candle| (interval, candle)));
-        }
-        for &(interval, ts_ms) in amended.into_iter().flatten() {
-            if ts_ms < from_ms[interval.index()] && !closed.iter().any(|(of, is)| (*of, is.ts_ms) == (interval, ts_ms))
-            {
-                closed.extend(self.rings[interval.index()].at(ts_ms).map(|candle| (interval, *candle)));
-            }
-        }
-        let (epoch, seq, last_ms) = (running.epoch.clone(), running.seq, running.last_ms);
-        let mark =
-            Mark { from_ms: candles.map(|candle| candle.ts_ms), amended: self.amended.count, folded: self.folded };
-        Some((Saved { epoch, seq, last_ms, running: candles, closed }, mark))
-    }
-
-    /// Puts in what was stored, before any tick: ticks that are in it already are not folded in again. False where there
-    /// are candles already: then nothing is done.
-    pub fn restore(&mut self, saved: Saved) -> bool {
-        if self.running.is_some() {
-            return false;
-        }
-        let Saved { epoch, seq, last_ms, running: candles, mut closed } = saved;
-        closed.sort_by_key(|(interval, candle)| (*interval, candle.ts_ms));
-        closed.dedup_by_key(|(interval, candle)| (*interval, candle.ts_ms));
-        for (interval, candle) in closed {
-            let running = &candles[interval.index()];
-            if candle.ts_ms < running.ts_ms {
-                self.rings[interval.index()].push(candle, running.ts_ms);
-            }
-        }
-        let taken = (candles[0].volume, candles[0].n);
-        self.running = Some(Running { epoch, seq, last_ms, candles, taken });
-        self.folded += 1;
-        true
-    }
-
-    /// Puts in what was stored, in the place of all that is here, unless that is newer.
-    pub fn replace(&mut self, saved: Saved) {
-        if self.position().is_some_and(|(epoch, seq, _)| *epoch == saved.epoch && seq >= saved.seq) {
-            return;
-        }
-        for ring in &mut self.rings {
-            ring.cut(0, None);
-        }
-        self.running = None;
-        self.amended.forget();
-        self.restore(saved);
-        self.back = Back { times: self.back.times + 1, from_ms: Default::default() };
-    }
-
-    /// This replica goes on by itself: what is folded in from now on is taken back by [`Candles::come_back`].
-    pub fn go_alone(&mut self) {
-        if self.ashore.is_none() {
-            let close = |running: &Running, of: Interval| {
-                self.rings[of.index()].close_before(running.candles[of.index()].ts_ms)
-            };
-            let known = self.running.clone().map(|running| {
-                let closes = Interval::ALL.map(|interval| close(&running, interval));
-                Box::new(Ashore { running, closes })
-            });
-            self.ashore = Some(known);
-        }
-    }
-
-    /// Takes back what was folded in since [`Candles::go_alone`].
-    pub fn come_back(&mut self) {
-        let Some(known) = self.ashore.take() else { return };
-        let (running, closes) = match known {
-            Some(known) => (Some(known.running), known.closes),
-            None => (None, Default::default()),
-        };
-        let from_ms = running.as_ref().map_or_else(Default::default, |known| known.candles.map(|candle| candle.ts_ms));
-        for ((ring, &from_ms), close) in self.rings.iter_mut().zip(&from_ms).zip(closes) {
-            ring.cut(from_ms, close);
-        }
-        self.running = running;
-        self.folded += 1;
-        self.back = Back { times: self.back.times + 1, from_ms };
-    }
-
-    /// How often [`Candles::come_back`] has changed something.
-    pub fn back(&self) -> &Back {
-        &self.back
-    }
-
     /// How many ticks were folded in, or taken out: while it stays the same, nothing has changed.
     pub fn folded(&self) -> u64 {
         self.folded
     }
 
-    /// How many are held; those of quiet intervals are not.
+    /// How many are held, those that wait for a tick included; those of quiet intervals are not.
     pub fn held(&self) -> usize {
         let running = if self.running.is_some() { Interval::COUNT } else { 0 };
-        running + self.rings.iter().map(Ring::len).sum::<usize>()
+        let waiting: usize = self.waiting.iter().map(|fill| fill.candles.len()).sum();
+        running + waiting + self.rings.iter().map(Ring::len).sum::<usize>()
     }
 }
 
 impl Running {
+    /// When each of them begins.
+    fn starts(&self) -> [u64; Interval::COUNT] {
+        self.candles.map(|candle| candle.ts_ms)
+    }
+
+    /// Whether a tick of the running day, and of the day before it, said a size. What was filled in from elsewhere does not
+    /// count: where ticks say no sizes, the volume of the past is none of the present.
+    fn sized(&self) -> [bool; 2] {
+        let [today, before] = self.sized;
+        [today || self.untaken().is_some_and(|(_, volume, _)| !volume.is_zero()), before]
+    }
+
     /// What the running second has more than the longer intervals have taken over.
     fn untaken(&self) -> Option<(Price, Price, u64)> {
         let second = &self.candles[0];
@@ -414,6 +277,7 @@ impl Running {
                 candle.volume = add(candle.volume, volume);
                 candle.n += n;
             }
+            self.sized[0] |= !volume.is_zero();
             self.taken = (self.candles[0].volume, self.candles[0].n);
         }
     }

@@ -1,8 +1,8 @@
 //! The candles of every symbol, as far as others have to do with them.
 
 use super::candles::{Back, Candles, DayOf, Folded, Mark, Range, Saved};
-use super::{Entry, Market};
-use crate::price::{Batch, Candle, Day, Epoch, Interval, Symbol, SymbolId, Tick};
+use super::{Entry, Market, State};
+use crate::price::{Batch, Candle, Day, Epoch, Interval, SymbolId, Tick};
 
 /// The time at which somebody looks.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,12 @@ impl Market {
         let from_ms = next_ms.max(first_ms);
         let to_ms = open_ms.min(from_ms.saturating_add((most as u64).saturating_sub(1).saturating_mul(interval.ms())));
         let range = Range { from_ms, to_ms, limit: most };
-        Some(Followed { candles: candles.read(interval, range, at.now_ms), open_ms, first_ms, back: *candles.back() })
+        Some(Followed {
+            candles: candles.read(interval, range, at.now_ms),
+            open_ms,
+            first_ms,
+            back: candles.back().clone(),
+        })
     }
 
     /// The latest candles of a symbol, at most `limit`, up to the one that is not closed, to be followed from there. None
@@ -60,7 +65,12 @@ impl Market {
         let candles = &state.entries.get(id.index())?.candles;
         let (open_ms, first_ms) = (at.open_ms(candles, interval)?, candles.first_ms(interval, at.now_ms)?);
         let range = Range { from_ms: 0, to_ms: open_ms, limit };
-        Some(Followed { candles: candles.read(interval, range, at.now_ms), open_ms, first_ms, back: *candles.back() })
+        Some(Followed {
+            candles: candles.read(interval, range, at.now_ms),
+            open_ms,
+            first_ms,
+            back: candles.back().clone(),
+        })
     }
 
     /// What these symbols did in the last 24 hours, of those for whom that may have changed since it was made of this.
@@ -79,13 +89,6 @@ impl Market {
         self.read().entries.get(id.index())?.candles.changes(mark)
     }
 
-    /// Puts in the candles that were stored of a symbol, before its first tick: see [`super::Candles::restore`].
-    pub fn restore_candles(&self, symbol: Symbol, saved: Saved) -> bool {
-        let mut state = self.write();
-        let id = state.add(symbol, self.keep);
-        state.entries[id.index()].candles.restore(saved)
-    }
-
     /// This replica goes on by itself: what comes from now on is taken back from the candles when it is back.
     pub fn go_alone(&self) {
         self.write().alone = true;
@@ -95,9 +98,10 @@ impl Market {
     /// since clients are further on.
     pub fn come_back(&self, missed: &[Batch]) {
         let mut state = self.write();
-        state.alone = false;
-        for entry in &mut state.entries {
-            entry.candles.come_back();
+        if std::mem::take(&mut state.alone) {
+            let State { entries, aside, .. } = &mut *state;
+            let known = entries.iter_mut().map(|entry| &mut entry.candles);
+            known.chain(aside.values_mut()).for_each(Candles::come_back);
         }
         let mut late = 0;
         for batch in missed {
@@ -110,9 +114,11 @@ impl Market {
         self.metrics.candles_late.add(late);
     }
 
-    /// How many candles are held, over all symbols.
+    /// How many candles are held, over all symbols, those that nobody knows included.
     pub fn candle_count(&self) -> usize {
-        self.read().entries.iter().map(|entry| entry.candles.held()).sum()
+        let state = self.read();
+        let known = state.entries.iter().map(|entry| &entry.candles);
+        known.chain(state.aside.values()).map(Candles::held).sum()
     }
 }
 
@@ -122,9 +128,14 @@ impl Entry {
         if alone {
             self.candles.go_alone();
         }
-        match self.candles.fold(epoch, tick) {
-            Folded::Counted | Folded::Known => 0,
-            Folded::TooLate(intervals) => intervals as u64,
-        }
+        too_late(self.candles.fold(epoch, tick))
+    }
+}
+
+/// How many candles a tick came too late for.
+pub(super) fn too_late(folded: Folded) -> u64 {
+    match folded {
+        Folded::Counted | Folded::Known => 0,
+        Folded::TooLate(intervals) => intervals as u64,
     }
 }

@@ -1,6 +1,7 @@
 mod candles;
 mod charts;
 mod history;
+mod recalled;
 mod stored;
 
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
 use crate::price::{Batch, Epoch, Feed, FeedState, Price, Symbol, SymbolId, Tick, Update};
-pub use candles::{Back, Candles, DayOf, Folded, Kept, Mark, Range, Saved};
+pub use candles::{Back, Candles, DayOf, Filled, Folded, Kept, Mark, Range, Saved};
 pub use charts::{At, Followed};
 pub use history::{History, Keep};
 
@@ -31,6 +32,8 @@ struct State {
     ids: HashMap<Symbol, SymbolId>,
     /// By id, so in the order in which they became known: the order of the settings, then of their first tick.
     entries: Vec<Entry>,
+    /// Candles of symbols that nobody has said a price of, and the settings do not name: see `stored.rs`.
+    aside: HashMap<Symbol, Candles>,
     /// True while this replica goes on by itself: what it makes is taken back from the candles.
     alone: bool,
     /// When the last batch came; at first, when the market began.
@@ -88,6 +91,7 @@ impl Market {
                 epoch: None,
                 ids: HashMap::new(),
                 entries: Vec::new(),
+                aside: HashMap::new(),
                 alone: false,
                 heard: Instant::now(),
                 feed: Feed { state: FeedState::Starting, reason: "the bus has not been heard yet".to_owned() },
@@ -312,6 +316,7 @@ impl State {
         let next = SymbolId::new(self.entries.len());
         let id = *self.ids.entry(symbol.clone()).or_insert(next);
         if id == next {
+            let candles = self.aside.remove(&symbol).unwrap_or_else(|| Candles::new(&keep.candles));
             self.entries.push(Entry {
                 symbol,
                 last: None,
@@ -320,7 +325,7 @@ impl State {
                 unseen: true,
                 stale: false,
                 history: History::new(keep),
-                candles: Candles::new(&keep.candles),
+                candles,
             });
         }
         id
@@ -342,136 +347,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tick(symbol: &str, seq: u64, price: u32) -> Tick {
-        let update = Update {
-            symbol: symbol.parse().unwrap(),
-            price: Price::from(price),
-            ts_ms: seq,
-            bid: None,
-            ask: None,
-            size: None,
-        };
-        Tick { seq, update }
-    }
-
-    fn market(symbols: &[&str]) -> Market {
-        let symbols = symbols.iter().map(|name| name.parse().unwrap());
-        Market::new(symbols, Keep { age_ms: 60_000, ticks: 100, candles: Kept::default() }, Arc::default())
-    }
-
-    fn batch(epoch: &str, ticks: Vec<Tick>) -> Batch {
-        Batch { epoch: Epoch::new(epoch), ticks }
-    }
-
-    fn apply(market: &Market, batch: Batch) -> Vec<Fresh> {
-        market.apply(batch).fresh
-    }
-
-    fn last(market: &Market) -> Vec<u32> {
-        let price = |symbol| u32::try_from(market.last_update(symbol).unwrap().price).unwrap();
-        market.symbols().iter().map(price).collect()
-    }
-
-    #[test]
-    fn what_was_missed_is_there_or_it_says_that_it_is_not() {
-        let market = market(&["BTC", "ETH"]);
-        let (btc, eth) = (market.symbol("BTC").unwrap().0, market.symbol("ETH").unwrap().0);
-        market.apply(batch("a", (10..20).map(|seq| tick("BTC", seq, 1)).collect()));
-        let seqs = |seq, until, most| -> Option<Vec<u64>> {
-            Some(market.since(btc, seq, until, most)?.iter().map(|tick| tick.seq).collect())
-        };
-        assert_eq!(seqs(17, 19, 9), Some(vec![18, 19]));
-        assert_eq!(seqs(16, 18, 9), Some(vec![17, 18]), "no further than asked");
-        assert_eq!(seqs(9, 19, 10).unwrap().len(), 10, "all that is held");
-        assert_eq!(seqs(8, 19, 99), None, "the first is not held");
-        assert_eq!(seqs(16, 19, 2), None, "too many");
-        assert_eq!(seqs(19, 19, 9), Some(vec![]));
-        assert_eq!(market.since(eth, 1, 2, 9), None);
-        let one = Price::ONE;
-        assert_eq!(market.range_since(btc, 16, 18), Some((2, Some((one, one)))));
-        assert_eq!(market.range_since(btc, 8, 18), None);
-        market.apply(batch("b", vec![]));
-        assert_eq!(seqs(17, 19, 9), None, "another epoch");
-    }
-
-    fn names(symbols: &[Symbol]) -> Vec<&str> {
-        symbols.iter().map(Symbol::as_str).collect()
-    }
-
-    #[test]
-    fn what_passed_while_this_replica_was_away_is_new_to_everybody_when_it_comes() {
-        let market = market(&["BTC"]);
-        market.go_alone();
-        market.come_back(&[batch("a", vec![tick("NEW", 1, 1)])]);
-        assert_eq!(names(&market.symbols()), ["BTC", "NEW"]);
-        let fresh = apply(&market, batch("a", vec![tick("BTC", 1, 1), tick("NEW", 2, 1), tick("NEW", 3, 1)]));
-        assert_eq!(fresh.iter().map(|fresh| fresh.unknown).collect::<Vec<_>>(), [false, true, false]);
-    }
-
-    #[test]
-    fn keeps_the_latest_and_drops_repeats() {
-        let market = market(&["BTC", "ETH"]);
-        let fresh = apply(&market, batch("a", vec![tick("BTC", 10, 1), tick("BTC", 11, 2), tick("ETH", 7, 3)]));
-        let said: Vec<_> = fresh.iter().map(|fresh| (fresh.tick.seq, fresh.first, fresh.unknown)).collect();
-        assert_eq!(said, [(10, true, false), (11, false, false), (7, true, false)]);
-
-        let fresh = apply(&market, batch("a", vec![tick("BTC", 11, 9), tick("BTC", 10, 9), tick("BTC", 12, 4)]));
-        assert_eq!(fresh.len(), 1, "a repeat is harmless");
-        assert_eq!(last(&market), [4, 3]);
-        assert_eq!(market.history_ticks(), 4);
-        assert_eq!((market.metrics.ticks_in.get(), market.metrics.ticks_repeated.get()), (4, 2));
-    }
-
-    #[test]
-    fn a_new_epoch_starts_over_whatever_its_numbers() {
-        let market = market(&["BTC", "ETH"]);
-        market.apply(batch("a", vec![tick("BTC", 100, 1), tick("ETH", 100, 1)]));
-        let fresh = apply(&market, batch("b", vec![tick("BTC", 5, 2)]));
-        assert!(fresh[0].first);
-        assert_eq!(market.epoch(), Some(Epoch::new("b")));
-        assert_eq!(last(&market), [2, 1], "ETH has no tick in this epoch yet");
-        assert_eq!(market.history_ticks(), 1);
-    }
-
-    #[test]
-    fn what_is_only_said_again_under_a_new_epoch_is_known_as_such() {
-        let market = market(&["BTC", "ETH"]);
-        let restated = |epoch, seq, price| {
-            let Tick { update, .. } = tick("BTC", 7, price);
-            apply(&market, batch(epoch, vec![Tick { seq, update }]))[0].restated
-        };
-        assert!(!restated("a", 1, 5), "the first of all");
-        assert!(!restated("a", 2, 5), "the same price once more is another tick");
-        assert!(restated("b", 1, 5));
-        assert!(!restated("b", 2, 5));
-        assert!(!restated("c", 1, 6));
-    }
-
-    #[test]
-    fn sees_a_hole_in_the_numbers() {
-        let market = market(&["BTC"]);
-        let missed = |market: &Market, seq| apply(market, batch("a", vec![tick("BTC", seq, 1)]))[0].missed;
-        assert_eq!([missed(&market, 10), missed(&market, 11), missed(&market, 15), missed(&market, 16)], [0, 0, 3, 0]);
-        assert_eq!((market.metrics.ticks_lost.get(), market.metrics.bus_gaps.get()), (3, 1));
-        assert_eq!(apply(&market, batch("b", vec![tick("BTC", 99, 1)]))[0].missed, 0, "another epoch");
-    }
-
-    #[test]
-    fn says_when_the_epoch_turns() {
-        let market = market(&["BTC"]);
-        let turned = |epoch| market.apply(batch(epoch, vec![])).turned;
-        assert_eq!([turned("a"), turned("a"), turned("b"), turned("b")], [false, false, true, false]);
-    }
-
-    #[test]
-    fn learns_symbols_from_their_ticks() {
-        let market = market(&["ETH"]);
-        let fresh = apply(&market, batch("a", vec![tick("BTC", 1, 1), tick("BTC", 2, 1)]));
-        assert_eq!(fresh.iter().map(|fresh| fresh.unknown).collect::<Vec<_>>(), [true, false]);
-        assert_eq!(names(&market.symbols()), ["ETH", "BTC"]);
-        assert!(market.symbol("BTC").is_some() && market.symbol("XRP").is_none());
-    }
-}
+mod tests;

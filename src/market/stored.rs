@@ -1,13 +1,29 @@
 //! Candles that come from elsewhere than from ticks: from where they are stored, and from those who have the past.
+//!
+//! A symbol is one that the settings name, or that somebody has said a price of. What is stored of another one is kept aside,
+//! and is its own when it becomes known: nobody is told of a symbol because there was one once.
 
-use super::{Market, Range, Saved};
-use crate::price::{Batch, Epoch, Fill, Interval, Price, Stored, Symbol, Tick, Update};
+use super::charts::too_late;
+use super::{Candles, Filled, Market, Saved, State};
+use crate::price::{Batch, Fill, Stored, Symbol};
 
-/// How far back the prices go that candles are asked for: seconds of an hour, minutes of a day.
-const SECONDS: usize = 3_600;
-const MINUTES: usize = 1_440;
+/// Symbols whose candles are kept aside at most.
+const MAX_ASIDE: usize = 1000;
 
 impl Market {
+    /// Puts in the candles that were stored of a symbol, before its first tick: see [`super::Candles::restore`]. False where
+    /// there are candles of it already, or it is one too many that nobody knows.
+    pub fn restore_candles(&self, symbol: &Symbol, saved: Saved) -> bool {
+        let candles = saved.closed.len();
+        let mut state = self.write();
+        let restored = state.candles_of(symbol, self).map(|candles| candles.restore(saved));
+        drop(state);
+        if restored.is_none() {
+            self.pass_over(symbol, candles);
+        }
+        restored.unwrap_or(false)
+    }
+
     /// Takes candles as they are stored, in the place of those that are here. What cannot be read is counted.
     pub fn take_stored(&self, Stored { symbol, records }: &Stored) {
         let (saved, unreadable) = Saved::assemble(records);
@@ -16,13 +32,13 @@ impl Market {
             tracing::warn!(%symbol, records = unreadable, "stored candles that this version does not know: passed over");
         }
         let Some(saved) = saved else { return };
+        let candles = saved.closed.len();
         let mut state = self.write();
-        let is_new = !state.ids.contains_key(symbol);
-        let id = state.add(symbol.clone(), self.keep);
-        let entry = &mut state.entries[id.index()];
-        // Nobody has been told that there is such a symbol.
-        entry.unseen |= is_new;
-        entry.candles.replace(saved);
+        let replaced = state.candles_of(symbol, self).map(|candles| candles.replace(saved));
+        drop(state);
+        if replaced.is_none() {
+            self.pass_over(symbol, candles);
+        }
     }
 
     /// Takes ticks that followed what is stored, for candles alone.
@@ -30,8 +46,8 @@ impl Market {
         let mut state = self.write();
         let mut late = 0;
         for tick in &batch.ticks {
-            if let Some(id) = state.ids.get(&tick.update.symbol).copied() {
-                late += state.entries[id.index()].fold(&batch.epoch, tick, false);
+            if let Some(candles) = state.known_candles(&tick.update.symbol) {
+                late += too_late(candles.fold(&batch.epoch, tick));
             }
         }
         drop(state);
@@ -41,10 +57,33 @@ impl Market {
     /// Takes candles of the past: see [`super::Candles::fill`].
     pub fn fill(&self, fill: &Fill) {
         let mut state = self.write();
-        let Some(id) = state.ids.get(&fill.symbol).copied() else { return };
-        let taken = state.entries[id.index()].candles.fill(fill);
+        let alone = state.alone;
+        let filled = state.candles_of(&fill.symbol, self).map(|candles| {
+            if alone {
+                candles.go_alone();
+            }
+            candles.fill(fill)
+        });
         drop(state);
-        self.metrics.candles_filled.add(taken as u64);
+        match filled {
+            Some(Filled { taken, passed_over }) => {
+                self.metrics.candles_filled.add(taken as u64);
+                self.metrics.candles_passed_over.add(passed_over as u64);
+            }
+            None => self.pass_over(&fill.symbol, fill.candles.len()),
+        }
+    }
+
+    /// What is to be stored of symbols that nobody knows, by their names.
+    pub fn candles_aside(&self) -> Vec<Symbol> {
+        let mut symbols: Vec<_> = self.read().aside.keys().cloned().collect();
+        symbols.sort_unstable();
+        symbols
+    }
+
+    /// The candles of one of these; none where it has become known.
+    pub fn saved_aside(&self, symbol: &Symbol) -> Option<Saved> {
+        Some(self.read().aside.get(symbol)?.changes(&super::Mark::default())?.0)
     }
 
     /// The latest time of a symbol's ticks that are in its candles, in ms since the Unix epoch.
@@ -54,62 +93,27 @@ impl Market {
         state.entries[id.index()].candles.position().map(|(_, _, last_ms)| last_ms)
     }
 
-    /// The last price of a symbol that is in its candles, of this process or the one before it, as a tick of its numbering.
-    pub fn last_in_candles(&self, symbol: &Symbol) -> Option<(Epoch, Tick)> {
-        let state = self.read();
-        let candles = &state.entries[state.ids.get(symbol)?.index()].candles;
-        let (epoch, seq, ts_ms) = candles.position()?;
-        let price = candles.running(Interval::S1)?.close;
-        let update = Update { symbol: symbol.clone(), price, ts_ms, bid: None, ask: None, size: None };
-        Some((epoch.clone(), Tick { seq, update }))
-    }
-
-    /// What a symbol's candles say of its prices before the last one: that at the end of each second of an hour, and before
-    /// these of each minute of a day, with their times in ms since the Unix epoch, oldest first.
-    pub fn prices_in_candles(&self, symbol: &Symbol) -> Vec<(u64, Price)> {
-        let state = self.read();
-        let Some(candles) = state.ids.get(symbol).map(|id| &state.entries[id.index()].candles) else {
-            return Vec::new();
-        };
-        let Some((_, _, last_ms)) = candles.position() else { return Vec::new() };
-        let ends = |interval: Interval, most, until_ms| {
-            let read = candles.read(interval, Range::latest(most), last_ms).into_iter();
-            read.map(move |candle| (candle.ts_ms + interval.ms() - 1, candle.close))
-                .filter(move |(end, _)| *end < until_ms)
-        };
-        let seconds: Vec<_> = ends(Interval::S1, SECONDS, last_ms).collect();
-        let begun_ms = seconds.first().map_or(last_ms, |(end, _)| end + 1 - Interval::S1.ms());
-        ends(Interval::M1, MINUTES, begun_ms).chain(seconds).collect()
+    fn pass_over(&self, symbol: &Symbol, candles: usize) {
+        self.metrics.candles_passed_over.add(candles as u64);
+        tracing::warn!(%symbol, candles, "candles of more symbols that nobody knows than are kept aside: passed over");
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::market::{Keep, Kept, Mark};
+impl State {
+    /// The candles of a symbol; where nobody knows it, those aside. None where there are none.
+    fn known_candles(&mut self, symbol: &Symbol) -> Option<&mut Candles> {
+        match self.ids.get(symbol) {
+            Some(id) => self.entries.get_mut(id.index()).map(|entry| &mut entry.candles),
+            None => self.aside.get_mut(symbol),
+        }
+    }
 
-    #[test]
-    fn candles_that_were_put_back_say_what_prices_were() {
-        let keep = Keep { age_ms: 0, ticks: 1, candles: Kept([3, 1_500, 9, 9, 9, 9]) };
-        let (btc, epoch): (Symbol, _) = ("BTC".parse().unwrap(), Epoch::new("before"));
-        let market = |symbol: &Symbol| Market::new([symbol.clone()], keep, std::sync::Arc::default());
-        let before = market(&btc);
-        let times_ms = [60_500, 130_000, 179_900, 180_000, 180_900, 182_500];
-        let ticks = times_ms.into_iter().zip(1..).map(|(ts_ms, seq)| {
-            let update = Update { symbol: btc.clone(), price: seq.into(), ts_ms, bid: None, ask: None, size: None };
-            Tick { seq, update }
-        });
-        before.apply(Batch { epoch: epoch.clone(), ticks: ticks.collect() });
-        let (saved, _) = before.candle_changes(before.symbol("BTC").unwrap().0, &Mark::default()).unwrap();
-
-        let after = market(&btc);
-        assert_eq!((after.last_in_candles(&btc), after.prices_in_candles(&btc)), (None, vec![]));
-        assert!(after.restore_candles(btc.clone(), saved));
-        let (of, Tick { seq, update }) = after.last_in_candles(&btc).unwrap();
-        assert_eq!((of, seq, update.price, update.ts_ms), (epoch, 6, 6.into(), 182_500));
-        // Three seconds are held, the running one among them; before those there are minutes.
-        let prices = [(119_999, 1), (179_999, 3), (180_999, 5), (181_999, 5)];
-        assert_eq!(after.prices_in_candles(&btc), prices.map(|(end, price): (u64, u64)| (end, price.into())));
-        assert_eq!(after.last_in_candles(&"ETH".parse().unwrap()), None);
+    /// The same, and where there are none, new ones aside. None where that would be one too many.
+    fn candles_of(&mut self, symbol: &Symbol, market: &Market) -> Option<&mut Candles> {
+        let is_known = self.ids.contains_key(symbol) || self.aside.contains_key(symbol);
+        if !is_known && self.aside.len() < MAX_ASIDE {
+            self.aside.insert(symbol.clone(), Candles::new(&market.keep.candles));
+        }
+        self.known_candles(symbol)
     }
 }

@@ -147,6 +147,15 @@ impl Lane {
         pipe.lock().send(self.turn, frame, pipe.buffer_bytes, |bytes| pipe.write(bytes))
     }
 
+    /// The same for what belongs to the message before it: there is room for it, however much waits.
+    ///
+    /// # Errors
+    /// There is nobody who could take it.
+    pub fn send_on(&self, frame: Bytes) -> Result<bool, Refused> {
+        let pipe = self.pipe.upgrade().ok_or(Refused::Gone)?;
+        pipe.lock().send(self.turn, frame, usize::MAX, |bytes| pipe.write(bytes))
+    }
+
     /// Ends the WebSocket in order: a close frame with this status goes out behind all that waits, and nothing after it. True
     /// if it waits: then somebody has to wait for [`Lane::cleared`].
     ///

@@ -146,7 +146,7 @@ impl Outgoing {
         }
         // A single one may be of any size: who could never be given an answer would come back for it for ever.
         let waiting = self.waiting.as_ref().map_or(0, |waiting| waiting.bytes());
-        if waiting > 0 && waiting + frame.len() > limit {
+        if waiting > 0 && waiting.saturating_add(frame.len()) > limit {
             return Err(Refused::Full);
         }
         self.waiting.get_or_insert_default().push(frame);

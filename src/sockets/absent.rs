@@ -6,7 +6,7 @@ use socketioxide::extract::SocketRef;
 use socketioxide::{ProtocolVersion, SocketIo};
 use tokio::sync::Notify;
 
-use super::{Errand, Rooming, Shared, client_of};
+use super::{Rooming, Shared, client_of};
 use crate::limits::Session;
 use crate::net::Closer;
 
@@ -75,12 +75,7 @@ impl Absent {
         let connection = listed.connection.clone().or_else(|| shared.upgrades.find(&listed.id));
         match connection {
             Some(connection) => connection.close(),
-            None => {
-                let end = Errand::End { session: listed.id.clone(), protocol: listed.protocol };
-                if shared.errands.try_send(end).is_err() {
-                    return true;
-                }
-            }
+            None => shared.ends.add(listed.id.clone(), listed.protocol),
         }
         shared.metrics.namespace_timeouts.inc();
         false

@@ -121,7 +121,12 @@ impl<A: Adapter> Client<A> {
         self.shared.metrics.connections_total.inc();
         self.shared.metrics.connections_active.add(1);
         place.join(line.clone(), identity.rights.symbols.clone());
-        if upgraded {
+        // The news of it may also have come before the engine knew that the client is in the namespace.
+        let carrier = self.shared.upgrades.find(&line.socket.id.to_string());
+        if upgraded || carrier.is_some() {
+            if let Some(carrier) = carrier {
+                self.connection.set(carrier).ok();
+            }
             self.upgrade_line(&line);
         }
         self.announce();

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::ser::SerializeTuple;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -54,6 +55,24 @@ impl Serialize for Args<'_> {
             tuple.serialize_element(arg)?;
         }
         tuple.end()
+    }
+}
+
+/// How much may wait where a message goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// As much as may wait for a client.
+    Bounded,
+    /// More: it belongs to an answer that found room.
+    Unbounded,
+}
+
+impl Room {
+    fn send(self, lane: &Lane, frame: Bytes) -> Result<bool, Refused> {
+        match self {
+            Self::Bounded => lane.send(frame),
+            Self::Unbounded => lane.send_on(frame),
+        }
     }
 }
 
@@ -145,7 +164,7 @@ impl<A: Adapter> Line<A> {
     pub(super) fn pass_on(&self, event: &str, args: &[Box<RawValue>]) -> Sent {
         let bytes = args.iter().map(|arg| arg.get().len()).sum();
         let queue = || self.socket.emit(event, &Args(args)).is_ok();
-        let sent = self.called(self.pass(|| args_packet(event, args), bytes, queue));
+        let sent = self.called(self.pass(Room::Bounded, || args_packet(event, args), bytes, queue));
         if sent == Sent::Dropped {
             let mut dropped = self.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             let count = dropped.take().map_or(0, |(count, _)| count);
@@ -161,7 +180,11 @@ impl<A: Adapter> Line<A> {
 
     /// Answers the request that the client numbered so.
     pub(super) fn send_ack(&self, id: i64, ack: AckSender<A>, body: &RawValue) -> Sent {
-        self.pass(|| ack_packet(id, body), body.get().len(), || ack.send(body).is_ok())
+        self.pass(Room::Bounded, || ack_packet(id, body), body.get().len(), || ack.send(body).is_ok())
+    }
+
+    fn pass_event(&self, room: Room, event: &str, body: &RawValue) -> Sent {
+        self.pass(room, || event_packet(event, body), body.get().len(), || self.socket.emit(event, body).is_ok())
     }
 
     fn called(&self, sent: Sent) -> Sent {
@@ -172,29 +195,31 @@ impl<A: Adapter> Line<A> {
     }
 
     /// Sends a message by whichever path there is.
-    fn pass(&self, packet: impl FnOnce() -> String, bytes: usize, queue: impl FnOnce() -> bool) -> Sent {
+    fn pass(&self, room: Room, packet: impl FnOnce() -> String, bytes: usize, queue: impl FnOnce() -> bool) -> Sent {
         let sent = match &*self.lock() {
-            Path::Lane(lane) => match lane.send(text_frame(&packet())) {
+            Path::Lane(lane) => match room.send(lane, text_frame(&packet())) {
                 Ok(false) => Sent::Done,
                 Ok(true) => Sent::Waits,
                 Err(Refused::Full) => return Sent::Dropped,
                 // It is about to leave: there is nobody to miss it.
                 Err(Refused::Gone) => return Sent::Done,
             },
-            Path::Queue if self.queue(bytes, queue) => Sent::Done,
+            Path::Queue if self.queue(room, bytes, queue) => Sent::Done,
             Path::Queue => return Sent::Dropped,
         };
         self.shared.metrics.messages_sent.inc();
         sent
     }
 
-    /// Queues something, and counts it for a client that polls; false if that is too much.
-    fn queue(&self, bytes: usize, queue: impl FnOnce() -> bool) -> bool {
+    /// Queues something, and counts it for a client that polls; false if that is too much. A single one may be of any size:
+    /// who could never be given an answer would come back for it for ever.
+    fn queue(&self, room: Room, bytes: usize, queue: impl FnOnce() -> bool) -> bool {
         if self.has_websocket() {
             return queue();
         }
-        let queued = self.queued_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        let done = queued <= self.shared.buffer_bytes && queue();
+        let before = self.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let fits = before == 0 || before + bytes <= self.shared.buffer_bytes || room == Room::Unbounded;
+        let done = fits && queue();
         if !done {
             self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
         }
@@ -230,11 +255,16 @@ impl<A: Adapter> Link for Line<A> {
     fn deliver(&self, event: &str, body: &RawValue) -> bool {
         // Under the lock, or it could come behind the last of the queue.
         let path = self.lock();
-        matches!(*path, Path::Queue) && self.queue(body.get().len(), || self.socket.emit(event, body).is_ok())
+        matches!(*path, Path::Queue)
+            && self.queue(Room::Bounded, body.get().len(), || self.socket.emit(event, body).is_ok())
     }
 
     fn send(&self, event: &str, body: &RawValue) -> Sent {
-        self.pass(|| event_packet(event, body), body.get().len(), || self.socket.emit(event, body).is_ok())
+        self.pass_event(Room::Bounded, event, body)
+    }
+
+    fn send_on(&self, event: &str, body: &RawValue) -> Sent {
+        self.pass_event(Room::Unbounded, event, body)
     }
 
     fn take_dropped(&self) -> Option<(u32, String)> {

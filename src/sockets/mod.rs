@@ -3,6 +3,7 @@ mod across;
 mod alerts;
 mod client;
 mod drain;
+mod ends;
 mod event;
 mod expiry;
 mod gate;
@@ -20,19 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware;
-use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use socketioxide::adapter::{Adapter, Emitter};
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
-use socketioxide::{ParserConfig, ProtocolVersion, SocketIo, TransportType};
+use socketioxide::{ParserConfig, SocketIo, TransportType};
 
 use socketioxide_redis::{CustomRedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -50,6 +48,7 @@ use crate::wire::ErrorCode;
 use absent::Absent;
 use across::Across;
 use client::Client;
+use ends::Ends;
 use event::Event;
 use expiry::Expiries;
 pub use gate::Gate;
@@ -63,11 +62,9 @@ type Rooming = CustomRedisAdapter<Emitter, Across>;
 /// What the adapter's channels in Redis begin with: another than that of Node's adapter, whose messages are different.
 const CHANNEL_PREFIX: &str = "tickcast";
 
-/// Errands that may wait, such as the end of a polling session.
-const ERRANDS_IN_FLIGHT: usize = 1024;
-
-/// Packets that may wait for one client; then ticks are dropped for it, and counted.
-const QUEUE_PACKETS: usize = 1024;
+/// Packets that may wait for one client that polls, beside the bound in bytes: those of an answer with every symbol that there
+/// may be, too. Its memory grows with what waits.
+const QUEUE_PACKETS: usize = 16_384;
 
 /// What is read of a WebSocket at once, in bytes. Each holds as much for as long as it lives, and most clients say
 /// little.
@@ -143,19 +140,12 @@ pub struct Talk {
 /// Carries what is said to clients, on this replica and across.
 pub struct Carrier {
     teller: Teller,
-    errands: mpsc::Receiver<Errand>,
     inbox: Inbox,
     firings: Firings,
     router: TowerToHyperService<Router>,
     path: String,
     expiries: Arc<Expiries<Rooming>>,
     absent: Arc<Absent>,
-}
-
-/// What handlers want done that they cannot wait for.
-enum Errand {
-    /// The end of a polling session: it has no connection that could be closed.
-    End { session: String, protocol: ProtocolVersion },
 }
 
 /// What every client's handlers share.
@@ -176,7 +166,7 @@ struct Shared {
     lanes: bool,
     buffer_bytes: usize,
     max_symbols: usize,
-    errands: mpsc::Sender<Errand>,
+    ends: Ends,
     absent: Arc<Absent>,
 }
 
@@ -218,8 +208,6 @@ impl Edge {
             .with_parser(parser)
             .build_svc();
         let upgrades = Upgrades::default();
-        let (sender, errands) = mpsc::channel(ERRANDS_IN_FLIGHT);
-        metrics.queues.watch("errands", &sender);
         let absent = Arc::new(Absent::new(settings.connect_timeout));
         let shared = Arc::new(Shared {
             fanout,
@@ -237,7 +225,7 @@ impl Edge {
             lanes: settings.lanes,
             buffer_bytes: settings.client_buffer_bytes,
             max_symbols: settings.max_symbols_per_request,
-            errands: sender,
+            ends: Ends::default(),
             absent: absent.clone(),
         });
         let expiries = Arc::new(Expiries::new(&shared.auth, shared.clock.clone()));
@@ -269,7 +257,7 @@ impl Edge {
         let (channels, asks) = (settings.channels.clone(), inbox.asks.clone());
         let teller = Teller { io: io.clone(), across, channels, asks, shared: shared.clone(), asked_to_drain };
         let path = path.clone();
-        let carrier = Carrier { teller, errands, inbox, firings, router: inside, path, expiries, absent };
+        let carrier = Carrier { teller, inbox, firings, router: inside, path, expiries, absent };
         Ok((Self { io, router, shared }, carrier))
     }
 
@@ -281,20 +269,6 @@ impl Edge {
     /// Closes every client's transport, so that clients come back by themselves. Does not end while one is stuck.
     pub async fn close(&self) {
         self.io.close().await;
-    }
-}
-
-/// Ends a polling session as its client would: with the packet that says so. The engine offers no other way.
-async fn end_polling(router: &TowerToHyperService<Router>, path: &str, session: &str, protocol: ProtocolVersion) {
-    let (version, close) = match protocol {
-        ProtocolVersion::V4 => (3, "1:1"),
-        ProtocolVersion::V5 => (4, "1"),
-    };
-    let uri = format!("{path}/?EIO={version}&transport=polling&sid={session}");
-    let request = axum::http::Request::post(uri).body(Body::from(close));
-    // Only an address could be wrong, and this one is ours. Who is not there any more has ended already.
-    if let Ok(request) = request {
-        router.call(request).await.map(drop).ok();
     }
 }
 
@@ -438,14 +412,8 @@ impl Shared {
     fn close<A: Adapter>(&self, socket: &SocketRef<A>) {
         match self.connection(socket) {
             Some(closer) => closer.close(),
-            None => {
-                let end = Errand::End { session: socket.id.to_string(), protocol: socket.protocol() };
-                // A disconnect from here would call the client's own handlers, inside one of which this may be.
-                if self.errands.try_send(end).is_err() {
-                    self.metrics.messages_dropped.inc();
-                    tracing::warn!("too busy to end a polling session");
-                }
-            }
+            // A disconnect from here would call the client's own handlers, inside one of which this may be.
+            None => self.ends.add(socket.id.to_string(), socket.protocol()),
         }
     }
 }

@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::across::{Across, Wanted};
+use super::ends::end_polling;
 use super::outbox::{self, Letter, Outbox, Then};
 use super::reach::{Reached, reach};
-use super::{CHANNEL_PREFIX, Carrier, Errand, Rooming, Shared, end_polling};
+use super::{CHANNEL_PREFIX, Carrier, Rooming, Shared};
 use crate::fanout::Sent;
 use crate::messages::emitters::{Channels, Order};
 use crate::messages::{Asks, Errand as Wish, Found, Message, Occupants, Place, Reply, Seen, To, Told, What};
@@ -43,10 +44,12 @@ pub(super) struct Teller {
 impl Carrier {
     /// Carries what is said here, and hands on what comes from other replicas and from back ends, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { teller, mut errands, mut inbox, firings, router, path, expiries, absent } = self;
+        let Self { teller, mut inbox, firings, router, path, expiries, absent } = self;
         let ends = async {
-            while let Some(Errand::End { session, protocol }) = errands.recv().await {
-                end_polling(&router, &path, &session, protocol).await;
+            loop {
+                for (session, protocol) in teller.shared.ends.next().await {
+                    end_polling(&router, &path, &session, protocol).await;
+                }
             }
         };
         let (outbox, letters) = Outbox::open(&teller.shared.metrics);

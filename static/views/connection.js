@@ -15,18 +15,32 @@ const TRANSPORTS = new Map([
 ]);
 /** What to do about a refusal. */
 const REFUSALS = new Map([
-  ['unauthorized', 'The server asks for a token (unauthorized). Any prices below are not current.'],
-  ['token_expired', 'Your token has expired (token_expired). Any prices below are not current.'],
+  ['unauthorized', 'The server asks for a token (unauthorized). Any prices shown are not current.'],
+  ['token_expired', 'Your token has expired (token_expired). Any prices shown are not current.'],
   ['forbidden', 'The server does not let this page in (forbidden). Another token may do.'],
 ]);
+const REFUSED = 'The server did not take your token (unauthorized): it may be cut off, or for another server. Any prices shown are not current.';
+/** Before so many have failed, a connection is on its way. */
+const MANY_ATTEMPTS = 2;
+const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 
 /** How the prices are: the whole feed, or all of its symbols. @param {Connection} connection */
 function marketOf({ market, stale, symbols }) {
   return market.state === 'live' && stale > 0 && stale === symbols ? 'stale' : market.state;
 }
 
-/** @param {Connection} connection */
-function phaseText(connection) {
+/** Whether the prices are what they look like, but for single symbols. @param {Connection} connection */
+export function isFine(connection) {
+  return connection.phase === 'live' && connection.drainAt === null && marketOf(connection) === 'live';
+}
+
+/** It has failed, and is tried again. @param {Connection} connection */
+function isKeptOut({ phase, attempt, said }) {
+  return phase === 'connecting' && (said !== '' || attempt >= MANY_ATTEMPTS);
+}
+
+/** In a word or two. @param {Connection} connection */
+export function phaseText(connection) {
   const { phase, attempt, reason, drainAt, stale } = connection;
   if (phase !== 'live' && asksForToken(reason)) return 'Signed out';
   switch (phase) {
@@ -42,7 +56,7 @@ function phaseText(connection) {
     case 'closed':
       return 'Closed';
     default:
-      return 'Connecting…';
+      return attempt > 1 ? `Connecting… (${formatCount(attempt)})` : 'Connecting…';
   }
 }
 
@@ -51,28 +65,36 @@ const MARKETS = { stale: 'Stale', degraded: 'Degraded' };
 
 /** What a screen reader says; without the attempts, which would be a torrent. @param {Connection} connection */
 function announcement(connection) {
-  const { phase, reason, drainAt, stale } = connection;
-  if (phase !== 'live' && asksForToken(reason)) return 'Not signed in. Prices are not current.';
+  const { phase, reason, drainAt, tokenEndsAt, hasToken, stale } = connection;
+  if (phase !== 'live' && asksForToken(reason)) {
+    return hasToken && reason === 'unauthorized' ? 'The token was not taken. Prices are not current.' : 'Not signed in. Prices are not current.';
+  }
+  if (isKeptOut(connection)) return 'Not connected yet, trying again.';
   if (phase === 'live' && drainAt !== null) return 'This server is about to stop. Moving to another one.';
   if (phase === 'live') {
     const market = marketOf(connection);
-    return market !== 'live' ? `Connected, prices ${market}` : stale > 0 ? `Live, ${plural(stale, 'symbol')} stale` : 'Live';
+    const soon = tokenEndsAt === null ? '' : '. Your token ends soon';
+    return `${market !== 'live' ? `Connected, prices ${market}` : stale > 0 ? `Live, ${plural(stale, 'symbol')} stale` : 'Live'}${soon}`;
   }
   if (phase === 'reconnecting') return 'Connection lost, reconnecting. Prices are not current.';
   return phase === 'failed' ? 'Not connected' : '';
 }
 
 /** What a person should know and the pill has no room for. @param {Connection} connection */
-function noticeText(connection) {
-  const { phase, reason, drainAt, market } = connection;
+export function noticeText(connection) {
+  const { phase, reason, said, drainAt, tokenEndsAt, hasToken, market } = connection;
   if (phase === 'failed') return reason;
-  if (phase !== 'live' && asksForToken(reason)) return REFUSALS.get(reason) ?? '';
+  if (phase !== 'live' && asksForToken(reason)) return hasToken && reason === 'unauthorized' ? REFUSED : REFUSALS.get(reason) ?? '';
+  const words = said && ` The server says: ${said}.`;
+  if (isKeptOut(connection)) return `No connection yet, the page goes on trying.${words || ' The server cannot be reached, or is full.'}`;
   if (phase === 'live' && drainAt !== null) return 'This server is about to stop. The page moves to another one, and asks there for what it missed meanwhile.';
-  if (phase === 'reconnecting') return 'Connection lost. The prices below are the last that arrived.';
+  if (phase === 'reconnecting') return `Connection lost. The prices shown are the last that arrived.${words}`;
+  if (phase !== 'live') return '';
   const state = marketOf(connection);
-  if (phase !== 'live' || state === 'live') return '';
-  const what = state === 'stale' ? 'The source has gone quiet, the prices below are its last' : 'The service is degraded';
-  return `${what}${market.reason && `: ${market.reason}`}.`;
+  const what = state === 'stale' ? 'The source has gone quiet, the prices shown are its last' : 'The service is degraded';
+  const prices = state === 'live' ? '' : `${what}${market.reason && `: ${market.reason}`}.`;
+  const token = tokenEndsAt === null ? '' : `Your token ends at ${CLOCK.format(tokenEndsAt)}. With a new one prices go on without a break.`;
+  return [prices, token].filter(Boolean).join(' ');
 }
 
 /** The server's clock against ours. @param {number} ms */
@@ -135,7 +157,7 @@ export function connectionView(store) {
     const told = noticeText(connection);
     setText(noticeWords, told);
     notice.hidden = told === '';
-    toToken.hidden = connection.phase === 'live' || !asksForToken(connection.reason);
+    toToken.hidden = connection.phase === 'live' ? connection.tokenEndsAt === null : !asksForToken(connection.reason);
     setText(latency, connection.latencyMs === null ? '–' : `${formatCount(Math.max(1, connection.latencyMs))} ms`);
     setText(offset, connection.offsetKnown ? formatOffset(connection.offsetMs) : '–');
     setText(transport, TRANSPORTS.get(connection.transport) ?? (connection.transport || '–'));

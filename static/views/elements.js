@@ -51,18 +51,29 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
+/** By their address. @type {Map<string, Promise<void>>} */
+const styles = new Map();
+
 /**
- * Puts a style sheet into the page, and resolves when it is there; or cannot be, which is no reason to show nothing.
+ * Puts a style sheet into the page, once, and resolves when it is there; or cannot be, which is no reason to show nothing:
+ * then the next call tries again.
  *
  * @param {string} href
  * @returns {Promise<void>}
  */
 export function loadStyle(href) {
-  return new Promise((resolve) => {
+  const style = styles.get(href) ?? new Promise((resolve) => {
     const link = make('link', { rel: 'stylesheet', href });
-    link.onload = link.onerror = () => resolve();
+    link.onload = () => resolve();
+    link.onerror = () => {
+      link.remove();
+      styles.delete(href);
+      resolve();
+    };
     document.head.append(link);
   });
+  styles.set(href, style);
+  return style;
 }
 
 /**

@@ -13,8 +13,20 @@ import { range, recent, Sparkline } from './sparkline.js';
 const FLASH_EVERY_MS = 300;
 const FLASH_MS = 450;
 
+/** Prices of so many characters and more have places of their own size, and amounts a smaller type. */
+const LONG = 10;
+/** An amount that is longer is said roughly: it has no more room beside its percentage. */
+const MAX_AMOUNT = 13;
+
 const EVERYTHING = Object.values(ROW).reduce((mask, bit) => mask | bit, 0);
 const UNKNOWN = { direction: /** @type {Direction} */ ('flat'), arrow: '', percent: '–', amount: '' };
+
+/** @param {string} amount as it is written in full @param {number} moved the same as a number */
+function short(amount, moved) {
+  if (amount.length <= MAX_AMOUNT) return amount;
+  const rough = `${amount.slice(0, 1)}${formatVolume(Math.abs(moved))}`;
+  return rough.length <= MAX_AMOUNT ? rough : '';
+}
 
 /** Where the line has gone; what a longer span says may be another thing. @param {import('../row.js').Point[]} points */
 function directionOf(points) {
@@ -56,6 +68,8 @@ export class RowView {
     this.flash = null;
     /** @type {Direction | ''} */
     this.direction = '';
+    /** How many characters they have. */
+    this.length = { price: 0, amount: 0 };
   }
 
   /** Shows another symbol. @param {Row} row @param {Store} store @param {boolean} watched */
@@ -99,7 +113,9 @@ export class RowView {
   /** @param {number} mask @param {Store} store */
   paint(mask, store) {
     if (!this.row) return;
-    if (mask & ROW.PRICE) this.paintPrice(this.row, store, !(mask & ROW.ADDED));
+    if (mask & ROW.PRICE) this.paintPrice(this.row, store);
+    // The first one that is shown comes from nowhere.
+    if (mask & ROW.MOVED && !(mask & ROW.ADDED)) this.flashPrice(this.row.moved);
     if (mask & ROW.FIGURES) this.paintFigures(this.row, store);
     if (mask & ROW.STALE) {
       this.badge.hidden = !this.row.stale;
@@ -108,20 +124,33 @@ export class RowView {
     if (mask & ROW.AGE) this.write.age(formatAge(store.age(this.row)));
   }
 
-  /** @param {Row} row @param {Store} store @param {boolean} moved */
-  paintPrice(row, store, moved) {
+  /** @param {Row} row @param {Store} store */
+  paintPrice(row, store) {
     const { price, digits } = row;
     const { open } = row[store.span];
     const change = open === null ? UNKNOWN : formatChange(price, open, digits);
-    this.write.price(formatPrice(price, digits));
+    const text = formatPrice(price, digits);
+    const amount = short(change.amount, price - (open ?? price));
+    this.write.price(text);
     this.write.arrow(change.arrow);
     this.write.percent(change.percent);
-    this.write.amount(change.amount);
+    this.write.amount(amount);
+    this.fit(text.length, amount.length);
     if (this.direction !== change.direction) {
       this.direction = change.direction;
       this.change.dataset.direction = change.direction;
     }
-    if (moved) this.flashPrice(row.moved);
+  }
+
+  /** Makes room for long figures; by their characters, for what they measure would have to be laid out first. @param {number} price @param {number} amount */
+  fit(price, amount) {
+    if (price !== this.length.price) {
+      this.element.classList.toggle('long', price >= LONG);
+      this.element.style.setProperty('--characters', String(price));
+    }
+    if (amount !== this.length.amount) this.change.classList.toggle('long', amount >= LONG);
+    this.length.price = price;
+    this.length.amount = amount;
   }
 
   /** @param {Row} row @param {Store} store */

@@ -5,6 +5,9 @@ const KEY = 'tickcast-token';
 /** Refusals that another token may mend. */
 const REFUSALS = ['unauthorized', 'token_expired', 'forbidden'];
 
+/** Those of a token that is no good, whoever it is of. */
+const BAD = ['unauthorized', 'token_expired'];
+
 /** @returns {string} */
 export function keptToken() {
   try {
@@ -41,25 +44,48 @@ export function asksForToken(reason) {
   return REFUSALS.includes(reason);
 }
 
-/** @param {import('../feed.js').Feed} feed */
-export function signInView(feed) {
+/** What the form says of a token that was not taken. */
+const NOT_TAKEN = new Map([['token_expired', 'expired']]);
+
+/**
+ * @param {import('../feed.js').Feed} feed
+ * @param {import('../store.js').Store} store
+ */
+export function signInView(feed, store) {
   const form = find(document, '#sign-in', HTMLFormElement);
   const input = find(form, '#token', HTMLInputElement);
   const who = find(form, '#signed-in', HTMLElement);
   let token = keptToken();
 
   function paint() {
+    const { phase, reason } = feed.state;
     const name = subjectOf(token);
-    setText(who, token === '' ? 'not signed in' : name ? `of ${name}` : 'given');
+    const isRefused = phase !== 'live' && asksForToken(reason);
+    setText(who, token === '' ? 'not signed in' : isRefused ? NOT_TAKEN.get(reason) ?? 'refused' : name ? `of ${name}` : 'given');
   }
 
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
-    token = input.value.trim();
-    input.value = '';
+  /** @param {string} next */
+  function take(next) {
+    token = next;
     keep(token);
+    store.setConnection({ hasToken: token !== '', tokenEndsAt: null });
     paint();
-    feed.signIn(token ? { token } : {});
+  }
+
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const given = input.value.trim();
+    input.value = '';
+    if (given && token && feed.state.phase === 'live') {
+      // Without a break; and one that is no good does not cost the connection.
+      const answer = await feed.refresh(given);
+      if (answer.ok) return take(given);
+      if (BAD.includes(answer.error.code)) return setText(who, 'refused, the one before still holds');
+    }
+    // Of somebody else, or on a server that knows no other way.
+    take(given);
+    feed.signIn(given ? { token: given } : {});
   });
-  paint();
+  feed.on('state', paint);
+  take(token);
 }

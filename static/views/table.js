@@ -11,11 +11,11 @@ import { find, setText } from './elements.js';
 import { onColoursChange } from './palette.js';
 import { RowView } from './row.js';
 import { asksForToken } from './signin.js';
+import { sortingView } from './sorting.js';
 
 /** @typedef {import('../store.js').Store} Store */
 /** @typedef {import('../row.js').Row} Row */
 /** @typedef {import('../choices.js').Choices} Choices */
-/** @typedef {import('../order.js').Sort} Sort */
 
 /** So many rows are kept ready above and below the window. */
 const OVERSCAN = 6;
@@ -29,13 +29,10 @@ const CHARTS_PER_FRAME = 5;
 const EMPTY = { live: 'Connected. No symbol has a price yet.', failed: 'No prices.' };
 
 /** @param {import('../store.js').Connection} connection */
-function nothingYet({ phase, reason }) {
-  if (phase !== 'live' && asksForToken(reason)) return 'No prices without a token.';
+function nothingYet({ phase, reason, hasToken }) {
+  if (phase !== 'live' && asksForToken(reason)) return hasToken ? 'No prices without another token.' : 'No prices without a token.';
   return EMPTY[phase] ?? 'Waiting for the first prices…';
 }
-
-/** What the columns of a span are called, by their sort. */
-const TITLES = { day: { change: '24 h', high: '24 h high', low: '24 h low', volume: '24 h volume' }, sinceLoad: { change: 'Since load', high: 'High', low: 'Low', volume: 'Volume' } };
 
 /**
  * @param {Store} store
@@ -46,8 +43,9 @@ export function tableView(store, choices) {
   const body = find(table, 'tbody', HTMLTableSectionElement);
   const detail = find(document, '#prices-detail', HTMLElement);
   const empty = find(document, '#empty', HTMLElement);
+  const announce = find(document, '#announce', HTMLElement);
   const template = find(find(document, '#row', HTMLTemplateElement).content, 'tr', HTMLTableRowElement);
-  const headings = /** @type {HTMLTableCellElement[]} */ ([...table.querySelectorAll('th[data-sort]')]);
+  const sorting = sortingView(table, choices);
 
   /** In the order in which they are shown. @type {Row[]} */
   let shown = [];
@@ -91,6 +89,7 @@ export function tableView(store, choices) {
   function measure() {
     height = parseFloat(getComputedStyle(table).getPropertyValue('--row-height'));
     top = body.getBoundingClientRect().top + scrollY;
+    sorting.measure();
     renew({ rows: true });
   }
 
@@ -216,10 +215,13 @@ export function tableView(store, choices) {
 
   /** @param {string} symbol @param {number} by so many places */
   function move(symbol, by) {
+    // Moved among others that stand in the order of a column, it would make that order the reader's own.
+    if (choices.values.sort !== 'own') return setText(announce, 'Rows can be moved where the table is not sorted.');
+    choices.catchUp();
     const all = arrange(store.rows.values(), { ...arrangement(), only: 'all', search: '' });
     const moved = moveBy(all, shown, symbol, by);
     if (!moved) return;
-    choices.set({ sort: 'own', order: moved });
+    choices.set({ order: moved });
     // At once: the next press may come before the next frame.
     order();
   }
@@ -266,21 +268,10 @@ export function tableView(store, choices) {
   body.addEventListener('pointerleave', () => hold('pointer', false));
   body.addEventListener('focusin', () => {
     current = focusedRow()?.symbol ?? current;
-    hold('focus', true);
+    // Not what a click left there: nobody would see why the order stands still.
+    hold('focus', body.querySelector(':focus-visible') !== null);
   });
-  body.addEventListener('focusout', () => hold('focus', body.contains(document.activeElement)));
-
-  for (const heading of headings) {
-    find(heading, 'button', HTMLButtonElement).addEventListener('click', () => {
-      const { sort, descending } = choices.values;
-      const by = /** @type {Sort} */ (heading.dataset.sort);
-      // Names begin with A, numbers with the largest; then the other way round; then the reader's own order.
-      const first = by !== 'symbol' && by !== 'age';
-      if (sort !== by) choices.set({ sort: by, descending: first });
-      else if (descending === first) choices.set({ descending: !first });
-      else choices.set({ sort: 'own', descending: false });
-    });
-  }
+  body.addEventListener('focusout', () => hold('focus', false));
 
   addEventListener('scroll', () => renew({ rows: true }), { passive: true });
   addEventListener('resize', measure);
@@ -295,10 +286,8 @@ export function tableView(store, choices) {
     }
     renew({});
   });
-  choices.follow(({ sort, descending, watched }) => {
-    for (const heading of headings) {
-      heading.ariaSort = heading.dataset.sort !== sort ? null : descending ? 'descending' : 'ascending';
-    }
+  choices.follow(({ sort, watched }) => {
+    table.toggleAttribute('data-own', sort === 'own');
     for (const [row, view] of views) view.setWatched(watched.has(row.symbol));
     measure();
     renew({ order: true });
@@ -309,10 +298,7 @@ export function tableView(store, choices) {
   function paintHeadings() {
     if (titled === store.span) return;
     titled = store.span;
-    for (const [sort, title] of Object.entries(TITLES[store.span])) {
-      const heading = headings.find((each) => each.dataset.sort === sort);
-      if (heading) setText(find(heading, 'button', HTMLButtonElement), title);
-    }
+    sorting.paint(store.span);
   }
 
   function paintWords() {
@@ -349,7 +335,7 @@ export function tableView(store, choices) {
 
     /** @param {import('../store.js').Changes} changes */
     paint({ rows, panels }) {
-      for (const mask of rows.values()) if (mask & ROW.ADDED) due.order = true;
+      for (const mask of rows.values()) if (mask & (ROW.ADDED | ROW.REMOVED)) due.order = true;
       const late = store.now() - arrangedAt >= ARRANGE_EVERY_MS;
       if (due.order || (late && isLive(arrangement()) && !held.pointer && !held.focus)) order();
       for (const [row, view] of views) {

@@ -15,6 +15,12 @@ export function toolbarView(choices, table) {
 
   search.addEventListener('input', () => table.search(search.value.trim()));
   search.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && search.value !== '') {
+      // It clears the search, and closes nothing.
+      event.preventDefault();
+      search.value = '';
+      table.search('');
+    }
     if (event.key === 'Enter' || event.key === 'ArrowDown') {
       event.preventDefault();
       table.focusFirst();

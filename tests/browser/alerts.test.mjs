@@ -1,6 +1,7 @@
 // Alerts on the page: set, drawn, dragged, fired, kept and removed.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
+import { describe as say, readNumber, ruleAt } from '../../static/alerts.js';
 import { publish } from '../support/api.mjs';
 import { until } from '../support/clients.mjs';
 import { startServer } from '../support/server.mjs';
@@ -27,8 +28,8 @@ async function gold(t, env = {}) {
   return { server, price };
 }
 
-async function open(t, server, hash = '#/GOLD', { token = '', transport = '' } = {}) {
-  const { page, faults } = await newPage(t, browser);
+async function open(t, server, hash = '#/GOLD', { token = '', transport = '', options = {} } = {}) {
+  const { page, faults } = await newPage(t, browser, options);
   if (token) await page.addInitScript((kept) => sessionStorage.setItem('tickcast-token', kept), token);
   await page.goto(`${server.url}/${transport && `?transport=${transport}`}${hash}`);
   await untilPhase(page, 'live');
@@ -36,6 +37,57 @@ async function open(t, server, hash = '#/GOLD', { token = '', transport = '' } =
 }
 
 const items = (page) => page.locator('.alerts li');
+
+/** Sets one with the form. */
+async function set(page, kind, value) {
+  await page.locator('.alert-form').getByRole('combobox').selectOption(kind);
+  await page.locator('.alert-form').getByRole('textbox').fill(value);
+  await page.locator('.alert-form').getByRole('textbox').press('Enter');
+}
+
+/** Where a price is drawn in the window, once the chart has found its scale. */
+function heightOf(page, price) {
+  return until(() => page.locator('.chart-box').evaluate(async (box, at) => {
+    const drawn = () => box.getBoundingClientRect().top + box.yOf(at);
+    const was = drawn();
+    for (let frame = 0; frame < 3; frame += 1) await new Promise((resolve) => requestAnimationFrame(resolve));
+    return was > 0 && drawn() === was && was;
+  }, price), `${price} to have a place`);
+}
+
+/** Takes hold of the line at a price, and says where. The chart may still be finding its scale: then the line is not where it was. */
+async function take(page, price) {
+  const { x } = await page.locator('.chart-box').boundingBox();
+  return until(async () => {
+    const y = await heightOf(page, price);
+    await page.mouse.move(x + 60, y);
+    await page.mouse.down();
+    if (await page.locator('.chart-box.over-line.dragging').count() === 1) return { x: x + 60, y };
+    await page.mouse.up();
+    return null;
+  }, 'the line to be taken');
+}
+
+describe('a number that was typed', () => {
+  for (const [typed, number] of [
+    ['64210.55', 64210.55], ['64,210.55', 64210.55], [' 1,234,567 ', 1234567], ['.5', 0.5], ['0.00001234', 0.00001234], ['007', 7], ['-5', -5], ['−2.5', -2.5],
+  ]) test(`${typed} is ${number}`, () => assert.equal(readNumber(typed), number));
+
+  for (const typed of ['', 'nothing', '64210,55', '64.210,55', '1,2', '1,23,456', '12,3456', '0,123', '1,234,56.7', '0x1F', '1e5', '1 000', '5.', '+5', '--5', 'Infinity', '0.1234567890123456']) {
+    test(`“${typed}” is none`, () => assert.equal(readNumber(typed), null));
+  }
+});
+
+test('a level is said as it was set, and a line lies on one side of the price', () => {
+  assert.equal(say({ above: 12.555 }, 1), 'above 12.555');
+  assert.equal(say({ below: 12 }, 2), 'below 12.00');
+  assert.deepEqual(ruleAt(104.3, 104, 0), { above: 105 });
+  assert.deepEqual(ruleAt(103.7, 104, 0), { below: 103 });
+  assert.deepEqual(ruleAt(104, 104, 2), { below: 103.99 });
+  assert.deepEqual(ruleAt(0.1234, 0.12, 2), { above: 0.13 });
+  assert.deepEqual(ruleAt(106.26, 104, 1), { above: 106.3 });
+  assert.deepEqual(ruleAt(-1.5, -1.25, 2), { below: -1.5 });
+});
 
 test('is set, fires wherever the reader is, stays in the list, and is removed', TEST, async (t) => {
   const { server, price } = await gold(t);
@@ -96,24 +148,114 @@ test('a line on the chart can be dragged, across the price too', TEST, async (t)
   const level = async () => Number((await items(page).first().locator('span').first().innerText()).replace(/^\w+ /, '').replaceAll(',', ''));
   const yOf = async (price) => (await chart.boundingBox()).y + await chart.evaluate((box, at) => box.yOf(at), price);
   const above = await level();
-  await page.waitForFunction((price) => document.querySelector('.chart-box').yOf(price) > 0, above);
-  const { x } = await chart.boundingBox();
-  // The chart may still be finding its scale: then the line is not where it was.
-  await until(async () => {
-    await page.mouse.move(x + 60, await yOf(above));
-    await page.mouse.down();
-    if (await page.locator('.chart-box.over-line.dragging').count() === 1) return true;
-    await page.mouse.up();
-    return false;
-  }, 'the line to be taken');
+  const { x } = await take(page, above);
   const { y, height } = await chart.boundingBox();
   const to = (await yOf(1900) + y + height) / 2;
-  await page.mouse.move(x + 60, to, { steps: 8 });
+  await page.mouse.move(x, to, { steps: 8 });
   await page.mouse.up();
   await items(page).filter({ hasText: /^below [\d,.]+/ }).waitFor();
   await page.waitForFunction(() => document.querySelectorAll('.alerts li').length === 1);
   assert.ok(await level() < above, `${await level()} is below ${above}`);
   assert.deepEqual(faults, []);
+});
+
+test('takes a number for what it says, or asks again', TEST, async (t) => {
+  const { server, price } = await gold(t);
+  await price(1900.5);
+  const { page, faults } = await newPage(t, browser);
+  // What is written at the ends of the lines.
+  await page.addInitScript(() => {
+    globalThis.written = new Set();
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function (...args) {
+      globalThis.written.add(args[0]);
+      return fillText.apply(this, args);
+    };
+  });
+  await page.goto(`${server.url}/#/GOLD`);
+  await untilPhase(page, 'live');
+  await page.locator('.big', { hasText: '1,900.5' }).waitFor();
+  const field = page.locator('.alert-form').getByRole('textbox');
+  for (const typed of ['1905,55', '1.905,55', '0x1F']) {
+    await set(page, 'above', typed);
+    await page.getByText(`“${typed}” is not clear. Write it like 1,900.5.`).waitFor();
+    assert.equal(await field.inputValue(), typed, 'what was typed is there to be mended');
+  }
+  await set(page, 'above', '-5');
+  await page.getByText('GOLD does not go below zero').waitFor();
+  assert.equal(await items(page).count(), 0);
+  await set(page, 'above', '1,902.555');
+  await items(page).getByText('above 1,902.555').waitFor();
+  await page.waitForFunction(() => globalThis.written.has('1,902.555'));
+  await page.waitForFunction(() => document.querySelector('.alert-form input').value === '');
+
+  // A new line is above the price, however coarse its prices are.
+  await page.evaluate(() => (location.hash = '#/SILVER'));
+  await page.locator('.big', { hasText: '30' }).waitFor();
+  await page.getByRole('button', { name: 'Line' }).click();
+  await items(page).getByText('above 31').waitFor();
+  assert.deepEqual(faults, []);
+});
+
+test('a click on a line leaves the alert as it is', TEST, async (t) => {
+  const { server } = await gold(t);
+  const { page, faults } = await open(t, server);
+  await page.locator('.legend', { hasText: 'O ' }).waitFor();
+  // Below the price, to be told when it is back up there: put down there anew it would be one for the way down.
+  await set(page, 'above', '1,899');
+  await items(page).getByText('above 1,899').waitFor();
+  const { x, y } = await take(page, 1899);
+  // A hand is not so steady.
+  await page.mouse.move(x + 1, y + 2);
+  await page.mouse.up();
+  // What comes after it is answered after it.
+  await set(page, 'below', '1,000');
+  await items(page).getByText('below 1,000').waitFor();
+  assert.deepEqual(await items(page).locator('span').allInnerTexts(), ['above 1,899', 'below 1,000']);
+  assert.deepEqual(faults, []);
+});
+
+test('a finger drags a line, and the page stays where it is', TEST, async (t) => {
+  const { server } = await gold(t);
+  const { page, faults } = await open(t, server, '#/GOLD', { options: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } });
+  await page.locator('.legend', { hasText: 'O ' }).waitFor();
+  await set(page, 'above', '1,901');
+  await items(page).getByText('above 1,901').waitFor();
+  const session = await page.context().newCDPSession(page);
+  const finger = (type, x, y) => session.send('Input.dispatchTouchEvent', { type, touchPoints: type === 'touchEnd' ? [] : [{ x, y }] });
+  const box = await page.locator('.chart-box').boundingBox();
+  const from = await heightOf(page, 1901);
+  const to = await heightOf(page, 1899);
+  assert.ok(to - from > 40, `${from} to ${to}`);
+  await page.evaluate(() => {
+    globalThis.ended = [];
+    for (const type of ['pointerup', 'pointercancel']) document.querySelector('.chart-box').addEventListener(type, () => globalThis.ended.push(type));
+  });
+  await finger('touchStart', box.x + 60, from);
+  for (let step = 1; step <= 12; step += 1) await finger('touchMove', box.x + 60, from + (to - from) * step / 12);
+  await finger('touchEnd');
+  await items(page).filter({ hasText: /^below 1,89[89]/ }).waitFor();
+  await page.waitForFunction(() => document.querySelectorAll('.alerts li').length === 1);
+  assert.deepEqual(await page.evaluate(() => globalThis.ended), ['pointerup']);
+  assert.equal(await page.evaluate(() => document.querySelector('#detail').scrollTop), 0);
+  assert.deepEqual(faults, []);
+});
+
+test('a drag that the browser ends changes nothing', TEST, async (t) => {
+  const { server } = await gold(t);
+  const { page } = await open(t, server);
+  await page.locator('.legend', { hasText: 'O ' }).waitFor();
+  await set(page, 'above', '1,901');
+  await items(page).getByText('above 1,901').waitFor();
+  const chart = page.locator('.chart-box');
+  const { x } = await take(page, 1901);
+  await page.mouse.move(x, await heightOf(page, 1899));
+  await chart.evaluate((element) => element.dispatchEvent(new PointerEvent('pointercancel', { pointerId: 1 })));
+  await page.locator('.chart-box:not(.dragging)').waitFor();
+  await page.mouse.up();
+  await set(page, 'below', '1,000');
+  await items(page).getByText('below 1,000').waitFor();
+  assert.deepEqual(await items(page).locator('span').allInnerTexts(), ['above 1,901', 'below 1,000']);
 });
 
 test('a guest\'s alerts are there again after the connection was lost', TEST, async (t) => {
@@ -139,6 +281,61 @@ test('a guest\'s alerts are there again after the connection was lost', TEST, as
   await page.waitForFunction(() => new Promise((resolve) => globalThis.ws.emit('alerts', {}, ({ alerts }) => resolve(alerts.length === 1))));
   await price(1911);
   await page.locator('.toast', { hasText: 'above 1,910' }).waitFor();
+});
+
+test('a guest\'s alerts outlast a connection that is lost again while they are set, and a server that has no time', TEST, async (t) => {
+  const { server, price } = await gold(t);
+  const { page, faults } = await newPage(t, browser);
+  /** What becomes of a request to set one: it is passed on, refused, or ends the connection. */
+  let fate = 'pass';
+  let reachable = true;
+  const asked = [];
+  const sockets = new Set();
+  await page.routeWebSocket(/.*/, (socket) => {
+    if (!reachable) return void socket.close({ code: 1001 });
+    const there = socket.connectToServer();
+    sockets.add(socket);
+    socket.onMessage((packet) => {
+      const [, id] = /^42(\d+)\["alert",/.exec(String(packet)) ?? [];
+      if (id === undefined) return there.send(packet);
+      asked.push(fate);
+      if (fate === 'pass') return there.send(packet);
+      if (fate === 'end') return void socket.close({ code: 1001 });
+      socket.send(`43${id}[{"ok":false,"error":{"code":"rate_limited","message":"not now"}}]`);
+      fate = 'pass';
+    });
+  });
+  await page.goto(`${server.url}/?transport=websocket#/GOLD`);
+  await untilPhase(page, 'live');
+  const rules = ['above 1,910', 'above 1,920', 'below 1,500'];
+  for (const rule of rules) {
+    await set(page, ...rule.split(' '));
+    await items(page).getByText(rule).waitFor();
+  }
+  // For as long as there is no connection, none of them is set.
+  reachable = false;
+  for (const socket of sockets) await socket.close({ code: 1001 });
+  await untilPhase(page, 'reconnecting');
+  await page.waitForFunction(() => document.querySelectorAll('.alerts li').length === 3 && [...document.querySelectorAll('.alerts li')].every((item) => item.innerText.includes('not set yet')));
+  // What the reader removes meanwhile does not come back.
+  await page.getByRole('button', { name: 'Remove the alert GOLD below 1,500' }).click();
+  await items(page).getByText('below 1,500').waitFor({ state: 'detached' });
+  asked.length = 0;
+  fate = 'end';
+  reachable = true;
+  await until(() => asked.length >= 2, 'two more connections to be lost');
+  fate = 'refuse';
+  const onServer = () => page.evaluate(() => new Promise((resolve) => {
+    if (!globalThis.ws.connected) return resolve([]);
+    globalThis.ws.timeout(20_000).emit('alerts', {}, (error, answer) => resolve(error ? [] : answer.alerts.map(({ rule }) => rule.above ?? rule.below)));
+  }));
+  await until(async () => JSON.stringify((await onServer()).sort()) === '[1910,1920]', 'both to be set');
+  assert.ok(asked.includes('refuse'));
+  await page.waitForFunction(() => !document.querySelector('.alerts').innerText.includes('not set'));
+  assert.deepEqual(await items(page).locator('span').allInnerTexts(), ['above 1,910', 'above 1,920']);
+  await price(1911);
+  await page.locator('.toast', { hasText: 'above 1,910' }).waitFor();
+  assert.deepEqual(faults, []);
 });
 
 test('a user\'s alerts are the same on each of the user\'s pages, and told before any symbol was opened', TEST, async (t) => {

@@ -1,6 +1,7 @@
 // Every text against the pixels that are really behind it: at least 4.5:1 (WCAG 2.2, level AA).
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { publish } from '../support/api.mjs';
 import { startServer } from '../support/server.mjs';
 import { newPage, openBrowser, TEST, untilAllMoved, untilPhase } from './open.mjs';
 
@@ -86,6 +87,52 @@ for (const colorScheme of ['dark', 'light']) {
       const blank = await page.context().newPage();
       const bad = (await blank.evaluate(leastContrasts, { image, texts })).filter(({ least }) => least < NEEDED);
       assert.deepEqual(bad, []);
+    });
+  }
+}
+
+for (const colorScheme of ['dark', 'light']) {
+  for (const palette of ['green-red', 'blue-orange']) {
+    test(`the last price can be read at the chart's edge, up and down: ${colorScheme}, ${palette}`, TEST, async (t) => {
+      const quiet = await startServer({ SYMBOLS: '', PUBLISHED_SYMBOLS: 'GOLD', STALE_AFTER: '0' });
+      t.after(() => quiet.stop());
+      const price = async (value) => {
+        const { json, text } = await publish(quiet, [{ symbol: 'GOLD', price: value }]);
+        assert.equal(json?.accepted, 1, text);
+      };
+      await price(1900);
+      const { page } = await newPage(t, browser, { colorScheme });
+      await page.addInitScript((kept) => {
+        localStorage.setItem('tickcast-choices', kept);
+        // What is written on the chart, and in which colour.
+        globalThis.written = {};
+        const { fillText } = CanvasRenderingContext2D.prototype;
+        CanvasRenderingContext2D.prototype.fillText = function (...args) {
+          globalThis.written[args[0]] = this.fillStyle;
+          return fillText.apply(this, args);
+        };
+      }, JSON.stringify({ palette, interval: '1d' }));
+      await page.goto(`${quiet.url}/#/GOLD`);
+      await page.locator('.legend', { hasText: 'C 1,900' }).waitFor();
+      const luminance = ([r, g, b]) => {
+        const [red, green, blue] = [r, g, b].map((byte) => (byte / 255 <= 0.04045 ? byte / 255 / 12.92 : ((byte / 255 + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+      };
+      for (const [value, name] of [[1931, 'up'], [1869, 'down']]) {
+        await price(value);
+        const label = `1,${String(value).slice(1)}`;
+        const ink = await page.waitForFunction((says) => globalThis.written[says], label).then((handle) => handle.jsonValue());
+        const [text, ground] = await page.evaluate((both) => both.map((colour) => {
+          const paint = document.createElement('canvas').getContext('2d');
+          const probe = document.body.appendChild(document.createElement('i'));
+          probe.style.color = colour;
+          paint.fillStyle = getComputedStyle(probe).color;
+          paint.fillRect(0, 0, 1, 1);
+          return [...paint.getImageData(0, 0, 1, 1).data];
+        }), [ink, `var(--${name})`]);
+        const [light, dark] = [luminance(text), luminance(ground)].sort((a, b) => b - a);
+        assert.ok((light + 0.05) / (dark + 0.05) >= NEEDED, `${ink} on --${name}: ${((light + 0.05) / (dark + 0.05)).toFixed(2)}`);
+      }
     });
   }
 }

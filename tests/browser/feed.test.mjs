@@ -84,7 +84,7 @@ function start(options = {}) {
     ...options,
   });
   const heard = [];
-  for (const name of ['tick', 'state', 'gap', 'epoch', 'status', 'latency', 'problem', 'drain']) {
+  for (const name of ['tick', 'state', 'gap', 'gone', 'epoch', 'status', 'latency', 'problem', 'drain']) {
     feed.on(name, (...args) => heard.push([name, ...args]));
   }
   const named = (name) => heard.filter(([event]) => event === name).map(([, ...args]) => args[0]);
@@ -129,7 +129,7 @@ describe('connecting', () => {
   test('takes the snapshot and becomes live', () => {
     const { feed, socket, named } = live();
     assert.deepEqual(named('state').map(({ phase }) => phase), ['subscribing', 'subscribing', 'live']);
-    assert.deepEqual(feed.state, { phase: 'live', attempt: 0, reason: '', transport: 'polling', server: 'app1' });
+    assert.deepEqual(feed.state, { phase: 'live', attempt: 0, reason: '', said: '', transport: 'polling', server: 'app1' });
     assert.deepEqual(named('tick'), [tick(0, { epoch: 'e1' })]);
     assert.equal(feed.epoch, 'e1');
     socket.engineHandlers.get('upgrade')({ name: 'websocket' });
@@ -445,6 +445,103 @@ describe('losing the connection', () => {
     socket.receive('connect_error', new Error('xhr poll error'));
     pass(60 * SECOND);
     assert.equal(socket.connects, 1, 'a network failure is left to Socket.IO');
+  });
+});
+
+describe('what the server says of it', () => {
+  /** As the engine has it where an HTTP request was answered with something else than a session. */
+  const turnedAway = (body) => Object.assign(new Error('xhr poll error'), { description: 503, context: { responseText: body } });
+
+  test('why it takes no connection is told, for as long as it takes none', () => {
+    const { feed, socket, named } = start();
+    socket.receive('connect_error', turnedAway('{"code":"unavailable","message":"every place is taken"}'));
+    assert.deepEqual([feed.state.phase, feed.state.reason, feed.state.said], ['connecting', 'xhr poll error', 'every place is taken']);
+    assert.deepEqual(named('problem'), [{ code: 'connect_error', message: 'every place is taken', event: 'connect' }]);
+    for (const body of ['<html>', '7', '{"message":5}', 'null', undefined]) {
+      socket.receive('connect_error', turnedAway(body));
+      assert.equal(feed.state.said, '', String(body));
+    }
+    socket.receive('connect_error', turnedAway(`{"message":"${'x'.repeat(9_999)}"}`));
+    assert.equal(feed.state.said.length, 300);
+    socket.open();
+    assert.equal(feed.state.said, '');
+  });
+
+  test('that the token has expired is why the connection was lost', () => {
+    const { feed, socket } = live();
+    socket.receive('error', { code: 'token_expired', message: 'the token has expired' });
+    socket.drop('io server disconnect');
+    assert.equal(feed.state.reason, 'token_expired');
+    socket.open();
+    // What was refused to one event is no end.
+    socket.receive('error', { code: 'token_expired', message: '', event: 'refresh' });
+    socket.drop();
+    assert.equal(feed.state.reason, 'transport close');
+  });
+});
+
+describe('symbols that are there no more', () => {
+  const eth = (seq) => tick(seq, { symbol: 'ETH', epoch: 'e1' });
+  const both = (more) => answer([tick(0, { epoch: 'e1' }), eth(0)], { symbols: ['BTC', 'ETH'], ...more });
+
+  test('are told after an answer that does not have them, and known no more', () => {
+    const { feed, socket, named } = start();
+    socket.open();
+    socket.subscribes[0].ack(both());
+    assert.deepEqual(named('gone'), []);
+    feed.signIn({ token: 'fewer rights' });
+    socket.drop('io client disconnect');
+    socket.open();
+    socket.subscribes[1].ack(answer([], { symbols: ['ETH'], resumed: { ETH: 'current' } }));
+    assert.deepEqual(named('gone'), [['BTC']]);
+    socket.drop();
+    socket.open();
+    assert.deepEqual(Object.keys(socket.subscribes[2].payload.since), ['ETH']);
+  });
+
+  test('also where its numbers are others', () => {
+    const { socket, named } = start();
+    socket.open();
+    socket.subscribes[0].ack(both());
+    socket.drop();
+    socket.open();
+    socket.subscribes[1].ack(answer([tick(5, { epoch: 'e2' })], { epoch: 'e2' }));
+    assert.deepEqual(named('gone'), [['ETH']]);
+  });
+
+  test('are not guessed from an answer about some, a refusal, or one without a list', () => {
+    const { socket, named } = start();
+    socket.open();
+    socket.subscribes[0].ack(both());
+    socket.receive('tick', tick(5));
+    assert.deepEqual(socket.subscribes[1].payload.symbols, ['BTC'], 'a repair');
+    socket.subscribes[1].ack(answer([]));
+    for (const more of [{ symbols: [], rejected: [{ symbol: '*', code: 'too_many_symbols', message: '' }] }, { symbols: undefined }]) {
+      socket.drop();
+      socket.open();
+      socket.subscribes.at(-1).ack(answer([], more));
+    }
+    assert.deepEqual(named('gone'), []);
+  });
+
+  test('with a new token on the same connection those end that it does not allow, and it is asked for those that it does', async () => {
+    const { feed, socket, named } = start({ auth: { user: 'amy', token: 'old' } });
+    socket.auth = { user: 'amy', token: 'old' };
+    socket.open();
+    socket.subscribes[0].ack(both());
+    const answered = feed.refresh('new');
+    const { event, payload, ack } = socket.asked.at(-1);
+    assert.deepEqual([event, payload], ['refresh', { token: 'new' }]);
+    ack({ ok: true, expiresInMs: 1_000, ended: ['ETH', 7] });
+    assert.equal((await answered).ok, true);
+    assert.deepEqual(named('gone'), [['ETH']]);
+    assert.deepEqual(socket.auth, { user: 'amy', token: 'new' });
+    assert.deepEqual([socket.subscribes.length, socket.subscribes[1].payload.symbols], [2, '*']);
+    assert.equal(socket.disconnects, 0);
+    const refused = feed.refresh('bad');
+    socket.asked.at(-1).ack({ ok: false, error: { code: 'unauthorized', message: '' } });
+    assert.equal((await refused).ok, false);
+    assert.deepEqual([socket.auth.token, socket.disconnects, socket.subscribes.length], ['new', 0, 2]);
   });
 });
 

@@ -51,6 +51,16 @@ for (const [name, env] of [['at the root', {}], ['below a prefix', { BASE_PATH: 
   });
 }
 
+test('a room has the reader\'s theme, known before the first paint', TEST, async (t) => {
+  const server = await serve(t);
+  const { page, faults } = await newPage(t, browser, { colorScheme: 'dark' });
+  await page.addInitScript((kept) => localStorage.setItem('tickcast-choices', kept), JSON.stringify({ theme: 'light' }));
+  await page.route('**/front.js', (route) => route.abort());
+  await page.goto(`${server.url}/front/lobby`);
+  assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), 'light');
+  assert.deepEqual(faults, []);
+});
+
 test('a room that is not allowed says so', TEST, async (t) => {
   const server = await serve(t, { JWT_SECRET: 'a secret of more than thirty-two bytes', ALLOW_ANONYMOUS: 'true', ANONYMOUS_ROOMS: 'lobby' });
   const { page } = await newPage(t, browser);

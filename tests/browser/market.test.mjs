@@ -1,6 +1,7 @@
 // The market view: what a reader can do with it, and what of that the device keeps.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { publish } from '../support/api.mjs';
 import { startServer } from '../support/server.mjs';
 import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase } from './open.mjs';
 
@@ -67,6 +68,45 @@ test('columns sort one way, the other way, and not', TEST, async (t) => {
   assert.deepEqual(faults, []);
 });
 
+test('a phone sorts by a list, and the Tab key stops at nothing that is out of sight', TEST, async (t) => {
+  const { page, faults } = await open(t, few, { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+  const came = await seen(page);
+  const list = page.getByLabel('Sort by');
+  await page.locator('#sort option', { hasText: '24 h, highest' }).waitFor({ state: 'attached' });
+  assert.equal(await list.inputValue(), 'own');
+  await list.selectOption({ label: 'Symbol, Z to A' });
+  const names = [...came].sort().reverse();
+  await untilSeen(page, names);
+  await page.reload();
+  await untilSeen(page, names);
+  await list.selectOption({ label: 'Last, highest' });
+  await page.waitForFunction(() => {
+    const numbers = [...document.querySelectorAll('#prices tbody .price')].map((cell) => Number(cell.innerText.replaceAll(',', '')));
+    return numbers.length > 5 && numbers.every((number, i) => i === 0 || number <= numbers[i - 1]);
+  });
+  await list.selectOption({ label: 'My order' });
+  await untilSeen(page, came);
+
+  await page.locator('#snippet-panel').waitFor();
+  await page.evaluate(() => scrollTo(0, 0));
+  const stops = [];
+  while (stops.at(-1)?.id !== 'snippet-panel' && stops.length < 30) {
+    await page.keyboard.press('Tab');
+    stops.push(await page.evaluate(() => {
+      const { left, top, right, bottom } = document.activeElement.getBoundingClientRect();
+      const inSight = left >= 0 && top >= 0 && right <= innerWidth && top < innerHeight && bottom > 0;
+      return { id: document.activeElement.id || document.activeElement.textContent.trim(), inSight };
+    }));
+  }
+  assert.deepEqual(stops.filter(({ inSight }) => !inSight), []);
+  assert.ok(stops.some(({ id }) => id === 'sort') && stops.at(-1)?.id === 'snippet-panel', JSON.stringify(stops));
+  // A wider window has its headings back.
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.waitForFunction(() => document.querySelector('th[data-sort="price"] button').tabIndex === 0);
+  assert.equal(await list.isVisible(), false);
+  assert.deepEqual(faults, []);
+});
+
 test('by price the largest comes first', TEST, async (t) => {
   const { page } = await open(t);
   await page.locator('th[data-sort="price"] button').click();
@@ -94,6 +134,50 @@ test('the pointer and the focus hold the order', TEST, async (t) => {
   assert.deepEqual(await seen(page), held);
   await page.mouse.move(5, 5);
   await page.waitForFunction((was) => JSON.stringify([...document.querySelectorAll('#prices tbody tr')].map((row) => row.dataset.symbol)) !== was, JSON.stringify(held));
+});
+
+test('a click does not hold the order once the pointer has gone; the keyboard does', TEST, async (t) => {
+  const { page } = await open(t);
+  await page.locator('th[data-sort="change"] button').click();
+  const free = () => page.waitForFunction(() => !document.querySelector('#prices').hasAttribute('data-held') && !document.querySelector('#prices-detail').innerText.includes('held'));
+  await page.locator('tr[data-symbol="ETH"] .price').click();
+  await page.getByRole('button', { name: 'Close' }).click();
+  await page.locator('#detail').waitFor({ state: 'hidden' });
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'ETH', 'the focus goes back');
+  await page.mouse.move(5, 5);
+  await free();
+  await page.getByRole('button', { name: 'Watch SOL' }).click();
+  await page.getByText('order held').waitFor();
+  await page.mouse.move(5, 5);
+  await free();
+  await page.keyboard.press('ArrowDown');
+  await page.getByText('order held').waitFor();
+});
+
+test('a price that comes again as it was does not flash', TEST, async (t) => {
+  const server = await startServer({ SYMBOLS: '', PUBLISHED_SYMBOLS: 'GOLD' });
+  t.after(() => server.stop());
+  const price = async (value) => assert.equal((await publish(server, [{ symbol: 'GOLD', price: value, size: 3 }])).json?.accepted, 1);
+  await price(1900);
+  const { page } = await newPage(t, browser, { reducedMotion: 'no-preference' });
+  await page.addInitScript(() => {
+    globalThis.flashes = 0;
+    const { animate } = Element.prototype;
+    Element.prototype.animate = function (...args) {
+      globalThis.flashes += 1;
+      return animate.apply(this, args);
+    };
+  });
+  await page.goto(server.url);
+  const volume = (text) => page.locator('tr[data-symbol="GOLD"] .volume', { hasText: new RegExp(`^${text}$`) }).waitFor();
+  await volume(3);
+  for (const sum of [6, 9, 12]) {
+    await price(1900);
+    await volume(sum);
+  }
+  assert.equal(await page.evaluate(() => globalThis.flashes), 0);
+  await price(1901);
+  await page.waitForFunction(() => globalThis.flashes === 1);
 });
 
 test('the search finds part of a name, and says so when there is none', TEST, async (t) => {
@@ -127,6 +211,50 @@ test('the watchlist and the reader\'s order are kept on the device', TEST, async
   await page.reload();
   await untilSeen(page, [third, second]);
   assert.equal(await page.getByRole('button', { name: `Watch ${second}` }).getAttribute('aria-pressed'), 'true');
+});
+
+test('two pages of a device have one watchlist, and each its own sorting', TEST, async (t) => {
+  const { page: one, faults } = await open(t);
+  const two = await one.context().newPage();
+  await two.goto(few.url);
+  await two.locator('#prices tbody tr').first().waitFor();
+  const came = await seen(one);
+  const star = (page, symbol) => page.getByRole('button', { name: `Watch ${symbol}`, exact: true });
+  await one.bringToFront();
+  await one.locator('th[data-sort="symbol"] button').click();
+  for (const symbol of came.slice(0, 2)) await star(one, symbol).click();
+  // At once, without a click there.
+  for (const symbol of came.slice(0, 2)) await two.locator(`tr[data-symbol="${symbol}"] .star[aria-pressed="true"]`).waitFor();
+  assert.equal(await two.locator('th[data-sort="symbol"]').getAttribute('aria-sort'), null);
+  await two.bringToFront();
+  await star(two, came[2]).click();
+  await two.reload();
+  for (const symbol of came.slice(0, 3)) await two.locator(`tr[data-symbol="${symbol}"] .star[aria-pressed="true"]`).waitFor();
+  assert.equal(await two.locator('.star[aria-pressed="true"]').count(), 3);
+  assert.deepEqual(faults, []);
+});
+
+test('in a sorted table the reader\'s own order cannot be lost', TEST, async (t) => {
+  const { page } = await open(t);
+  const [first, second, third, ...others] = await seen(page);
+  await page.locator(`tr[data-symbol="${third}"] .name`).focus();
+  await page.keyboard.press('Alt+ArrowUp');
+  const own = [first, third, second, ...others];
+  await untilSeen(page, own);
+  const heading = page.locator('th[data-sort="symbol"]').getByRole('button');
+  await heading.click();
+  const names = [...own].sort();
+  await untilSeen(page, names);
+  await page.locator(`tr[data-symbol="${names[1]}"]`).hover();
+  assert.equal(await page.locator(`tr[data-symbol="${names[1]}"] .grip`).isVisible(), false);
+  await page.locator(`tr[data-symbol="${names[1]}"] .name`).focus();
+  await page.keyboard.press('Alt+ArrowUp');
+  await page.locator('#announce', { hasText: 'Rows can be moved where the table is not sorted.' }).waitFor();
+  assert.deepEqual(await seen(page), names);
+  for (let press = 0; press < 2; press += 1) await heading.click();
+  await untilSeen(page, own);
+  await page.locator(`tr[data-symbol="${first}"]`).hover();
+  assert.equal(await page.locator(`tr[data-symbol="${first}"] .grip`).isVisible(), true);
 });
 
 test('a row is moved by its grip, among those that a filter leaves, too', TEST, async (t) => {

@@ -72,9 +72,10 @@ test('disconnects a user', TEST, async (t) => {
   const gone = new Promise((resolve) => client.on('disconnect', resolve));
   await page.fill('#user', 'zoe');
   await page.getByRole('button', { name: 'Disconnect' }).click();
-  await page.locator('#acted', { hasText: '1 connection of zoe ended.' }).waitFor();
+  await page.locator('#disconnected', { hasText: '1 connection of zoe ended.' }).waitFor();
   assert.equal(await page.locator('#announce').innerText(), '1 connection of zoe ended.');
   assert.equal(await gone, 'io server disconnect');
+  await page.waitForFunction(() => document.querySelector('#user').value === '');
 });
 
 test('drains a replica, once the reader is sure, all from the keyboard', TEST, async (t) => {
@@ -96,9 +97,13 @@ test('drains a replica, once the reader is sure, all from the keyboard', TEST, a
   assert.equal((await server.json('/health')).status, 'ok', 'nothing was done');
   await page.keyboard.press('Enter');
   await dialog.getByRole('button', { name: 'Drain app7' }).press('Enter');
-  await page.locator('#acted', { hasText: 'app7 drains: 0 clients move on' }).waitFor();
+  await page.locator('#drained', { hasText: 'app7 drains: 0 clients move on' }).waitFor();
   assert.equal((await server.exited).code, 0);
   await page.getByText('The server does not answer').waitFor();
+  // Nothing looks as if it were of now.
+  const colour = (selector) => page.locator(selector).first().evaluate((element) => getComputedStyle(element).color);
+  const muted = await colour('#board .detail');
+  assert.deepEqual([await colour('.state[data-state]'), await colour('#clients')], [muted, muted]);
 });
 
 test('says what went wrong, and shows only what was counted', TEST, async (t) => {
@@ -115,7 +120,8 @@ test('says what went wrong, and shows only what was counted', TEST, async (t) =>
   await page.route('**/api/disconnect', (route) => route.abort());
   await page.fill('#user', 'zoe');
   await page.getByRole('button', { name: 'Disconnect' }).click();
-  await page.locator('#acted', { hasText: 'The server did not answer' }).waitFor();
+  await page.locator('#disconnected', { hasText: 'The server did not answer' }).waitFor();
+  assert.equal(await page.locator('#user').inputValue(), 'zoe', 'to be tried again');
 });
 
 test('on a phone nothing scrolls sideways', TEST, async (t) => {
@@ -128,4 +134,11 @@ test('on a phone nothing scrolls sideways', TEST, async (t) => {
   await page.getByRole('button', { name: 'Drain app7' }).tap();
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).tap();
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
+  // What became of it stands where it was done.
+  await page.fill('#user', 'zoe');
+  await page.getByRole('button', { name: 'Disconnect' }).tap();
+  const said = page.locator('#disconnected', { hasText: '0 connections of zoe ended.' });
+  await said.waitFor();
+  const { y, height } = await said.boundingBox();
+  assert.ok(y > 0 && y + height <= 740, `${y} + ${height} px`);
 });

@@ -106,6 +106,22 @@ describe('what is kept', () => {
     assert.deepEqual([...new Choices(device).values.watched], ['ETH']);
   });
 
+  test('is not lost between two pages: each writes what it changed', () => {
+    const device = storage(null);
+    const [one, two] = [new Choices(device), new Choices(device)];
+    one.toggleWatched('BTC');
+    one.toggleWatched('ETH');
+    one.set({ order: ['ETH', 'BTC'], theme: 'dark' });
+    two.set({ sort: 'change', descending: true });
+    two.toggleWatched('SOL');
+    assert.deepEqual([...two.values.watched], ['BTC', 'ETH', 'SOL']);
+    assert.deepEqual([two.values.order, two.values.theme], [['ETH', 'BTC'], 'dark']);
+    one.toggleWatched('BTC');
+    assert.deepEqual([...one.values.watched], ['ETH', 'SOL']);
+    assert.equal(one.values.sort, 'own', 'how a page sorts is its own');
+    assert.deepEqual(new Choices(device).values, { ...one.values, sort: 'change', descending: true });
+  });
+
   for (const text of [null, '', '{', '7', 'null', '{"sort":"nonsense","watched":[1,{}],"order":"x","theme":{}}']) {
     test(`may be anything: ${text}`, () => {
       assert.deepEqual(new Choices(storage(text)).values, readValues({}));

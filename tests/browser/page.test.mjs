@@ -1,6 +1,7 @@
 // What a person sees, on a running server.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { publish } from '../support/api.mjs';
 import { startServer } from '../support/server.mjs';
 import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase } from './open.mjs';
 
@@ -126,6 +127,106 @@ for (const width of [360, 320]) {
     assert.deepEqual(wide, { page: 0, outside: [], cut: [], columns: 1 });
   });
 }
+
+/** What in the rows is cut off, or lies over something else, by symbol. */
+function collisions() {
+  const found = [];
+  for (const row of document.querySelectorAll('#prices tbody tr')) {
+    const edge = row.getBoundingClientRect();
+    const boxes = [...row.querySelectorAll('.name, .value, .percent-line, .amount, .high, .low, canvas, .age')].filter((part) => part.checkVisibility()).map((part) => {
+      const range = document.createRange();
+      range.selectNodeContents(part);
+      const box = part.matches('canvas') ? part.getBoundingClientRect() : range.getBoundingClientRect();
+      // What ends in an ellipsis says so.
+      const clip = part.closest('td, th');
+      const limits = getComputedStyle(clip).overflow === 'visible' ? edge : clip.getBoundingClientRect();
+      return { part: part.className || part.localName, left: Math.max(box.left, limits.left), right: Math.min(box.right, limits.right), top: box.top, bottom: box.bottom, cut: limits === edge && (box.right > edge.right - 4 || box.left < edge.left) };
+    });
+    for (const [i, one] of boxes.entries()) {
+      if (one.cut) found.push(`${row.dataset.symbol}: ${one.part} is cut off`);
+      for (const other of boxes.slice(i + 1)) {
+        const apart = one.right <= other.left + 0.5 || other.right <= one.left + 0.5 || one.bottom <= other.top + 4 || other.bottom <= one.top + 4;
+        if (!apart) found.push(`${row.dataset.symbol}: ${one.part} and ${other.part}`);
+      }
+    }
+  }
+  return found;
+}
+
+test('a price is whole, however long it is, and lies over nothing', TEST, async (t) => {
+  const published = await startServer({ SYMBOLS: '', PUBLISHED_SYMBOLS: 'HUGE,IDR,TINY,LONG,PLAIN', STALE_AFTER: '0' });
+  t.after(() => published.stop());
+  // Twice, so that there is something to compare with.
+  for (const [huge, idr, tiny, long] of [[148456789.12, 123456.7891, 0.00001278, 99999999999.1], [138456789.12, 123450.7891, 0.00001234, 88888888888.12346]]) {
+    const all = Object.entries({ HUGE: huge, IDR: idr, TINY: tiny, LONG: long, PLAIN: 12.5 }).map(([symbol, price]) => ({ symbol, price }));
+    const { json, text } = await publish(published, all);
+    assert.equal(json?.accepted, 5, text);
+  }
+  for (const width of [1366, 1060, 900, 390, 360, 320]) {
+    const { page } = await newPage(t, browser, { viewport: { width, height: 844 } });
+    await page.goto(published.url);
+    await page.locator('tr[data-symbol="LONG"] .value', { hasText: '88,888,888,888.12346' }).waitFor();
+    await page.locator('tr[data-symbol="TINY"] .percent', { hasText: '−3.44%' }).waitFor();
+    await page.evaluate(() => document.fonts.ready);
+    assert.deepEqual(await page.evaluate(collisions), [], `${width} px`);
+    assert.match(await prices(page).then(({ HUGE }) => HUGE), /^138,456,789\.12$/);
+    await page.context().close();
+  }
+});
+
+for (const width of [800, 768]) {
+  test(`at ${width} px the head and the facts have their room`, TEST, async (t) => {
+    const { page } = await newPage(t, browser, { viewport: { width, height: 900 } });
+    await page.goto(server.url);
+    await page.locator('#transport', { hasText: 'WebSocket' }).waitFor();
+    await page.locator('#offset', { hasText: 'ms' }).waitFor();
+    assert.deepEqual(await page.evaluate(() => {
+      const range = document.createRange();
+      const lines = (element) => {
+        range.selectNodeContents(element);
+        return new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size;
+      };
+      return {
+        cut: [...document.querySelectorAll('.facts dd')].filter((fact) => fact.scrollWidth > fact.clientWidth).map(({ innerText }) => innerText),
+        wrapped: [...document.querySelectorAll('.facts dt, nav a, .brand p')].filter((part) => part.checkVisibility() && lines(part) > 1).map(({ innerText }) => innerText),
+      };
+    }), { cut: [], wrapped: [] });
+  });
+}
+
+test('on a phone a stale symbol says so where there is room for it', TEST, async (t) => {
+  const quiet = await startServer({ SYMBOLS: '', PUBLISHED_SYMBOLS: 'A.LONGISH-NAME', STALE_AFTER: '100' });
+  t.after(() => quiet.stop());
+  const { json, text } = await publish(quiet, [{ symbol: 'A.LONGISH-NAME', price: 12.5 }]);
+  assert.equal(json?.accepted, 1, text);
+  const { page } = await newPage(t, browser, { viewport: { width: 390, height: 844 } });
+  await page.goto(quiet.url);
+  await page.locator('#prices tbody tr.stale').waitFor();
+  assert.equal(await page.locator('#prices .badge').isVisible(), false);
+  const age = page.locator('#prices tbody .age');
+  assert.equal(await age.evaluate((cell) => getComputedStyle(cell, '::before').content), '"stale "');
+  assert.ok(await age.evaluate((cell) => {
+    cell.firstChild.data = '59 min';
+    return cell.scrollWidth <= cell.clientWidth;
+  }), 'with an age of most of an hour, too');
+});
+
+test('what is chosen and what is open shows in forced colours', TEST, async (t) => {
+  const { page } = await newPage(t, browser, { forcedColors: 'active' });
+  await page.goto(`${server.url}/#/ETH`);
+  await page.locator('.legend', { hasText: 'O ' }).waitFor();
+  await page.locator('#use').waitFor();
+  const outlined = (selector) => page.locator(selector).first().evaluate((element) => getComputedStyle(element).outlineStyle);
+  for (const [chosen, other] of [
+    ['#only input:checked + span', '#only input:not(:checked) + span'],
+    ['.chart-head input:checked + span', '.chart-head input:not(:checked) + span'],
+    ['nav [aria-current]', 'nav a:not([aria-current])'],
+    ['.tabs [aria-selected="true"]', '.tabs [aria-selected="false"]'],
+    ['tr[data-open]', '#prices tbody tr:not([data-open])'],
+  ]) assert.deepEqual([await outlined(chosen), await outlined(other)], ['solid', 'none'], chosen);
+  const [dot, ground] = await page.evaluate(() => [getComputedStyle(document.querySelector('.dot')).backgroundColor, getComputedStyle(document.querySelector('.pill')).backgroundColor]);
+  assert.notEqual(dot, ground);
+});
 
 const COLUMNS = {
   laptop: ['Watch', 'Symbol', 'Last', '24 h', '24 h high', '24 h low', '24 h volume', 'Last minute', 'Age'],

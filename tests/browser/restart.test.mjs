@@ -26,7 +26,7 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
       await server.stop(signal);
       await untilPhase(page, 'reconnecting');
       await page.locator('#phase', { hasText: 'Reconnecting' }).waitFor();
-      await page.getByText('The prices below are the last that arrived').waitFor();
+      await page.getByText('The prices shown are the last that arrived').waitFor();
       assert.match(await page.locator('#announce').innerText(), /reconnecting/);
       const shown = await prices(page);
       assert.ok(Object.keys(shown).length > 0, 'the last prices stay');

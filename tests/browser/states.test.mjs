@@ -56,7 +56,7 @@ test('a replica that an operator drains tells the page, which moves to another o
   await ops.page.getByRole('button', { name: `Drain ${other}` }).waitFor();
   await ops.page.getByRole('button', { name: `Drain ${gone}` }).click();
   await ops.page.getByRole('dialog').getByRole('button', { name: `Drain ${gone}` }).click();
-  await ops.page.locator('#acted', { hasText: `${gone} drains` }).waitFor();
+  await ops.page.locator('#drained', { hasText: `${gone} drains` }).waitFor();
 
   const slot = await told;
   // In a slot that is not over at once there is time to say it.
@@ -146,6 +146,43 @@ test('a symbol whose source has gone quiet is marked, can be filtered by it, and
   await page.getByRole('radio', { name: 'All' }).check();
   await priced(page.locator('#phase', { hasText: /^Live$/ }), 'the page to be live');
   assert.equal(await row('GOLD').locator('.price').innerText(), '1,901');
+  assert.deepEqual(faults, []);
+});
+
+test('a change that has gone quiet is not left in colour, in the table and beside it', TEST, async (t) => {
+  const server = await startServer({ SYMBOLS: 'BTC', PUBLISHED_SYMBOLS: 'GOLD', STALE_AFTER: '1500' });
+  t.after(() => server.stop());
+  for (const price of [1900, 1901]) assert.equal((await publish(server, [{ symbol: 'GOLD', price }])).json?.accepted, 1);
+  const { page, faults } = await newPage(t, browser, { viewport: { width: 1400, height: 900 } });
+  await page.goto(`${server.url}/#/GOLD`);
+  await untilPhase(page, 'live');
+  await page.locator('.detail-head').getByText('stale', { exact: true }).waitFor();
+  await page.locator('tr[data-symbol="GOLD"]').getByText('stale', { exact: true }).waitFor();
+  const colours = await page.evaluate(() => {
+    const probe = document.body.appendChild(document.createElement('i'));
+    probe.style.color = 'var(--muted)';
+    const all = [probe, ...document.querySelectorAll('[data-symbol="GOLD"] :is(.price, .change), .big, .big-change')];
+    const read = all.map((element) => [element.className, element.dataset.direction, getComputedStyle(element).color]);
+    probe.remove();
+    return read;
+  });
+  const [[, , muted]] = colours;
+  assert.deepEqual(colours.slice(1), [['price', undefined, muted], ['change', 'up', muted], ['big', undefined, muted], ['big-change', 'up', muted]]);
+  assert.deepEqual(faults, []);
+});
+
+test('a server that is full says so, and is tried again until there is room', TEST, async (t) => {
+  const server = await startServer({ MAX_CONNECTIONS: '1' });
+  t.after(() => server.stop());
+  const first = await connect(server.url, { transports: ['websocket'] });
+  t.after(() => first.close());
+  const { page, faults } = await newPage(t, browser);
+  await page.goto(server.url);
+  await page.locator('#notice', { hasText: /^No connection yet, .* The server says: every connection of this server is taken/ }).waitFor();
+  await page.locator('#announce', { hasText: 'Not connected yet, trying again.' }).waitFor();
+  first.close();
+  await untilPhase(page, 'live');
+  await page.locator('#notice').waitFor({ state: 'hidden' });
   assert.deepEqual(faults, []);
 });
 

@@ -39,6 +39,31 @@ describe('a row', () => {
     assert.equal(formatPrice(row().price, row().digits), '64,211.00');
   });
 
+  test('shows as many as its day has, whatever the last price has', () => {
+    const { store, row } = start();
+    store.tick(tick(12.5, { open24h: 12.55, high24h: 12.55, low24h: 12.5 }), SNAPSHOT);
+    assert.equal(row().digits, 2);
+    store.takeDirty();
+    store.stats([{ symbol: 'BTC', low24h: 12.125 }]);
+    assert.equal(row().digits, 3);
+    store.tick(tick(12.5, { high: 12.5625, n: 2 }), LIVE);
+    assert.equal(row().digits, 4);
+    assert.equal(store.takeDirty().rows.get(row()) & (ROW.PRICE | ROW.FIGURES | ROW.MOVED), ROW.PRICE | ROW.FIGURES, 'written again, and it has not moved');
+  });
+
+  test('that is gone is there no more, and counts nowhere', () => {
+    const { store, row } = start();
+    for (const symbol of ['BTC', 'ETH', 'SOL']) store.tick(tick(1, { symbol, stale: symbol === 'ETH' }), SNAPSHOT);
+    const gone = row('ETH');
+    store.takeDirty();
+    store.gone(['ETH', 'unknown']);
+    assert.deepEqual([[...store.rows.keys()], store.connection.symbols, store.connection.stale], [['BTC', 'SOL'], 2, 0]);
+    assert.deepEqual([...store.takeDirty().rows], [[gone, ROW.REMOVED]]);
+    store.tick(tick(2, { symbol: 'ETH' }), LIVE);
+    assert.notEqual(row('ETH'), gone);
+    assert.equal(new Set([...store.rows.values()].map(({ place }) => place)).size, 3, 'each has a place of its own');
+  });
+
   test('ages by the server\'s clock', () => {
     const { clock, store, row } = start();
     store.tick(tick(1, { ts: 5_000 }), LIVE);
@@ -201,13 +226,16 @@ describe('painting', () => {
     assert.deepEqual([frames.length, painted.length], [1, 0]);
     frames.shift()();
     assert.equal(painted.length, 1);
-    assert.deepEqual([...painted[0].rows], [[row(), ROW.ADDED | ROW.PRICE | ROW.CHART | ROW.AGE | ROW.STALE | ROW.FIGURES]]);
+    assert.deepEqual([...painted[0].rows], [[row(), ROW.ADDED | ROW.PRICE | ROW.MOVED | ROW.CHART | ROW.AGE | ROW.STALE | ROW.FIGURES]]);
     assert.equal(painted[0].panels, PANEL.CONNECTION | PANEL.COUNTERS);
     assert.equal(frames.length, 0, 'nothing changed, so no frame is asked for');
     store.tick(tick(3), LIVE);
     assert.equal(frames.length, 1);
     frames.shift()();
     assert.deepEqual([...painted[1].rows], [[row(), ROW.CHART | ROW.AGE]], 'the same price is not painted again');
+    store.stats([{ symbol: 'BTC', open24h: 3, volume24h: 8 }]);
+    frames.shift()();
+    assert.equal(painted[2].rows.get(row()) & ROW.MOVED, 0, 'other figures are no other price');
   });
 });
 
@@ -221,7 +249,10 @@ describe('formats', () => {
     assert.deepEqual(formatChange(101, 100, 2), { direction: 'up', arrow: '▲', percent: '+1.00%', amount: '+1.00' });
     assert.deepEqual(formatChange(99.5, 100, 2), { direction: 'down', arrow: '▼', percent: '−0.50%', amount: '−0.50' });
     assert.deepEqual(formatChange(100, 100, 0), { direction: 'flat', arrow: '•', percent: '0.00%', amount: '0' });
-    assert.equal(formatChange(0.3, 0.1 + 0.2, 1).direction, 'flat', 'binary dust is no change');
+    assert.deepEqual(formatChange(0.3, 0.1 + 0.2, 1), { direction: 'flat', arrow: '•', percent: '0.00%', amount: '0.0' }, 'binary dust is no change');
+    assert.deepEqual(formatChange(12.5, 12.55, 2), { direction: 'down', arrow: '▼', percent: '−0.40%', amount: '−0.05' });
+    assert.equal(formatChange(1, 0.9996, 4).percent, '+0.04%');
+    assert.equal(formatChange(12.5, 12.55, 1).percent, '−0.40%', 'of the numbers themselves, not of what is shown of them');
     assert.equal(formatChange(1, 0, 0).percent, '–');
   });
 

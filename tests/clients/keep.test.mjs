@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { publish } from '../support/api.mjs';
 import { candlesOf } from '../support/candles.mjs';
 import { connect, request, until } from '../support/clients.mjs';
 import { folder, startFull } from '../support/data.mjs';
@@ -78,6 +79,35 @@ describe('DATA_DIR', { concurrency: true }, () => {
     assert.ok(Math.abs(next / last - 1) < 0.001, `${next} after ${last}`);
     const total = (await candlesOf(again, 'BTC', { interval: '1d', limit: 5000 })).reduce((sum, { n }) => sum + n, 0);
     assert.ok(total > ticks.length, `${total} of ${ticks.length}`);
+  });
+
+  it('a symbol that the settings do not name any more is none, until somebody says a price of it', async (test) => {
+    const data = folder(test);
+    const env = { SOURCES: 'simulator,http', ALLOW_NEW_SYMBOLS: 'true' };
+    const { server: first } = await keeping(test, data, { ...env, SYMBOLS: 'BTC,ETH' });
+    const minutes = async (/** @type {any} */ server) => (await candlesOf(server, 'ETH', { interval: '1d', limit: 5000 })).reduce((sum, { n }) => sum + n, 0);
+    await until(async () => (await minutes(first)) > 10, 'ticks of ETH');
+    const before = await minutes(first);
+    await first.stop();
+    // It stays in the file, however often that is made anew.
+    for (let times = 0; times < 2; times += 1) {
+      const { server, spans } = await keeping(test, data, { ...env, STALE_AFTER: '500' });
+      await server.logged(({ fields }) => fields?.message === 'candles are here' && fields?.symbols === 2);
+      await spans(2000);
+      const { symbols } = await server.json('/api/symbols');
+      assert.deepEqual(symbols.map((/** @type {any} */ { symbol }) => symbol), ['BTC']);
+      const socket = await connect(server.url);
+      const { rejected } = await request(socket, 'subscribe', ['ETH']);
+      socket.close();
+      assert.equal(rejected[0]?.code, 'unknown_symbol');
+      assert.equal((await metricsOf(server.url)).get('tickcast_symbols_stale'), 0);
+      assert.equal((await fetch(`${server.url}/api/candles/ETH`)).status, 404);
+      await server.stop();
+    }
+    const { server } = await keeping(test, data, env);
+    assert.equal((await publish(server, [{ symbol: 'ETH', price: 1900 }])).json?.accepted, 1);
+    await until(async () => (await server.json('/api/symbols')).symbols.length === 2, 'it to be known');
+    assert.ok((await minutes(server)) > before, `${await minutes(server)} after ${before}: what there was, and one more`);
   });
 
   it('without it nothing is kept', async (test) => {

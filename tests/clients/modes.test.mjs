@@ -1,7 +1,7 @@
 // subscribe and unsubscribe: modes, `*`, what replaces what, what is rejected, what is not there yet.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { closeAfter, connect, next, request, serve, transports } from '../support/clients.mjs';
+import { closeAfter, connect, next, request, serve, transports, until } from '../support/clients.mjs';
 import { isErrorEvent, isRefused, isRejection, isSubscribed, isUnsubscribed } from '../support/contract.mjs';
 import { Feed } from '../support/feed.mjs';
 
@@ -281,5 +281,39 @@ describe('modes by setting', { concurrency: true }, () => {
       isSubscribed(await feed.subscribeByEvent({ symbols: ['BTC'], mode: other }), { symbols: ['BTC'], mode: other });
       await feed.ticks(5);
     });
+  }
+});
+
+describe('an answer that is larger than what may wait for a client', { concurrency: true }, () => {
+  // A thousand symbols are some 170 kB, and 64 kB may wait.
+  const count = 1000;
+  const names = Array.from({ length: count }, (_, n) => `S${n}`);
+  const env = { SYMBOLS: names.join(), UPDATE_INTERVAL: '1000', CLIENT_BUFFER_BYTES: '65536' };
+  for (const list of [['polling'], ['websocket']]) {
+    for (const mode of ['tick', 'batch', 'both']) {
+      it(`comes whole over ${list}, and ${mode} after it, with a callback and without`, async (test) => {
+        const server = await serve(test, env);
+        const socket = await connect(server.url, { transports: list, reconnection: false });
+        closeAfter(test, socket);
+        const answer = await request(socket, 'subscribe', { symbols: '*', mode });
+        assert.equal(answer.snapshot.length, count);
+
+        const listener = await connect(server.url, { transports: list, reconnection: false });
+        closeAfter(test, listener);
+        /** @type {Record<string, Map<string, number[]>>} */
+        const seqs = { tick: new Map(), ticks: new Map() };
+        const take = (/** @type {string} */ stream, /** @type {any} */ { symbol, seq }) => seqs[stream].set(symbol, [...seqs[stream].get(symbol) ?? [], seq]);
+        listener.on('tick', (/** @type {any} */ tick) => take('tick', tick));
+        listener.on('ticks', (/** @type {any[]} */ ticks) => ticks.forEach((tick) => take('ticks', tick)));
+        listener.emit('subscribe', { symbols: '*', mode });
+        const streams = { tick: ['tick'], batch: ['ticks'], both: ['tick', 'ticks'] }[mode] ?? [];
+        // The snapshot, and at least one live tick behind it.
+        await until(() => streams.every((stream) => seqs[stream].size === count && [...seqs[stream].values()].every((all) => all.length > 1)), 'every symbol twice');
+        for (const stream of streams) {
+          for (const all of seqs[stream].values()) assert.deepEqual(all, [...new Set(all)].sort((a, b) => a - b));
+        }
+        assert.ok(socket.connected && listener.connected);
+      });
+    }
   }
 });

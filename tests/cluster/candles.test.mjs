@@ -4,7 +4,8 @@ import { describe, it } from 'node:test';
 import { candlesOf, fold, plain } from '../support/candles.mjs';
 import { connect, request, until } from '../support/clients.mjs';
 import { Cluster } from '../support/cluster.mjs';
-import { Cable } from '../support/redis.mjs';
+import { Cable, LOG } from '../support/redis.mjs';
+import { wired } from '../support/wired.mjs';
 
 const STEPS = 25;
 
@@ -107,6 +108,46 @@ describe('candles of a cluster', { concurrency: 2 }, () => {
     const lastOf = new Map(events.map((event) => [event.ts, plain(event)]));
     const compared = there.filter(({ ts }) => lastOf.has(ts));
     assert.ok(compared.length >= 2);
+    for (const candle of compared) assert.deepEqual(lastOf.get(candle.ts), candle);
+  });
+
+  it('after an island whose log was trimmed, none that had closed before it closes again', async (test) => {
+    const { cluster, publisher, other, mine, theirs, cable } = await wired(test, { LEASE_TTL: '1000', UPDATE_INTERVAL: '100' });
+    /** @type {any[]} */
+    const closes = [];
+    const follower = await connect(cluster.replica(other).url);
+    test.after(() => follower.close());
+    follower.on('candle', (/** @type {any} */ candle) => candle.closed && closes.push(candle));
+    await request(follower, 'candles', { symbol: 'BTC', interval: '1s' });
+    await until(() => closes.length >= 6, 'six seconds');
+
+    cable(other).cut();
+    await theirs.status(({ state }) => state === 'degraded');
+    const island = theirs.ticks.length;
+    await theirs.more(STEPS);
+    const [{ ts: cut }] = theirs.ticks.slice(island);
+    const before = closes.filter(({ ts }) => ts + 1000 <= cut);
+    // Of what passed meanwhile the last is left; all of it is stored.
+    await mine.more(STEPS);
+    await cluster.redis.ask('XTRIM', LOG, 'MAXLEN', '5');
+    const alone = Date.now();
+    cable(other).mend();
+    await until(async () => {
+      const [here, there] = await Promise.all([publisher, other].map((id) => cluster.replica(id).json('/health')));
+      return there.status === 'ok' && here.bus.epoch === there.bus.epoch;
+    }, 'one epoch');
+    await until(() => closes[closes.length - 1].ts > alone + 2000, 'closes of what came after it');
+    assert.ok(before.length >= 6, `${before.length}`);
+    for (const { ts } of before.slice(0, -2)) {
+      assert.equal(closes.filter((close) => close.ts === ts).length, 1, `${ts} of ${closes.map((close) => close.ts)}`);
+    }
+    // Who followed them has been told of each as it is now.
+    const [here, there] = [await settled(cluster, publisher, '1s'), await settled(cluster, other, '1s')];
+    const common = there.filter(({ ts }) => here.some((candle) => candle.ts === ts));
+    assert.deepEqual(common, here.filter(({ ts }) => there.some((candle) => candle.ts === ts)));
+    const lastOf = new Map(closes.map((close) => [close.ts, plain(close)]));
+    const compared = there.filter(({ ts }) => lastOf.has(ts));
+    assert.ok(compared.filter(({ ts }) => cut <= ts && ts < alone).length >= 1, 'some of meanwhile');
     for (const candle of compared) assert.deepEqual(lastOf.get(candle.ts), candle);
   });
 });

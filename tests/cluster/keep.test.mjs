@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { publish } from '../support/api.mjs';
 import { INTERVALS, candlesOf } from '../support/candles.mjs';
 import { until } from '../support/clients.mjs';
 import { Cluster, SYMBOLS } from '../support/cluster.mjs';
@@ -11,6 +12,9 @@ import { LOG, Redis } from '../support/redis.mjs';
 
 const MARKS = 'tickcast:{bus}:candles';
 const ENV = { UPDATE_INTERVAL: '20', LEASE_TTL: '1000' };
+
+/** Prices that a back end publishes, and rarely. */
+const QUIET = 'GOLD';
 
 /** How long a client watches before something happens: some closed seconds (ms). */
 const SPAN_MS = 4_000;
@@ -145,6 +149,34 @@ describe('candles in Redis', { concurrency: 3 }, () => {
     await cluster.priced('app4');
     const after = await candlesOf(cluster.replica('app4'), 'BTC', { interval: '1s', limit: 5000 });
     assert.ok(after[0].ts >= before[before.length - 1].ts);
+  });
+
+  it('Redis loses everything: the candles of a symbol that is quiet are stored again, too', async (test) => {
+    // One replica: the same one stores afterwards.
+    const cluster = await Cluster.start(test, { ids: ['app1'], env: { ...ENV, SOURCES: 'simulator,http', PUBLISHED_SYMBOLS: QUIET } });
+    const [one] = cluster.live();
+    for (let price = 101; price <= 105; price += 1) {
+      assert.equal((await publish(cluster.replica(one), [{ symbol: QUIET, price, size: 1 }])).json?.accepted, 1);
+    }
+    const day = async (/** @type {string} */ id) => (await candlesOf(cluster.replica(id), QUIET, { interval: '1d', limit: 5000 })).map(({ n, open, volume }) => ({ n, open, volume }));
+    const whole = [{ n: 5, open: 101, volume: 5 }];
+    await until(async () => (await day(one))[0]?.n === 5, 'all of them');
+    await until(async () => (await cluster.redis.ask('LLEN', `${MARKS}:${QUIET}`)) > 0, 'it to be stored');
+    const { bus: { epoch } } = await cluster.replica(one).json('/health');
+    await cluster.redis.ask('FLUSHALL');
+    await until(async () => {
+      const [now, mark] = [(await cluster.replica(one).json('/health')).bus.epoch, await cluster.redis.ask('HGET', MARKS, QUIET)];
+      return now !== epoch && mark?.startsWith(`${now} `) && (await cluster.redis.ask('LLEN', `${MARKS}:${QUIET}`)) > 0;
+    }, 'it to be stored again', STORED_BY_ANOTHER_MS);
+    await cluster.add('app2');
+    await cluster.priced('app2');
+    await until(async () => (await cluster.replica('app2').json(`/api/prices/${QUIET}`)).price === 105, 'its price');
+    for (const id of cluster.live()) assert.deepEqual(await day(id), whole, id);
+    // From Redis alone.
+    await Promise.all(cluster.live().map((id) => cluster.replica(id).stop('SIGKILL')));
+    await cluster.add('app3');
+    await cluster.priced('app3');
+    assert.deepEqual(await day('app3'), whole);
   });
 
   it('who stores is killed: another one does, and nothing is missed', async (test) => {

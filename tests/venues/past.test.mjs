@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { candlesOf } from '../support/candles.mjs';
-import { connect, until } from '../support/clients.mjs';
+import { connect, request, until } from '../support/clients.mjs';
 import { metricsOf } from '../support/metrics.mjs';
 import { Redis } from '../support/redis.mjs';
 import { startServer } from '../support/server.mjs';
@@ -26,6 +26,24 @@ async function hasPast(server, venue, listed, before_ms, count = 100) {
   assert.deepEqual(older, expected);
 }
 
+/**
+ * A server of an exchange on which nothing is traded, but the first symbol, twenty times until somebody has heard of it.
+ *
+ * @param {any} test @param {typeof EXCHANGES[number]} exchange @param {string} symbols @param {number} [clockOffset_ms]
+ */
+async function quietly(test, { name, Stand, btc }, symbols, clockOffset_ms = 0) {
+  const venue = await new Stand({}).listen();
+  test.after(() => venue.close());
+  Object.assign(venue, { paused: true, clockOffset_ms });
+  const server = await startServer(settingsFor(name, venue, symbols));
+  test.after(() => server.stop());
+  await until(async () => {
+    venue.tick(btc);
+    return [...venue.sessions].some(({ symbols: { size } }) => size === symbols.split(',').length) && (await fetch(`${server.url}/api/prices/BTC`)).status === 200;
+  }, 'a price of BTC');
+  return { venue, server };
+}
+
 for (const exchange of EXCHANGES) {
   const { name, btc } = exchange;
   const symbols = `BTC=${btc}@${name}`;
@@ -44,6 +62,11 @@ for (const exchange of EXCHANGES) {
       const minutes = await candlesOf(server, 'BTC', { interval: '1m', limit: 5000 });
       const running = minutes.find(({ ts }) => ts <= first && first < ts + MINUTE_MS);
       assert.equal(running?.open, venue.past.candle(btc, MINUTE_MS, running?.ts).open);
+      // Where ticks have no sizes, the volume of the past is none of the present.
+      const socket = await connect(server.url);
+      const { snapshot: [{ volume24h }] } = await request(socket, 'subscribe', ['BTC']);
+      socket.close();
+      assert.equal(volume24h > 0, exchange.hasSize, `${volume24h}`);
       const metrics = await metricsOf(server.url);
       assert.ok((metrics.get(`tickcast_exchange_past_candles_total{source="${name}"}`) ?? 0) > 1000);
       assert.equal(metrics.get(`tickcast_exchange_past_failures_total{source="${name}"}`) ?? 0, 0);
@@ -84,17 +107,61 @@ describe('the past of exchanges', { concurrency: true }, () => {
   });
 
   it('a symbol that it does not know there costs itself alone', async (test) => {
-    const { server, venue } = await start(test, binance, { symbols: 'BTC=BTCUSDT@binance,ETH=ETHUSDT@binance', wait: ['BTC', 'ETH'] });
-    await past(server);
-    await hasPast(server, venue, 'BTCUSDT', Date.now() - 2 * MINUTE_MS);
+    const { server, venue } = await quietly(test, binance, 'BTC=BTCUSDT@binance,ETH=ETHUSDT@binance');
+    // Its prices come, and its past does not.
     venue.refuse.add('ETHUSDT');
-    const again = await startServer(settingsFor('binance', venue, 'BTC=BTCUSDT@binance,ETH=ETHUSDT@binance'));
-    test.after(() => again.stop());
-    const line = await again.logged(({ fields }) => fields?.message === 'the exchange has no past of a symbol');
+    venue.tick('ETHUSDT');
+    const line = await server.logged(({ fields }) => fields?.message === 'the exchange has no past of a symbol');
     assert.equal(line.fields.symbol, 'ETHUSDT');
     assert.match(line.fields.why, /400 Bad Request: Invalid symbol\./);
-    await past(again);
-    await hasPast(again, venue, 'BTCUSDT', Date.now() - 2 * MINUTE_MS);
+    await past(server);
+    await hasPast(server, venue, 'BTCUSDT', Date.now() - 2 * MINUTE_MS);
+    assert.equal((await server.json('/health')).status, 'ok');
+  });
+
+  it('a symbol that is rarely traded has its past as soon as it has a price, however late', async (test) => {
+    const { server, venue } = await quietly(test, binance, 'BTC=BTCUSDT@binance,RARE=ETHUSDT@binance');
+    await past(server);
+    const askedFor = (/** @type {string} */ listed) => venue.past.requests.filter((/** @type {any} */ { url }) => url.includes(listed)).length;
+    assert.ok(askedFor('BTCUSDT') > 5);
+    assert.equal(askedFor('ETHUSDT'), 0);
+    assert.deepEqual(await candlesOf(server, 'RARE', { interval: '1h' }), []);
+    const { ts } = venue.tick('ETHUSDT');
+    await until(async () => (await candlesOf(server, 'RARE', { interval: '1m', limit: 5000 })).length >= 1000, 'its past', FILLED_WITHIN_MS);
+    const hours = await candlesOf(server, 'RARE', { interval: '1h', limit: 5000 });
+    assert.ok(hours.length > 700, `${hours.length}`);
+    const [older] = hours.filter(({ ts: at }) => at + 60 * MINUTE_MS <= ts).slice(-1);
+    assert.deepEqual(older, venue.past.candle('ETHUSDT', 60 * MINUTE_MS, older.ts));
+    assert.equal((await metricsOf(server.url)).get('tickcast_candles_passed_over_total'), 0);
+  });
+
+  it('what an exchange made while it could not be reached is asked for when it is back, and no more', async (test) => {
+    // The exchange's clock stands for the time that passes.
+    const away_ms = 5 * MINUTE_MS;
+    const { server, venue } = await quietly(test, binance, 'BTC=BTCUSDT@binance', -away_ms);
+    await past(server);
+    const last = () => venue.sent[venue.sent.length - 1];
+    const isSeen = async () => (await server.json('/api/prices/BTC')).price === last().price;
+    const [asked, attempts] = [venue.past.requests.length, venue.attempts.length];
+
+    // A moment without a connection is none.
+    venue.drop();
+    await until(() => venue.attempts.length > attempts && venue.sessions.size === 1, 'another connection');
+    const before = venue.tick('BTCUSDT');
+    await until(isSeen, 'a price', FILLED_WITHIN_MS);
+    assert.equal(venue.past.requests.length, asked);
+
+    venue.drop();
+    venue.clockOffset_ms = 0;
+    await until(() => venue.attempts.length > attempts + 1 && venue.sessions.size === 1 && venue.tick('BTCUSDT') && venue.sent.length > 0 && last().ts > before.ts + away_ms / 2, 'another one');
+    const minutes = async () => {
+      const candles = await candlesOf(server, 'BTC', { interval: '1m', limit: 5000 });
+      return candles.filter(({ ts }) => ts > before.ts && ts + MINUTE_MS < last().ts);
+    };
+    await until(async () => (await minutes()).filter(({ n }) => n > 0).length >= 3, 'what it made meanwhile', FILLED_WITHIN_MS);
+    for (const candle of await minutes()) assert.deepEqual(candle, venue.past.candle('BTCUSDT', MINUTE_MS, candle.ts));
+    // A page of each length.
+    assert.ok(venue.past.requests.length <= asked + 6, `${venue.past.requests.length - asked} requests`);
   });
 
   it('an empty address is nobody to ask', async (test) => {

@@ -305,3 +305,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_may_get_more_from_now_on_begins_with_the_latest_and_its_epoch() {
+    let mut bench = Bench::new("BTC ETH SOL");
+    let allow = |names: &[&str]| Request::Allow { symbols: Patterns::new(names).unwrap(), expires_in_ms: 1 };
+    bench.join(1);
+    bench.ask(1, allow(&["BTC"]));
+    bench.subscribe_with(1, &json!({"symbols": "*", "mode": "both"}));
+    bench.flush("BTC ETH");
+    bench.take(1);
+    bench.request(1, allow(&["BTC", "ETH", "SOL"]), true);
+    let came = bench.take(1);
+    let events: Vec<&str> = came.iter().map(|(event, _)| event.as_str()).collect();
+    assert_eq!(events, ["answer", "tick", "ticks"], "the answer comes first");
+    let first = json!({"symbol": "ETH", "price": 101, "ts": 1, "seq": 101, "epoch": "e"});
+    assert_eq!((&came[1].1, &came[2].1), (&first, &json!([first])));
+    bench.flush("ETH SOL");
+    assert_eq!(bench.came(1), ["tick ETH102", "tick SOL101", "ticks ETH102 SOL101"], "and goes on");
+
+    // Who takes nothing meanwhile gets one that stands for both, and its epoch.
+    bench.ask(1, allow(&["BTC"]));
+    bench.take_on(1, Some(0));
+    bench.request(1, allow(&["BTC", "ETH"]), true);
+    bench.flush("ETH");
+    bench.take(1);
+    bench.take_on(1, None);
+    let (event, tick) = bench.take(1).remove(0);
+    assert_eq!(
+        (event.as_str(), &tick["seq"], &tick["n"], &tick["epoch"]),
+        ("tick", &json!(103), &json!(2), &json!("e"))
+    );
+    assert_eq!((&tick["high"], &tick["low"]), (&json!(103), &json!(102)));
+}
+
+#[test]
+fn who_may_not_get_a_symbol_is_not_told_whether_it_exists() {
+    let mut bench = Bench::new("BTC ETH");
+    bench.join(1);
+    bench.ask(1, Request::Allow { symbols: Patterns::new(["BTC", "XYZ"]).unwrap(), expires_in_ms: 1 });
+    let answer = bench.unsubscribe(1, "BTC ETH NOPE XYZ");
+    let codes: Vec<_> =
+        answer["rejected"].as_array().unwrap().iter().map(|rejected| rejected["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["not_subscribed", "not_subscribed", "not_subscribed", "unknown_symbol"]);
+    let message = |at: usize| answer["rejected"][at]["message"].as_str().unwrap().replace("NOPE", "ETH");
+    assert_eq!(message(1), message(2));
+}

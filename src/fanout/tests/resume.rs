@@ -118,7 +118,7 @@ fn a_new_epoch_has_nobody_ahead_of_it() {
     let mut bench = Bench::new("BTC");
     bench.flush("BTC");
     bench.join(1);
-    bench.subscribe_with(1, &resume(1_000_000, "e"));
+    bench.subscribe_with(1, &resume(1_000, "e"));
     bench.flush("BTC");
     assert!(bench.came(1).is_empty());
     bench.flush_in("f", "BTC");
@@ -142,4 +142,16 @@ fn a_client_that_only_listens_gets_a_replay_as_events() {
     bench.request(1, Request::Subscribe(super::subscribe(&payload)), false);
     let (_, answer) = bench.take(1).into_iter().find(|(event, _)| event == "answer").unwrap();
     assert_eq!(how(&answer), ("snapshot", String::new(), "BTC104".into()));
+}
+
+#[test]
+fn who_says_to_be_further_than_anybody_can_be_starts_over() {
+    let mut bench = Bench::new("BTC");
+    bench.flush("BTC");
+    assert_eq!(asked(&mut bench, 1, &resume(101 + 10_000, "e")), told("current", "", ""));
+    assert_eq!(asked(&mut bench, 2, &resume(101 + 10_001, "e")), told("snapshot", "", "BTC101"));
+    assert_eq!(asked(&mut bench, 3, &resume(u64::MAX, "e")), told("snapshot", "", "BTC101"));
+    bench.flush("BTC");
+    assert!(bench.came(1).is_empty(), "it has it, as it says");
+    assert_eq!(bench.came(2), ["tick BTC102"]);
 }

@@ -41,8 +41,13 @@ impl Ring {
         self.candles.len()
     }
 
+    /// How many are held at most, the running one included.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+
     /// When the oldest begins that is held while the one at `last_ms` is the last.
-    fn oldest_ms(&self, last_ms: u64) -> u64 {
+    pub(super) fn oldest_ms(&self, last_ms: u64) -> u64 {
         let oldest_ms = last_ms.saturating_sub((self.kept as u64 - 1).saturating_mul(self.interval.ms()));
         // What an island let go of does not come back.
         self.before.map_or(oldest_ms, |(ts_ms, _)| oldest_ms.max(ts_ms + self.interval.ms()))

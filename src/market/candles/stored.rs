@@ -12,13 +12,17 @@ const VERSION: u8 = 1;
 /// The numbers of a candle, in their order.
 const NUMBERS: usize = 5;
 
+/// Flags of the running day, behind those of its numbers: a tick of it said a size, and one of the day before it. Who does
+/// not know them passes over them.
+const SIZED: [u8; 2] = [1 << NUMBERS, 1 << (NUMBERS + 1)];
+
 /// A number without its point.
 type Number = (i128, u32);
 
 impl Saved {
     /// The record of it. The same always gives the same bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { epoch, seq, last_ms, running, closed } = self;
+        let Self { epoch, seq, last_ms, sized, running, closed } = self;
         let mut closed: Vec<&(Interval, Candle)> = closed.iter().collect();
         closed.sort_by_key(|(interval, candle)| (*interval, candle.ts_ms));
         let mut out = Vec::with_capacity(64 + 24 * (closed.len() + running.len()));
@@ -33,9 +37,10 @@ impl Saved {
             put_unsigned((to - from) as u128, &mut out);
             let mut before = Before::default();
             for (_, candle) in &closed[from..to] {
-                before.encode(interval, candle, &mut out);
+                before.encode(interval, candle, 0, &mut out);
             }
-            before.encode(interval, running, &mut out);
+            let of_the_day = sized.iter().zip(SIZED).map(|(is, flag)| if *is { flag } else { 0 }).sum();
+            before.encode(interval, running, if interval == Interval::D1 { of_the_day } else { 0 }, &mut out);
             from = to;
         }
         out
@@ -54,16 +59,20 @@ impl Saved {
         let seq = u64::try_from(take_unsigned(body)?).ok()?;
         let last_ms = u64::try_from(take_unsigned(body)?).ok()?;
         let (mut closed, mut running) = (Vec::new(), Vec::with_capacity(Interval::COUNT));
+        let mut of_the_day = 0;
         for interval in Interval::ALL {
             let count = take_unsigned(body)?;
             let mut before = Before::default();
             for _ in 0..count {
-                closed.push((interval, before.decode(interval, body)?));
+                closed.push((interval, before.decode(interval, body)?.0));
             }
-            running.push(before.decode(interval, body)?);
+            let (candle, flags) = before.decode(interval, body)?;
+            running.push(candle);
+            of_the_day = flags;
         }
         let running = running.try_into().ok()?;
-        body.is_empty().then(|| Self { epoch: Epoch::new(epoch), seq, last_ms, running, closed })
+        let sized = SIZED.map(|flag| of_the_day & flag != 0);
+        body.is_empty().then(|| Self { epoch: Epoch::new(epoch), seq, last_ms, sized, running, closed })
     }
 
     /// What several records say together, in the order in which they were made: what stands in a later one wins. Those that
@@ -93,13 +102,13 @@ struct Before {
 }
 
 impl Before {
-    fn encode(&mut self, interval: Interval, candle: &Candle, out: &mut Vec<u8>) {
+    fn encode(&mut self, interval: Interval, candle: &Candle, more_flags: u8, out: &mut Vec<u8>) {
         let Candle { ts_ms, open, high, low, close, volume, n } = *candle;
         put_signed((i128::from(ts_ms) - i128::from(self.ts_ms)) / i128::from(interval.ms()), out);
         put_unsigned(u128::from(n), out);
         let numbers: [Number; NUMBERS] = [open, high, low, close, volume].map(number);
         let flags = out.len();
-        out.push(0);
+        out.push(more_flags);
         for (place, (mantissa, scale)) in numbers.into_iter().enumerate() {
             let from = self.from(place, &numbers[..place]);
             if scale == from.1 {
@@ -113,7 +122,8 @@ impl Before {
         *self = Self { ts_ms, close: numbers[3], volume: numbers[4] };
     }
 
-    fn decode(&mut self, interval: Interval, body: &mut &[u8]) -> Option<Candle> {
+    /// The candle, and all of its flags.
+    fn decode(&mut self, interval: Interval, body: &mut &[u8]) -> Option<(Candle, u8)> {
         let steps = take_signed(body)?.checked_mul(i128::from(interval.ms()))?;
         let ts_ms = u64::try_from(i128::from(self.ts_ms).checked_add(steps)?).ok()?;
         let n = u64::try_from(take_unsigned(body)?).ok()?;
@@ -131,7 +141,8 @@ impl Before {
         let price = |(mantissa, scale): Number| Price::try_from_i128_with_scale(mantissa, scale).ok();
         let [open, high, low, close, volume] = numbers.map(price);
         *self = Self { ts_ms, close: numbers[3], volume: numbers[4] };
-        Some(Candle { ts_ms, open: open?, high: high?, low: low?, close: close?, volume: volume?, n })
+        let candle = Candle { ts_ms, open: open?, high: high?, low: low?, close: close?, volume: volume?, n };
+        Some((candle, flags))
     }
 
     /// What the number at this place is told from.
@@ -188,10 +199,10 @@ mod tests {
         let interval = prop::sample::select(&Interval::ALL[..]);
         let one = interval.prop_flat_map(|interval| candle(interval).prop_map(move |candle| (interval, candle)));
         let running: [_; Interval::COUNT] = Interval::ALL.map(candle);
-        (any::<u64>(), any::<u64>(), running, prop::collection::vec(one, 0..30)).prop_map(
-            |(seq, last_ms, running, mut closed)| {
+        (any::<u64>(), any::<u64>(), any::<[bool; 2]>(), running, prop::collection::vec(one, 0..30)).prop_map(
+            |(seq, last_ms, sized, running, mut closed)| {
                 closed.sort_by_key(|(interval, candle)| (*interval, candle.ts_ms));
-                Saved { epoch: Epoch::new("a-1"), seq, last_ms, running, closed }
+                Saved { epoch: Epoch::new("a-1"), seq, last_ms, sized, running, closed }
             },
         )
     }
@@ -227,6 +238,7 @@ mod tests {
             epoch: Epoch::new("a"),
             seq,
             last_ms: seq,
+            sized: [false; 2],
             running: Interval::ALL.map(|_| candle(0, seq as u32)),
             closed: closed.iter().map(|(ts_ms, price)| (Interval::S1, candle(*ts_ms, *price))).collect(),
         };
@@ -254,7 +266,8 @@ mod tests {
         });
         let closed: Vec<_> = closed.collect();
         let running = Interval::ALL.map(|_| closed[0].1);
-        let saved = Saved { epoch: Epoch::new("0123456789abcdef"), seq: 1, last_ms: 1, running, closed };
+        let saved =
+            Saved { epoch: Epoch::new("0123456789abcdef"), seq: 1, last_ms: 1, sized: [true; 2], running, closed };
         let bytes = saved.encode().len();
         assert!((15_000..25_000).contains(&bytes), "{bytes}");
     }

@@ -1,6 +1,7 @@
 mod binance;
 mod coinbase;
 mod connection;
+mod gaps;
 mod kraken;
 mod line;
 mod past;
@@ -10,10 +11,11 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join_all};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::price::{Fill, Symbol, Update};
 use binance::Binance;
 use coinbase::Coinbase;
+use gaps::Gaps;
 use kraken::Kraken;
 use line::Line;
 use past::{Archive, Fetched, Gap};
@@ -43,20 +46,42 @@ const UPDATES_AT_ONCE: usize = 1000;
 /// Updates that wait while the log is out of reach; of more, each symbol keeps its last.
 const MAX_WAITING: usize = 20_000;
 
-/// How long the first price of each symbol is waited for before the past is asked for: what is asked for then has no hole
-/// between it and what is heard.
+/// How long the first price of each symbol is waited for before the past of those that have one is asked for, all at once;
+/// that of the others is when they have.
 const FIRST_PRICES_WITHIN: Duration = Duration::from_secs(5);
+
+/// After a connection was made anew: a symbol that was not heard of for so long, in ms, may have been traded meanwhile.
+const MISSED_AFTER_MS: u64 = 60_000;
 
 /// An exchange: its prices as they come, over as many connections as it takes.
 pub struct Exchange {
     settings: Arc<Settings>,
     /// What clients call a symbol, by the exchange's name.
-    symbols: HashMap<String, Vec<Symbol>>,
+    symbols: HashMap<String, Vec<Name>>,
     listed: Vec<String>,
     gate: Gate,
     clock: Clock,
     /// Its past, and what is known of it; none where nobody asks.
     past: Option<(Arc<Archive>, Held)>,
+    gaps: Gaps,
+    /// Connections of which symbols have been told.
+    connections: u64,
+}
+
+/// What clients call a symbol.
+struct Name {
+    symbol: Symbol,
+    missed: Missed,
+}
+
+/// What may have been missed of a symbol before its next price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missed {
+    Nothing,
+    /// There is another connection: something, if it was not heard of for long.
+    Perhaps,
+    /// Nobody has listened to it in this term yet.
+    Surely,
 }
 
 /// What all connections to an exchange have in common.
@@ -67,6 +92,8 @@ struct Settings {
     /// How long a connection is used.
     life: Duration,
     metrics: Arc<Metrics>,
+    /// How many connections were begun, the first ones included.
+    connections: AtomicU64,
 }
 
 impl Settings {
@@ -74,7 +101,9 @@ impl Settings {
         self.exchange.as_str()
     }
 
+    /// What a connection speaks: each that is begun asks once.
     fn protocol(&self) -> Box<dyn Protocol> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
         match self.exchange {
             ExchangeName::Binance => Box::new(Binance::new(self.channel)),
             ExchangeName::Coinbase => Box::new(Coinbase::default()),
@@ -122,99 +151,104 @@ impl Exchange {
             channel: feeds.binance_channel,
             life: Duration::from_secs(feeds.exchange_reconnect_s),
             metrics: metrics.clone(),
+            connections: AtomicU64::new(0),
         };
-        let mut by_name: HashMap<String, Vec<Symbol>> = HashMap::new();
+        let mut by_name: HashMap<String, Vec<Name>> = HashMap::new();
         let mut listed = Vec::new();
         for Listed { symbol, listed: name } in symbols {
             let known = by_name.entry(name.clone()).or_default();
             if known.is_empty() {
                 listed.push(name.clone());
             }
-            known.push(symbol.clone());
+            known.push(Name { symbol: symbol.clone(), missed: Missed::Nothing });
         }
         let gate = Gate::new(feeds.max_jump.clone(), recall, clock.clone(), metrics);
-        Self { settings: Arc::new(settings), symbols: by_name, listed, gate, clock, past }
+        let (gaps, connections) = (Gaps::default(), 0);
+        Self { settings: Arc::new(settings), symbols: by_name, listed, gate, clock, past, gaps, connections }
     }
 
     /// A quote as clients know it: one for each name that they have for it.
     fn take(&mut self, quote: &Quote, out: &mut Vec<Update>) {
         // What was not asked for is nobody's.
-        for symbol in self.symbols.get(&quote.listed).into_iter().flatten() {
+        for name in self.symbols.get_mut(&quote.listed).into_iter().flatten() {
             let update = Update {
-                symbol: symbol.clone(),
+                symbol: name.symbol.clone(),
                 price: quote.price,
                 ts_ms: quote.ts_ms.unwrap_or_else(|| self.clock.millis()),
                 bid: quote.bid,
                 ask: quote.ask,
                 size: quote.size,
             };
+            let before = out.len();
             self.gate.pass(update, out);
-        }
-    }
-}
-
-/// When each symbol was heard of first, in this term.
-struct FirstPrices {
-    /// Of each symbol: when it was heard of last before, and first now, in ms since the Unix epoch; 0 for never.
-    gaps: HashMap<Symbol, Gap>,
-    missing: usize,
-    done: oneshot::Sender<HashMap<Symbol, Gap>>,
-}
-
-impl FirstPrices {
-    fn note(&mut self, updates: &[Update]) {
-        for update in updates {
-            if let Some(gap) = self.gaps.get_mut(&update.symbol).filter(|gap| gap.to_ms == 0) {
-                gap.to_ms = update.ts_ms.max(1);
-                self.missing -= 1;
+            if name.missed != Missed::Nothing
+                && let Some((first, (_, held))) = out.get(before).zip(self.past.as_ref())
+            {
+                let gap = Gap { from_ms: (held.last_ms)(&name.symbol).unwrap_or(0), to_ms: first.ts_ms };
+                if name.missed == Missed::Surely || gap.to_ms.saturating_sub(gap.from_ms) >= MISSED_AFTER_MS {
+                    self.gaps.hear(name.symbol.clone(), gap);
+                }
+                name.missed = Missed::Nothing;
             }
         }
     }
 
-    fn is_complete(&self) -> bool {
-        self.missing == 0
-    }
-}
-
-/// From now on nobody waits for first prices: those of whom nothing was heard have had nothing until now.
-fn end_first(first: &mut Option<FirstPrices>, clock: &Clock) {
-    let Some(mut first) = first.take() else { return };
-    for gap in first.gaps.values_mut().filter(|gap| gap.to_ms == 0) {
-        gap.to_ms = clock.millis();
-    }
-    // Who waited for it may have gone.
-    first.done.send(first.gaps).ok();
-}
-
-impl Exchange {
-    /// Waits for the first price of each symbol, to know what was missed before it.
-    fn first_prices(&self) -> (Option<FirstPrices>, oneshot::Receiver<HashMap<Symbol, Gap>>) {
-        let (done, lacking) = oneshot::channel();
-        let first = self.past.as_ref().map(|(_, held)| {
-            let gap = |symbol: &Symbol| Gap { from_ms: (held.last_ms)(symbol).unwrap_or(0), to_ms: 0 };
-            let gaps: HashMap<_, _> = self.symbols().into_iter().map(|symbol| (symbol.clone(), gap(&symbol))).collect();
-            FirstPrices { missing: gaps.len(), gaps, done }
-        });
-        (first, lacking)
+    fn names(&mut self) -> impl Iterator<Item = &mut Name> {
+        self.symbols.values_mut().flatten()
     }
 
-    /// Asks the exchange for the time in which nobody listened, and appends its candles to the log. Not borrowed from the
+    /// In a term that begins, nobody has listened to anything.
+    fn begin(&mut self) {
+        self.gate.forget();
+        self.gaps.begin();
+        if self.past.is_some() {
+            self.names().for_each(|name| name.missed = Missed::Surely);
+        }
+    }
+
+    /// Where a connection was begun since the last time, nobody may have listened for a while.
+    fn look_at_connections(&mut self) {
+        let connections = self.settings.connections.load(Ordering::Relaxed);
+        if self.connections != connections && self.past.is_some() {
+            self.connections = connections;
+            let heard = self.names().filter(|name| name.missed == Missed::Nothing);
+            heard.for_each(|name| name.missed = Missed::Perhaps);
+        }
+    }
+
+    /// What was sent to the log is there, or is another source's: then its past is as well, until it is ours.
+    fn arrive(&mut self, seqs: &[u64]) {
+        let others = self.gaps.arrive(seqs);
+        if !others.is_empty() {
+            let of_others = self.names().filter(|name| others.contains(&name.symbol));
+            of_others.for_each(|name| name.missed = Missed::Surely);
+        }
+    }
+
+    /// Whether the first price of each symbol is in the log.
+    fn has_first_prices(&self) -> bool {
+        let mut names = self.symbols.values().flatten();
+        self.gaps.are_in_the_log() && names.all(|name| name.missed != Missed::Surely)
+    }
+
+    /// Asks the exchange for the times in which nobody listened, and appends its candles to the log. Not borrowed from the
     /// exchange: it goes on while prices come.
-    fn fill<'a, 'b>(
-        &self,
-        term: &'a Term<'b>,
-        lacking: oneshot::Receiver<HashMap<Symbol, Gap>>,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, 'b> {
+    fn fill<'a>(&mut self, term: &'a Term<'_>) -> Filling<'a> {
         let archive = self.past.as_ref().map(|(archive, _)| archive.clone());
-        let (symbols, listed) = (self.symbols.clone(), self.listed.clone());
-        async move {
-            let (Some(archive), Ok(gaps)) = (archive, lacking.await) else { return Ok(()) };
+        let gaps = self.gaps.ask();
+        let symbol_of = |name: &Name| name.symbol.clone();
+        let symbols: HashMap<String, Vec<Symbol>> = self
+            .symbols
+            .iter()
+            .map(|(listed, names)| (listed.clone(), names.iter().map(symbol_of).collect()))
+            .collect();
+        let listed = self.listed.clone();
+        Box::pin(async move {
+            let Some(archive) = archive else { return Ok(()) };
             // A symbol of several names is asked for once.
             let widest = |listed: &String| {
                 let gaps = symbols.get(listed)?.iter().filter_map(|symbol| gaps.get(symbol));
-                let gap =
-                    gaps.copied().reduce(|a, b| Gap { from_ms: a.from_ms.min(b.from_ms), to_ms: a.to_ms.max(b.to_ms) });
-                Some((listed.clone(), gap?))
+                Some((listed.clone(), gaps.copied().reduce(Gap::and)?))
             };
             let lacking: Vec<_> = listed.iter().filter_map(widest).collect();
             let take = |Fetched { listed, interval, settled_ms, candles }: Fetched| {
@@ -234,7 +268,7 @@ impl Exchange {
                 }
             };
             archive.fetch(&lacking, take).await
-        }
+        })
     }
 }
 
@@ -244,19 +278,19 @@ impl Source for Exchange {
     }
 
     fn symbols(&self) -> Vec<Symbol> {
-        self.symbols.values().flatten().cloned().collect()
+        self.symbols.values().flatten().map(|name| name.symbol.clone()).collect()
     }
 
     async fn run(&mut self, term: &Term<'_>, stop: &CancellationToken) -> Result<(), Error> {
-        self.gate.forget();
+        self.begin();
         let (out, mut quotes) = mpsc::channel(HANDFULS);
         let shares = self.listed.chunks(self.settings.protocol().limits().symbols);
         let lines = shares.map(|share| Line::new(self.settings.clone(), share.to_vec(), out.clone()).run());
         let mut lines = std::pin::pin!(join_all(lines));
-        let (mut first, lacking) = self.first_prices();
-        let mut filling = std::pin::pin!(self.fill(term, lacking));
-        let mut is_filled = false;
-        let first_by = Instant::now() + FIRST_PRICES_WITHIN;
+        let mut filling: OptionFuture<Filling<'_>> = None.into();
+        let mut is_filling = false;
+        // None once the first prices have come, or were waited for.
+        let mut first_by = Some(Instant::now() + FIRST_PRICES_WITHIN);
 
         let mut waiting: Vec<Update> = Vec::new();
         let mut publishing: OptionFuture<Publishing<'_>> = None.into();
@@ -270,33 +304,34 @@ impl Source for Exchange {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(published) = &mut publishing, if is_publishing => {
-                    published?;
+                    self.arrive(&published?);
                     is_publishing = false;
                 }
                 _ = quotes.recv_many(&mut handfuls, HANDFULS_AT_ONCE) => {
-                    let before = waiting.len();
+                    self.look_at_connections();
                     for quote in handfuls.drain(..).flatten() {
                         self.take(&quote, &mut waiting);
                     }
-                    if let Some(first) = &mut first {
-                        first.note(&waiting[before..]);
-                    }
                 }
-                () = tokio::time::sleep_until(first_by), if first.is_some() => {
-                    end_first(&mut first, &self.clock);
+                () = tokio::time::sleep_until(first_by.unwrap_or_else(Instant::now)), if first_by.is_some() => {
+                    first_by = None;
                 }
-                filled = &mut filling, if !is_filled => {
+                Some(filled) = &mut filling, if is_filling => {
                     filled?;
-                    is_filled = true;
+                    self.gaps.done();
+                    is_filling = false;
                 }
                 _ = &mut lines => return Ok(()),
             }
-            if first.as_ref().is_some_and(FirstPrices::is_complete) {
-                end_first(&mut first, &self.clock);
+            let is_time = |by: Instant| by <= Instant::now();
+            if !is_filling && self.gaps.are_lacking() && (first_by.is_none_or(is_time) || self.has_first_prices()) {
+                filling = Some(self.fill(term)).into();
+                (is_filling, first_by) = (true, None);
             }
             if !is_publishing && !waiting.is_empty() {
                 let rest = waiting.split_off(waiting.len().min(UPDATES_AT_ONCE));
                 let batch = std::mem::replace(&mut waiting, rest);
+                self.gaps.leave(&batch);
                 publishing = Some(Box::pin(term.publish(batch)) as Publishing<'_>).into();
                 is_publishing = true;
             }
@@ -312,6 +347,9 @@ impl Source for Exchange {
         }
     }
 }
+
+/// The past on its way from the exchange to the log.
+type Filling<'a> = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send + 'a>>;
 
 type Publishing<'a> = Pin<Box<dyn Future<Output = Result<Vec<u64>, PublishError>> + Send + 'a>>;
 

@@ -1,12 +1,16 @@
 /** Candles and volume, drawn by lightweight-charts; and lines that can be dragged. */
+import { formatLevel } from '../../alerts.js';
 import { formatPrice } from '../../format.js';
 import { colours, onColoursChange } from '../palette.js';
 
 /** @typedef {import('../../candles.js').Candle} Candle */
 /** A horizontal line at a price. @typedef {{id: string, price: number, title: string}} Level */
 
-/** So near to a line the pointer takes hold of it, CSS pixels. */
+/** So near to a line a pointer takes hold of it, CSS pixels; a finger hides what it points at. */
 const NEAR = 7;
+const NEAR_FINGER = 14;
+/** So far a pointer moves before it drags, CSS pixels: a click moves nothing. */
+const SLACK = 3;
 /** So far from the candles a line is shown at least, as a part of the price. */
 export const REACH = 0.002;
 /** So far from the top a new line is put, as a part of the height. */
@@ -40,7 +44,7 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
 
   /** @type {Candle[]} */
   let candles = [];
-  /** @type {{id: string, price: number} | null} */
+  /** `from` and `grip`: where it was taken, from the top of the box and from the line. @type {{id: string, pointer: number, from: number, grip: number, price: number | null} | null} */
   let dragged = null;
 
   // Of a source without sizes nothing is known: no bar, not one of zero.
@@ -65,7 +69,10 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
   function setDigits(digits) {
     if (digits === precision) return;
     precision = digits;
-    series.applyOptions({ priceFormat: { type: 'custom', minMove: 10 ** -digits, formatter: (/** @type {number} */ price) => formatPrice(price, digits) } });
+    // At the end of a line stands what was set, which may be finer.
+    const isLevel = (/** @type {number} */ price) => [...levels.values()].some(({ level }) => level.price === price);
+    const formatter = (/** @type {number} */ price) => (isLevel(price) ? formatLevel(price, digits) : formatPrice(price, digits));
+    series.applyOptions({ priceFormat: { type: 'custom', minMove: 10 ** -digits, formatter } });
   }
 
   function dress() {
@@ -89,20 +96,24 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
 
   /** @param {PointerEvent} event */
   const yOf = (event) => event.clientY - box.getBoundingClientRect().top;
-  /** @param {PointerEvent} event */
+  /** The line that is nearest to the pointer, and near enough. @param {PointerEvent} event */
   function levelAt(event) {
     const y = yOf(event);
-    return [...levels.values()].find(({ level }) => Math.abs((series.priceToCoordinate(level.price) ?? -Infinity) - y) <= NEAR);
+    const reach = event.pointerType === 'touch' ? NEAR_FINGER : NEAR;
+    const near = [...levels.values()]
+      .map(({ level }) => ({ level, off: y - (series.priceToCoordinate(level.price) ?? -Infinity) }))
+      .filter(({ off }) => Math.abs(off) <= reach);
+    return near.sort((a, b) => Math.abs(a.off) - Math.abs(b.off))[0];
   }
   /** @param {PointerEvent} event */
   function onDown(event) {
-    const found = levelAt(event);
+    const found = dragged ? undefined : levelAt(event);
     if (!found) return;
     // Before the chart takes it for a scroll.
     event.stopPropagation();
     event.preventDefault();
     box.setPointerCapture(event.pointerId);
-    dragged = { id: found.level.id, price: found.level.price };
+    dragged = { id: found.level.id, pointer: event.pointerId, from: yOf(event), grip: found.off, price: null };
     box.classList.add('dragging');
     chart.applyOptions({ handleScroll: false, handleScale: false });
   }
@@ -112,23 +123,39 @@ export function createChart(library, box, { seconds, hover, older, moved }) {
       box.classList.toggle('over-line', levelAt(event) !== undefined);
       return;
     }
-    const price = series.coordinateToPrice(yOf(event));
-    if (price === null || price <= 0) return;
+    if (event.pointerId !== dragged.pointer) return;
+    const y = yOf(event);
+    if (dragged.price === null && Math.abs(y - dragged.from) < SLACK) return;
+    const price = series.coordinateToPrice(y - dragged.grip);
+    const taken = levels.get(dragged.id);
+    // The scale goes on below zero, where most prices never are.
+    if (!taken || price === null || (price <= 0 && taken.level.price > 0)) return;
     dragged.price = price;
-    levels.get(dragged.id)?.line.applyOptions({ price });
+    taken.line.applyOptions({ price });
   }
-  function onUp() {
-    if (!dragged) return;
+  /** @param {PointerEvent} event */
+  function onEnd(event) {
+    if (!dragged || event.pointerId !== dragged.pointer) return;
     const { id, price } = dragged;
     dragged = null;
     box.classList.remove('dragging');
     chart.applyOptions({ handleScroll: true, handleScale: true });
-    moved(id, price);
+    if (price === null) return;
+    // What the browser took away was not put down anywhere.
+    const taken = levels.get(id);
+    if (event.type === 'pointerup') moved(id, price);
+    else taken?.line.applyOptions({ price: taken.level.price });
   }
   box.addEventListener('pointerdown', onDown, { capture: true });
   box.addEventListener('pointermove', onMove);
-  box.addEventListener('pointerup', onUp);
-  box.addEventListener('pointercancel', onUp);
+  box.addEventListener('pointerup', onEnd);
+  box.addEventListener('pointercancel', onEnd);
+  // Follows the pointerdown. Without it the browser soon takes the finger for one that scrolls, and the chart does, too.
+  box.addEventListener('touchstart', (event) => {
+    if (!dragged) return;
+    event.stopPropagation();
+    event.preventDefault();
+  }, { capture: true, passive: false });
 
   return {
     /** @param {Candle[]} all oldest first @param {number} digits decimals of a price */

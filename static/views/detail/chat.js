@@ -3,6 +3,8 @@ import { find, make, setText } from '../elements.js';
 
 /** How many messages the page keeps. */
 const MAX_MESSAGES = 200;
+/** In how many rooms it keeps what is not sent yet. */
+const MAX_DRAFTS = 50;
 
 /** @param {HTMLElement} root @param {import('../../feed.js').Feed} feed */
 export function chatView(root, feed) {
@@ -11,6 +13,17 @@ export function chatView(root, feed) {
   const input = find(form, 'input', HTMLInputElement);
   const note = find(root, '.chat-note', HTMLElement);
   let room = '';
+  /** What was begun in other rooms, the latest last. @type {Map<string, string>} */
+  const drafts = new Map();
+
+  /** What was meant for one room must not be said in another. @param {string} next */
+  function changeDraft(next) {
+    drafts.delete(room);
+    if (room && input.value.trim() !== '') drafts.set(room, input.value);
+    for (const oldest of drafts.keys()) if (drafts.size > MAX_DRAFTS) drafts.delete(oldest);
+    input.value = drafts.get(next) ?? '';
+    setText(note, '');
+  }
 
   async function join() {
     const of = room;
@@ -30,7 +43,12 @@ export function chatView(root, feed) {
     event.preventDefault();
     const text = input.value;
     if (text.trim() === '') return;
-    const answer = await feed.request('chat', { room, text });
+    const of = room;
+    const answer = await feed.request('chat', { room: of, text });
+    if (of !== room) {
+      if (answer.ok && drafts.get(of) === text) drafts.delete(of);
+      return;
+    }
     setText(note, answer.ok ? '' : answer.error.message);
     if (answer.ok && input.value === text) input.value = '';
   });
@@ -39,6 +57,7 @@ export function chatView(root, feed) {
     /** @param {string} symbol none with an empty one */
     show(symbol) {
       if (room && room !== symbol) void feed.request('leave', { room });
+      if (room !== symbol) changeDraft(symbol);
       room = symbol;
       list.replaceChildren();
       if (room) void join();

@@ -11,6 +11,9 @@ const WORDS = {
   ticks: 'This server keeps no candles: these are folded from the ticks since you opened the chart.',
 };
 
+/** Why there are none, and will be none. */
+const GONE = ['forbidden', 'unknown_symbol'];
+
 /** Null where they cannot be had. @param {URL} url @param {string} token of the reader; none with an empty one */
 async function fetchCandles(url, token) {
   try {
@@ -54,7 +57,10 @@ export function createHistory(feed, api, show) {
     } else if (answer.error.code === 'unknown_event') {
       setSource('ticks');
     } else if (answer.error.code !== 'disconnected') {
-      show.say(`The candles cannot be had: ${answer.error.message}`);
+      // What the reader may not ask for, or is not there any more: those that came before are not current.
+      if (GONE.includes(answer.error.code)) show.all(candles = []);
+      // That there is no such symbol stands above.
+      show.say(answer.error.code === 'unknown_symbol' ? '' : `The candles cannot be had: ${answer.error.message}`);
     }
   }
 
@@ -85,6 +91,11 @@ export function createHistory(feed, api, show) {
   });
 
   return {
+    /** Oldest first. */
+    get candles() {
+      return candles;
+    },
+
     /** @param {string} of @param {string} at one of INTERVALS; nothing any more with an empty symbol */
     follow(of, at) {
       if (of === symbol && at === interval) return;
@@ -119,7 +130,8 @@ export function createHistory(feed, api, show) {
       url.search = String(new URLSearchParams({ interval: at, to: String(first.ts - 1), limit: String(ASKED) }));
       void fetchCandles(url, keptToken()).then((more) => {
         fetching = false;
-        if (of !== symbol || at !== interval) return;
+        // Of another chart, or of one that has begun anew since.
+        if (of !== symbol || at !== interval || candles[0]?.ts !== first.ts) return;
         const before = readCandles(more).filter(({ ts }) => ts < first.ts);
         complete = before.length === 0;
         if (more === null) show.say('Earlier candles cannot be had now.');

@@ -93,7 +93,7 @@ fn above(price: u32) -> Rule {
 fn with_candles_of(before: &Market) -> Arc<Market> {
     let (saved, _) = before.candle_changes(SymbolId::new(0), &Mark::default()).unwrap();
     let market = Desk::market();
-    assert!(market.restore_candles("BTC".parse().unwrap(), saved));
+    assert!(market.restore_candles(&"BTC".parse().unwrap(), saved));
     market
 }
 
