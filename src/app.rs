@@ -357,17 +357,25 @@ impl App {
         } else {
             tracing::info!(deadline_ms = config.operations.drain_deadline_ms, "shutting down");
         }
-        if bus.is_shared() {
-            leading.cancel();
-        }
         connections.close();
+        // Nobody else makes ticks for the clients of an island.
+        let hand_over = async {
+            bus.among_others().await;
+            leading.cancel();
+            std::future::pending().await
+        };
         let spread = Duration::from_millis(config.operations.drain_spread_ms(!bus.is_shared()));
         let leave = async {
             edge.drain(spread, GRACE.min(deadline.mul_f64(GRACE_SHARE))).await;
             // Who came to no namespace, and is nobody's client yet.
             edge.close().await;
         };
-        let clients_gone = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), leave).await.is_ok();
+        let leave = tokio::time::timeout(deadline.mul_f64(CLIENTS_SHARE), leave);
+        let clients_gone = tokio::select! {
+            biased;
+            () = hand_over => false,
+            left = leave => left.is_ok(),
+        };
         // Until now it answered those who came, so that a proxy sends them elsewhere.
         accepting.stop.cancel();
         tokio::time::timeout(deadline.mul_f64(REQUESTS_SHARE), connections.wait()).await.ok();

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::interfaces::ClientLike;
@@ -93,8 +93,23 @@ pub enum Put {
 
 /// Nothing could be stored now, or it is not known whether it was. Worth a retry.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(String);
+pub enum StoreError {
+    /// This replica is an island: what it makes now is nobody else's.
+    #[error("this replica is cut off from Redis")]
+    CutOff,
+    /// Redis did not take it.
+    #[error("{0}")]
+    Redis(#[from] fred::error::Error),
+}
+
+/// What this replica is to a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Standby,
+    Publisher,
+    /// It publishes, and nobody else hears of it.
+    Island,
+}
 
 #[derive(Debug)]
 enum Log {
@@ -106,9 +121,9 @@ enum Log {
 #[derive(Debug, Default)]
 struct Shared {
     /// What this replica is to each source.
-    roles: Mutex<BTreeMap<&'static str, &'static str>>,
-    /// What each live replica says of itself, as of the last look.
-    nodes: Mutex<Vec<serde_json::Value>>,
+    roles: Mutex<BTreeMap<&'static str, Standing>>,
+    /// What each live replica says of itself, and when that was asked last.
+    nodes: Mutex<Option<(Instant, Vec<serde_json::Value>)>>,
     /// Latest prices that other services have not been told yet.
     prices: Mutex<HashMap<Symbol, String>>,
     /// The same, with their `seq`, of symbols that other replicas may publish too.
@@ -218,17 +233,17 @@ impl Bus {
 
     /// Waits until this replica may publish for a source. None if `stop` comes first.
     pub async fn lead(&self, source: &'static str, stop: &CancellationToken) -> Option<Term<'_>> {
-        let holder = match &self.log {
-            Log::Local(bus) => Holder::Local(bus),
+        let (holder, role) = match &self.log {
+            Log::Local(bus) => (Holder::Local(bus), Standing::Publisher),
             Log::Redis(log) => {
-                self.set_role(source, "standby");
+                self.set_role(source, Standing::Standby);
                 match log.lead(source, self.lease_ttl, stop).await? {
-                    Right::Lease(lease) => Holder::Redis(lease),
-                    Right::Island(island) => Holder::Island(island),
+                    Right::Lease(lease) => (Holder::Redis(lease), Standing::Publisher),
+                    Right::Island(island) => (Holder::Island(island), Standing::Island),
                 }
             }
         };
-        self.set_role(source, "publisher");
+        self.set_role(source, role);
         Some(Term { bus: self, source, holder })
     }
 
@@ -251,14 +266,14 @@ impl Bus {
         }
     }
 
-    /// Stores candles, for all replicas, and says what became of each; none where another replica does, or nobody can. Who
+    /// Stores candles, for all replicas, and says what became of each; none where another replica does. Who
     /// has nothing to store says so too, to be the one that does.
     ///
     /// # Errors
-    /// Redis did not answer.
+    /// Redis did not answer, or this replica is cut off from it.
     pub async fn store(&self, parts: &[Part]) -> Result<Option<Vec<Put>>, StoreError> {
         let Some(store) = &self.store else { return Ok(None) };
-        store.store(parts).await.map_err(|error| StoreError(error.to_string()))
+        store.store(parts).await
     }
 
     /// Lets another replica go on with storing at once.
@@ -284,18 +299,30 @@ impl Bus {
         }
     }
 
-    fn set_role(&self, source: &'static str, role: &'static str) {
+    fn set_role(&self, source: &'static str, role: Standing) {
         lock(&self.shared.roles).insert(source, role);
     }
 
     /// What this replica is to each source: `publisher` or `standby`.
     pub fn roles(&self) -> BTreeMap<&'static str, &'static str> {
-        lock(&self.shared.roles).clone()
+        let word = |role| if role == Standing::Standby { "standby" } else { "publisher" };
+        lock(&self.shared.roles).iter().map(|(source, role)| (*source, word(*role))).collect()
     }
 
-    /// What each live replica says of itself, as of a second ago; nobody where this one is alone.
+    /// Of each source whether this replica publishes for it so that every replica hears it: an island does not.
+    pub fn publishes(&self) -> Vec<(&'static str, bool)> {
+        lock(&self.shared.roles).iter().map(|(source, role)| (*source, *role == Standing::Publisher)).collect()
+    }
+
+    /// What each live replica says of itself, as of a second ago, by id; nobody where this one is alone, or does not know
+    /// any more.
     pub fn nodes(&self) -> Vec<serde_json::Value> {
-        lock(&self.shared.nodes).clone()
+        let nodes = lock(&self.shared.nodes);
+        nodes
+            .iter()
+            .filter(|(asked, _)| asked.elapsed() < Presence::HOLDS)
+            .flat_map(|(_, nodes)| nodes.clone())
+            .collect()
     }
 
     /// The numbering in force, as far as this replica knows.
@@ -353,6 +380,15 @@ impl Bus {
     pub fn is_shared(&self) -> bool {
         matches!(self.log, Log::Redis(_))
     }
+
+    /// Resolves as soon as others hear what this replica publishes, and can go on with it: at once, unless it is an island.
+    /// Never where there are no others.
+    pub async fn among_others(&self) {
+        let Log::Redis(log) = &self.log else { return std::future::pending().await };
+        while let Some(island) = log.shore().island() {
+            island.over().await;
+        }
+    }
 }
 
 /// Events in order, until every [`Bus`] is gone.
@@ -374,10 +410,11 @@ impl Background {
             every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 every.tick().await;
+                let asked = Instant::now();
                 match presence.say(&node_id, &describe().to_string()).await {
                     Ok(nodes) => {
-                        *lock(&shared.nodes) =
-                            nodes.iter().filter_map(|node| serde_json::from_str(node).ok()).collect();
+                        let nodes = nodes.iter().filter_map(|node| serde_json::from_str(node).ok()).collect();
+                        *lock(&shared.nodes) = Some((asked, nodes));
                     }
                     Err(error) => {
                         metrics.redis_errors.inc();

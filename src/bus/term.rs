@@ -5,7 +5,7 @@ use super::island::Island;
 use super::local::LocalBus;
 use super::offer::{Answered, Offer, OfferError};
 use super::redis::{self, InputStream, Lease};
-use super::{Bus, PublishError, lock};
+use super::{Bus, PublishError, Standing, lock};
 use crate::price::{Fill, Price, Symbol, Update};
 
 /// The right to publish for a source, until it is lost or given back.
@@ -103,7 +103,7 @@ impl Term<'_> {
             Holder::Redis(lease) => lease.release().await,
             Holder::Island(_) => {}
         }
-        self.bus.set_role(self.source, "standby");
+        self.bus.set_role(self.source, Standing::Standby);
     }
 }
 

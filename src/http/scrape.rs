@@ -46,10 +46,10 @@ fn page(state: &State) -> Page {
     if let Some(connected) = state.bus.redis_connected() {
         page.number(Kind::Gauge, "tickcast_redis_connected", "1 while Redis is connected.", flag(connected));
     }
-    for (source, role) in state.bus.roles() {
-        let help = "1 where this replica has the source's lease and publishes for it, 0 where it stands by.";
-        let publishes = flag(role == "publisher");
-        page.add(Kind::Gauge, "tickcast_source_publisher", help, &[("source", source)], publishes);
+    for (source, publishes) in state.bus.publishes() {
+        let help = "1 where this replica has the source's lease and publishes for it, 0 where it stands by, or is cut off and \
+                    publishes for its own clients alone.";
+        page.add(Kind::Gauge, "tickcast_source_publisher", help, &[("source", source)], flag(publishes));
     }
     let now_ms = state.clock.millis();
     for (symbol, ts_ms) in state.market.last_times_ms(Page::MOST_OF_A_KIND) {

@@ -27,12 +27,13 @@ impl State {
         subscriptions
     }
 
-    /// Every live replica, as it says itself; alone, this one.
+    /// Every live replica that is known here, as it says itself, by id: this one, as it is now, and the others as of a
+    /// second ago.
     pub(super) fn replicas(&self) -> Vec<Value> {
         let mut nodes = self.bus.nodes();
-        if nodes.is_empty() {
-            nodes.push(self.describe());
-        }
+        nodes.retain(|node| node["id"] != self.id.as_str());
+        nodes.push(self.describe());
+        nodes.sort_by(|one, two| one["id"].as_str().cmp(&two["id"].as_str()));
         nodes
     }
 

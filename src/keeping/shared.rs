@@ -45,7 +45,12 @@ impl Shared {
         }
         // Who does not store looks whether somebody has to.
         let (parts, marks) = if self.is_ours { self.changes(market) } else { Default::default() };
-        let Some(put) = self.bus.store(&parts).await? else {
+        let stored = self.bus.store(&parts).await;
+        if matches!(stored, Err(StoreError::CutOff)) {
+            // Other candles take the place of these when it is back: then everything is to be stored again.
+            self.stored.clear();
+        }
+        let Some(put) = stored? else {
             if std::mem::take(&mut self.is_ours) {
                 tracing::info!("another replica stores the candles");
             }

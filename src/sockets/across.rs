@@ -21,6 +21,10 @@ const MESSAGES_IN_FLIGHT: usize = 4096;
 /// How often a subscription that failed is tried again.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 
+/// How long Redis may take to answer what is said through it. A Redis that hangs keeps its connection, and what waits for
+/// it would wait as long as for any command.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+
 /// What carries the adapter's messages from replica to replica: Redis's sharded pub/sub, or nothing for a replica that
 /// is alone. Cheap to clone.
 ///
@@ -182,9 +186,9 @@ impl Across {
 }
 
 /// What is said is said now, and once. One that fred was about to write just when the connection went is written on the
-/// next one all the same: it comes late then, and is not lost.
+/// next one all the same: it comes late then, and is not lost. So does what a Redis that hung reads when it wakes.
 fn now_or_never() -> Options {
-    Options { fail_fast: true, max_attempts: Some(1), ..Options::default() }
+    Options { fail_fast: true, max_attempts: Some(1), timeout: Some(ANSWERS_WITHIN), ..Options::default() }
 }
 
 impl Driver for Across {

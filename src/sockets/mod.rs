@@ -10,6 +10,7 @@ mod gate;
 mod handshake;
 mod line;
 mod onward;
+mod outbox;
 mod polls;
 mod reach;
 mod rooms;

@@ -5,10 +5,12 @@ use futures_util::StreamExt;
 use socketioxide::extract::SocketRef;
 use socketioxide::{SocketIo, TransportType};
 use socketioxide_redis::drivers::Driver;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::across::{Across, Wanted};
 use super::ends::end_polling;
+use super::outbox::{self, Letter, Outbox, Then};
 use super::reach::{Reached, reach};
 use super::{CHANNEL_PREFIX, Carrier, Rooming, Shared};
 use crate::fanout::Sent;
@@ -50,19 +52,22 @@ impl Carrier {
                 }
             }
         };
+        let (outbox, letters) = Outbox::open(&teller.shared.metrics);
+        let rooms_asked_for = Notify::new();
         let say = async {
             while let Some(wish) = inbox.errands.recv().await {
-                teller.carry_out(wish).await;
+                teller.carry_out(wish, &outbox);
             }
         };
         tokio::select! {
             () = teller.across.run(stop.clone()) => {}
             () = ends => {}
             () = say => {}
-            () = teller.hear() => {}
+            () = outbox::carry(letters, &teller.across, &teller.asks) => {}
+            () = teller.hear(&outbox, &rooms_asked_for) => {}
             () = teller.hear_replies() => {}
             () = teller.hear_backends() => {}
-            () = teller.tell_presence() => {}
+            () = teller.tell_presence(&rooms_asked_for) => {}
             () = teller.tell_alerts(firings) => {}
             () = expiries.watch(|socket| teller.shared.close(socket)) => {}
             () = absent.watch(&teller.io, &teller.shared) => {}
@@ -73,7 +78,7 @@ impl Carrier {
 
 impl Teller {
     /// Does here what somebody here wants, and tells the other replicas.
-    async fn carry_out(&self, wish: Wish) {
+    fn carry_out(&self, wish: Wish, outbox: &Outbox) {
         let (ask, found, what) = match wish {
             Wish::Say { message, ask } => {
                 let found = Found::count(self.deliver(&message));
@@ -90,25 +95,22 @@ impl Teller {
         if let Some(ask) = ask {
             self.asks.answer_here(ask, found);
         }
-        let told = self.tell_all(what).await;
-        if let (Some(ask), Some(processes)) = (ask, told) {
-            // As Redis counts, which may be without this one, where it does not hear yet. Where it counts nobody, nobody
-            // can hear us yet.
-            if processes > 0 || self.across.is_nowhere() {
-                self.asks.expect(ask, processes);
-            }
-        }
+        let then = ask.map_or(Then::Nothing, Then::Expect);
+        outbox.put(Letter { channel: all_channel(), json: self.told(what), then });
+    }
+
+    fn told(&self, what: What) -> Vec<u8> {
+        let told = Told { from: self.shared.process.clone(), what };
+        // Maps with text keys, numbers and texts only: it cannot fail.
+        serde_json::to_vec(&told).unwrap_or_default()
     }
 
     async fn tell_all(&self, what: What) -> Option<usize> {
-        let told = Told { from: self.shared.process.clone(), what };
-        // Maps with text keys, numbers and texts only: it cannot fail.
-        let json = serde_json::to_vec(&told).unwrap_or_default();
-        self.across.tell(&all_channel(), &json).await
+        self.across.tell(&all_channel(), &self.told(what)).await
     }
 
     /// Hands on what other replicas say to all.
-    async fn hear(&self) {
+    async fn hear(&self, outbox: &Outbox, rooms_asked_for: &Notify) {
         // Cannot fail: see `Across`.
         let Ok(mut heard) = self.across.subscribe(all_channel(), HEARD_IN_FLIGHT).await;
         while let Some((_, json)) = heard.next().await {
@@ -119,7 +121,8 @@ impl Teller {
                         self.asks.heard_here(ask);
                     }
                 }
-                Ok(Told { from, what }) => self.take(&from, what).await,
+                Ok(Told { what: What::WhoIsHere, .. }) => rooms_asked_for.notify_one(),
+                Ok(Told { from, what }) => self.take(&from, what, outbox),
                 Err(error) => {
                     self.shared.metrics.messages_lost.inc();
                     tracing::warn!(%error, "a message of another replica cannot be read");
@@ -129,7 +132,7 @@ impl Teller {
         std::future::pending().await
     }
 
-    async fn take(&self, from: &str, what: What) {
+    fn take(&self, from: &str, what: What, outbox: &Outbox) {
         let is_end = matches!(&what, What::Drain { id, .. } if *id == self.shared.server_id);
         let (ask, found) = match what {
             What::Say { message, ask } => (ask, Found::count(self.deliver(&message))),
@@ -142,18 +145,20 @@ impl Teller {
                 }
                 return;
             }
-            What::WhoIsHere => return self.tell_rooms(true).await,
+            What::WhoIsHere => return,
         };
-        if let Some(ask) = ask {
-            let reply = Reply { from: self.shared.process.clone(), ask, found };
-            let json = serde_json::to_vec(&reply).unwrap_or_default();
-            self.across.tell(&reply_channel(from), &json).await;
-        }
+        let Some(ask) = ask else { return };
+        let reply = Reply { from: self.shared.process.clone(), ask, found };
+        let json = serde_json::to_vec(&reply).unwrap_or_default();
         // Once that is said: without clients it may be over at once.
-        if is_end {
-            tracing::info!(from, "asked to drain by another replica");
-            self.asked_to_drain.cancel();
-        }
+        let then = match is_end {
+            true => {
+                tracing::info!(from, "asked to drain by another replica");
+                Then::Drain(self.asked_to_drain.clone())
+            }
+            false => Then::Nothing,
+        };
+        outbox.put(Letter { channel: reply_channel(from), json, then });
     }
 
     /// Takes the answers of other replicas.
@@ -250,33 +255,39 @@ impl Teller {
         Found::of(reach(&self.io, &To::from(place.clone())).into_iter().map(seen))
     }
 
-    /// Tells who is in which room, on each change, where that is asked for.
-    async fn tell_presence(&self) {
+    /// Tells who is in which room, on each change and when another replica asks, where that is asked for.
+    async fn tell_presence(&self, asked_for: &Notify) {
         if !self.shared.presence.is_on() {
             return std::future::pending().await;
         }
         let mut every = tokio::time::interval(PRESENCE_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut asked = false;
-        for round in 1_u32.. {
-            every.tick().await;
-            // Once somebody hears it.
-            asked = asked || self.tell_all(What::WhoIsHere).await.is_some_and(|processes| processes > 0);
-            self.tell_rooms(round.is_multiple_of(PRESENCE_ALL)).await;
+        let (mut asked, mut round) = (false, 0_u32);
+        loop {
+            let all = tokio::select! {
+                _ = every.tick() => {
+                    round = round.wrapping_add(1);
+                    round.is_multiple_of(PRESENCE_ALL)
+                }
+                () = asked_for.notified() => true,
+            };
+            let rooms = self.shared.presence.settle(all, |room| {
+                let there = reach(&self.io, &Place::Room(room.to_owned()).into());
+                Occupants::of(there.into_iter().map(|Reached { client, .. }| client.who.now().user.clone()))
+            });
+            // Those who are here first: the others wait for Redis.
             for users in self.shared.presence.news() {
                 let message = Message::new(Place::Room(users.room.clone()), RoomUsers::EVENT, users.encode());
                 self.deliver(&message);
             }
-        }
-    }
-
-    async fn tell_rooms(&self, all: bool) {
-        let rooms = self.shared.presence.settle(all, |room| {
-            let there = reach(&self.io, &Place::Room(room.to_owned()).into());
-            Occupants::of(there.into_iter().map(|Reached { client, .. }| client.who.now().user.clone()))
-        });
-        for rooms in rooms.chunks(ROOMS_AT_ONCE) {
-            self.tell_all(What::Here(rooms.to_vec())).await;
+            // Once somebody hears it.
+            asked = asked || self.tell_all(What::WhoIsHere).await.is_some_and(|processes| processes > 0);
+            for rooms in rooms.chunks(ROOMS_AT_ONCE) {
+                // What is not heard now is said again with all rooms.
+                if self.tell_all(What::Here(rooms.to_vec())).await.is_none() {
+                    break;
+                }
+            }
         }
     }
 }

@@ -2,12 +2,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { closeAfter, connect, request, transports, until } from '../support/clients.mjs';
-import { Cluster } from '../support/cluster.mjs';
+import { Cluster, freeze } from '../support/cluster.mjs';
 
 const IDS = ['app1', 'app2', 'app3'];
 
 /** How long a message to the same replica may take while Redis is away (ms): it must not wait for Redis. */
 const LOCAL_MS = 2000;
+
+/** How long twenty of them may take together while Redis hangs (ms): a second each, if they waited for it. */
+const HANGING_MS = 8000;
 
 /** How long the replicas may need to hear each other again, once Redis is back (ms). */
 const AGAIN_MS = 15_000;
@@ -132,6 +135,26 @@ describe('chat', { concurrency: true }, () => {
     await cluster.redis.begin();
     await acquainted(people);
     assert.deepEqual(people.map((person) => person.times('alone')), [0, 0, 1, 1]);
+  });
+
+  it('while Redis hangs what is said is heard here at once, and elsewhere when it wakes, in order', async (test) => {
+    const cluster = await Cluster.start(test, { ids: ['app1', 'app2'], env: { CHAT_AUTO_JOIN: 'true' } });
+    const people = await gather(test, cluster);
+    await acquainted(people);
+    const [speaker, beside] = people.filter(({ id }) => id === 'app1');
+    const texts = Array.from({ length: 20 }, (_, number) => `while it hangs, ${number}`);
+    await freeze(/** @type {any} */ (cluster.redis));
+    await Promise.all(texts.map(async (text) => assert.deepEqual(await request(speaker.socket, 'chat', text), { ok: true })));
+    await heard([speaker, beside], texts, HANGING_MS);
+
+    cluster.redis.child?.kill('SIGCONT');
+    await acquainted(people);
+    for (const person of people) {
+      const got = person.heard.map(({ text }) => text).filter((text) => texts.includes(text));
+      // Here none is lost.
+      const expected = person.id === 'app1' ? texts : texts.filter((text) => got.includes(text));
+      assert.deepEqual(got, expected, person.id);
+    }
   });
 
   it('who is not in the room hears nothing', async (test) => {

@@ -121,9 +121,13 @@ describe('compose', () => {
 
   it('Prometheus asks every replica where its metrics are, and Grafana asks Prometheus', async () => {
     const compose = await composed();
-    const { scrape_configs: [{ dns_sd_configs: [found], metrics_path: at }] } = parse(await read('ops/prometheus.yml'));
-    assert.deepEqual(found.names, replicas(compose).map(([name]) => name));
-    for (const [, { ADMIN_PORT }] of replicas(compose)) assert.equal(`${found.port}`, ADMIN_PORT);
+    const { scrape_configs: [{ static_configs: [listed], dns_sd_configs: [found], metrics_path: at }] } = parse(await read('ops/prometheus.yml'));
+    const all = replicas(compose);
+    // Who is looked up is not missed when it is gone: only those that need not run.
+    const optional = (/** @type {string} */ name) => Boolean(compose.services[name].profiles);
+    assert.deepEqual(listed.targets, all.filter(([name]) => !optional(name)).map(([name, { ADMIN_PORT }]) => `${name}:${ADMIN_PORT}`));
+    assert.deepEqual(found.names, all.map(([name]) => name).filter(optional));
+    for (const [, { ADMIN_PORT }] of all) assert.equal(`${found.port}`, ADMIN_PORT);
     assert.equal(at, '/metrics');
     const { datasources: [{ url }] } = parse(await read('ops/grafana/provisioning/datasources/prometheus.yml'));
     assert.ok(new URL(url).hostname in compose.services, url);

@@ -18,6 +18,9 @@ const SPREAD_MS = 2000;
 /** So long that a busy machine, too, sends ticks to whoever goes last. */
 const LONG_SPREAD_MS = 5000;
 
+/** So long that a client has seconds left on an island, and Redis may come back meanwhile. */
+const ISLAND_SPREAD_MS = 10_000;
+
 /** So long that nobody takes over because it has ended. */
 const DRAINS = { DRAIN_SPREAD: `${SPREAD_MS}`, DRAIN_DEADLINE: '8000', LEASE_TTL: '30000', API_OPEN: 'true' };
 
@@ -82,14 +85,13 @@ describe('drain', { concurrency: true }, () => {
       assert.ok(performance.now() - begun < 8000 + BUSY_MS * 4);
       const seen = clients.map(({ client }) => client.ticks);
       await until(() => clients.every(({ client }, index) => client.ticks > seen[index] + 20), 'more ticks');
-      for (const { kind, polls, client } of clients) {
+      for (const { kind, client } of clients) {
         const { missed, repeated, epochChanges, refusals, drains: [told], cuts: [cut] } = client;
         assert.deepEqual({ kind, missed, repeated, epochChanges, refusals }, { kind, missed: 0, repeated: 0, epochChanges: 0, refusals: [] });
         assert.match(cut.reason, /^transport (close|error)$/, kind);
-        // Nginx takes those who poll away from a replica that has answered 503 to others.
-        if (!polls) assert.ok(cut.at - told.at > told.reconnectInMs - BUSY_MS, `${kind} was cut off before its slot`);
+        assert.ok(cut.at - told.at > told.reconnectInMs - BUSY_MS, `${kind} was cut off before its slot`);
       }
-      const late = clients.filter(({ polls, client }) => !polls && client.drains[0].reconnectInMs > SPREAD_MS / 2);
+      const late = clients.filter(({ client }) => client.drains[0].reconnectInMs > SPREAD_MS / 2);
       assert.ok(late.length > 0);
     });
   }
@@ -119,6 +121,32 @@ describe('drain', { concurrency: true }, () => {
     await cluster.redis.kill();
     const { status, body } = await askToDrain(cluster.replica('app1').url, 'app2');
     assert.deepEqual([status, body.code], [503, 'unavailable'], JSON.stringify(body));
+  });
+
+  it('on an island, too, ticks go on until the slot; the source goes to another replica when Redis is back', async (test) => {
+    const spread = { DRAIN_SPREAD: `${ISLAND_SPREAD_MS}`, DRAIN_DEADLINE: `${2 * ISLAND_SPREAD_MS}`, LEASE_TTL: '1000' };
+    const cluster = await Cluster.start(test, { ids: IDS, env: { ...DRAINS, ...spread } });
+    const { publisher: gone, others: [other] } = await cluster.roles();
+    const server = cluster.replica(gone);
+    const watches = await Promise.all(Array.from({ length: 4 }, () => cluster.watch(gone, { transports: transports.websocket })));
+    /** @type {Map<any, number>} */
+    const slots = new Map();
+    for (const watch of watches) watch.socket.on('drain', ({ reconnectInMs }) => slots.set(watch, reconnectInMs));
+    await cluster.redis.kill();
+    await until(async () => (await server.json('/stats')).islands === 1, 'an island');
+    server.child.kill('SIGTERM');
+    await until(() => slots.size === watches.length, 'all to be told');
+    const last = [...slots].sort(([, one], [, two]) => two - one)[0][0];
+    await last.more(20);
+    assert.equal(last.losses.length, 0, 'before its slot');
+    // Ours goes on as an island, and the lease to who stays.
+    await cluster.redis.begin();
+    await until(async () => {
+      const { bus, sources } = await cluster.replica(other).json('/health');
+      return bus.state === 'live' && sources.simulator === 'publisher';
+    }, 'the other to publish for all');
+    await until(() => last.losses.length > 0 || last.statuses.at(-1)?.state === 'live', 'the last one to be live, or gone');
+    assert.deepEqual(await server.exited, { code: 0, signal: null }, server.tail());
   });
 
   it('ticks go on until the slot, a WebSocket ends with 1012, and a session that polls with its close packet', async (test) => {

@@ -193,6 +193,27 @@ describe('candles in Redis', { concurrency: 3 }, () => {
     await hasAll(cluster, 'app3', await logged(cluster));
   });
 
+  it('while Redis is away nothing is stored, which is counted each second, and nobody says otherwise', async (test) => {
+    const cluster = await Cluster.start(test, { env: ENV });
+    const [id, other] = [await storer(cluster), 'app1', 'app2'].filter((each, index, all) => all.indexOf(each) === index);
+    const said = () => [id, other].map((each) => cluster.replica(each).log.map(({ fields }) => `${fields?.message}`));
+    await cluster.redis.kill();
+    const before = said().map(({ length }) => length);
+    // So many within 5 minutes that somebody is called.
+    await until(async () => {
+      const failures = await Promise.all([id, other].map(async (each) => (await metricsOf(cluster.replica(each).url)).get('tickcast_candles_store_failures_total')));
+      return failures.every((count) => Number(count) > 10);
+    }, 'the failures', 60_000);
+    for (const [index, lines] of said().entries()) {
+      const since = lines.slice(before[index]);
+      assert.deepEqual(since.filter((line) => /another replica stores|stored again/.test(line)), []);
+      assert.equal(since.filter((line) => line.startsWith('candles cannot be stored')).length, 1, 'said once');
+    }
+    await cluster.redis.begin();
+    await Promise.all([id, other].map((each) => cluster.replica(each).logged(({ fields }) => fields?.message === 'candles are stored again')));
+    await until(async () => (await cluster.redis.ask('HLEN', MARKS)) > SYMBOLS.length, 'them to be in Redis again');
+  });
+
   it('what is neither stored nor in the log is a hole, which is said and counted', async (test) => {
     const cluster = await Cluster.start(test, { env: ENV });
     await filled(cluster);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { describe, it } from 'node:test';
-import { until } from '../support/clients.mjs';
+import { closeAfter, connect, until } from '../support/clients.mjs';
 import { Cluster, SYMBOLS } from '../support/cluster.mjs';
 import { freePort } from '../support/redis.mjs';
 import { binary } from '../support/server.mjs';
@@ -127,6 +127,30 @@ describe('tell', { concurrency: true }, () => {
     await listed(LISTED_MS);
     await cluster.add('app3');
     await listed();
+  });
+
+  it('a replica that is cut off lists itself as it is, and nobody of whom it does not know any more', async (test) => {
+    const cluster = await Cluster.start(test);
+    const { url } = cluster.replica('app1');
+    const listed = async () => (await cluster.replica('app1').json('/stats?scope=cluster')).nodes;
+    await until(async () => (await listed()).length === 2, 'both to be listed');
+    await cluster.redis.kill();
+    closeAfter(test, await connect(url), await connect(url));
+    await until(async () => (await cluster.replica('app1').json('/stats')).islands === 1, 'an island');
+    const { status, bus: { epoch } } = await cluster.replica('app1').json('/health');
+    const itself = (/** @type {any[]} */ all) => {
+      const found = all.filter(({ id }) => id === 'app1');
+      assert.deepEqual(found.map((node) => [node.status, node.epoch, node.connections]), [[status, epoch, 2]]);
+    };
+    assert.equal(status, 'degraded');
+    itself(await listed());
+    itself((await cluster.replica('app1').json('/api/ops')).nodes);
+    await until(async () => (await listed()).length === 1, 'the other one not to be listed', LISTED_MS);
+    itself(await listed());
+    const { cluster: counted } = await cluster.replica('app1').json('/api/stats/connections');
+    assert.deepEqual(counted, { active: 2, nodes: { app1: 2 } });
+    await cluster.redis.begin();
+    await until(async () => (await listed()).length === 2, 'both to be listed again');
   });
 
   it('tickcast nodes says why it cannot list anybody', async () => {

@@ -4,9 +4,6 @@ use fred::error::Error;
 
 use super::{Connections, keys};
 
-/// How long it holds what a replica says of itself.
-const HOLDS: Duration = Duration::from_secs(5);
-
 /// The list of live replicas in Redis.
 #[derive(Clone, Debug)]
 pub(in crate::bus) struct Presence {
@@ -17,6 +14,9 @@ impl Presence {
     /// How often a replica has to say that it lives.
     pub(in crate::bus) const EVERY: Duration = Duration::from_secs(1);
 
+    /// How long what a replica says of itself holds: in Redis, and here where Redis is away.
+    pub(in crate::bus) const HOLDS: Duration = Duration::from_secs(5);
+
     pub(in crate::bus) fn new(connections: Connections) -> Self {
         Self { connections }
     }
@@ -24,7 +24,7 @@ impl Presence {
     /// Says what this replica says of itself, and returns what all live ones do.
     pub(in crate::bus) async fn say(&self, id: &str, node: &str) -> Result<Vec<String>, Error> {
         let scripts = &self.connections.scripts;
-        let args = vec![id.to_owned(), node.to_owned(), HOLDS.as_millis().to_string()];
+        let args = vec![id.to_owned(), node.to_owned(), Self::HOLDS.as_millis().to_string()];
         scripts.nodes.evalsha_with_reload(&self.connections.commands, vec![keys::NODES, keys::SEEN], args).await
     }
 

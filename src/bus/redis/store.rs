@@ -6,7 +6,7 @@ use fred::types::Value;
 
 use super::append::RedisLog;
 use super::keys;
-use crate::bus::{Part, Put};
+use crate::bus::{Part, Put, StoreError};
 
 /// The source by whose lease one replica stores: none that makes prices.
 const LEASE: &str = "candles";
@@ -34,14 +34,14 @@ impl Store {
         Self { log, token: format!("{:032x}", rand::random::<u128>()), ttl: lease_ttl.max(LEAST_TTL) }
     }
 
-    /// Stores these, in their order, and says what became of each; none where another replica stores, or this one is an
-    /// island. Also with nothing to store it holds the lease.
-    pub(in crate::bus) async fn store(&self, parts: &[Part]) -> Result<Option<Vec<Put>>, Error> {
+    /// Stores these, in their order, and says what became of each; none where another replica stores. Also with
+    /// nothing to store it holds the lease.
+    pub(in crate::bus) async fn store(&self, parts: &[Part]) -> Result<Option<Vec<Put>>, StoreError> {
         let mut put = Vec::with_capacity(parts.len());
         let mut rest = parts;
         loop {
             if self.log.shore.island().is_some() {
-                return Ok(None);
+                return Err(StoreError::CutOff);
             }
             let mut bytes = 0;
             let fit = rest.iter().take(MAX_SYMBOLS_AT_ONCE).take_while(|part| {
@@ -84,6 +84,9 @@ impl Store {
 
     /// Lets another replica go on with it at once.
     pub(in crate::bus) async fn release(&self) {
+        if self.log.shore.island().is_some() {
+            return;
+        }
         let connections = &self.log.connections;
         let release = &connections.scripts.release;
         let args = vec![self.token.clone()];
