@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { closeAfter, connected, open, request, serve, transports, until, versions } from '../support/clients.mjs';
+import { closeAfter, connected, open, request, transports, until, versions } from '../support/clients.mjs';
 import { ByteWebSocket } from '../support/bytes.mjs';
 import { Feed } from '../support/feed.mjs';
 import { WAYS, serveBothWays } from '../support/places.mjs';
-import { RawPolling, RawWebSocket } from '../support/raw.mjs';
+import { RawPolling } from '../support/raw.mjs';
 
 /** How late a WebSocket comes about (ms). */
 const LATE_MS = 300;
@@ -153,24 +153,4 @@ describe('upgrade', { concurrency: true }, () => {
       });
     }
   }
-});
-
-it('one that upgrades while it is still being let into the namespace has the whole WebSocket', async (test) => {
-  const server = await serve(test, { SYMBOLS: 'BTC', UPDATE_INTERVAL: '20' });
-  const polls = await RawPolling.open(server.url);
-  await polls.join();
-  const socket = new RawWebSocket(polls.url.replace(/^http/, 'ws').replace('transport=polling', 'transport=websocket'));
-  test.after(() => socket.close());
-  await once(socket.ws, 'open');
-  socket.send('2probe');
-  await socket.take('3probe');
-  // One that has just left and comes back waits until its leave is carried out.
-  polls.send('41', '40');
-  await polls.posting;
-  socket.send('5');
-  // On a busy machine the last poll may have it.
-  const isIn = (/** @type {any} */ packet) => String(packet).startsWith('40');
-  await until(() => [socket, polls].some(({ received }) => received.some(isIn)), 'to be in the namespace');
-  assert.equal((await socket.request('subscribe', '"BTC"')).ok, true);
-  await until(async () => (await server.json('/stats')).deliveries_by_lane > 0, 'ticks past the queue');
 });
