@@ -61,7 +61,7 @@ test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node
 	tests/setup.sh chromium redis-server nginx haproxy prometheus openssl nftables:nft
 	[ tests/.python -nt tests/python.sh ] || tests/python.sh
 	cargo build --workspace --quiet
-	node --test --test-concurrency=3 tests/*/*.test.mjs
+	node --test --test-concurrency=2 tests/*/*.test.mjs
 
 .PHONY: security
 security: vendor node_modules/.all ## Attack the server at length (some minutes; `make test` has a short form), and say what was tried

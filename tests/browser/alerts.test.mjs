@@ -323,13 +323,14 @@ test('a guest\'s alerts outlast a connection that is lost again while they are s
   asked.length = 0;
   fate = 'end';
   reachable = true;
-  await until(() => asked.length >= 2, 'two more connections to be lost');
+  // Pauses between attempts have grown while there was nobody.
+  await until(() => asked.length >= 2, 'two more connections to be lost', 90_000);
   fate = 'refuse';
   const onServer = () => page.evaluate(() => new Promise((resolve) => {
     if (!globalThis.ws.connected) return resolve([]);
     globalThis.ws.timeout(20_000).emit('alerts', {}, (error, answer) => resolve(error ? [] : answer.alerts.map(({ rule }) => rule.above ?? rule.below)));
   }));
-  await until(async () => JSON.stringify((await onServer()).sort()) === '[1910,1920]', 'both to be set');
+  await until(async () => JSON.stringify((await onServer()).sort()) === '[1910,1920]', 'both to be set', 60_000);
   assert.ok(asked.includes('refuse'));
   await page.waitForFunction(() => !document.querySelector('.alerts').innerText.includes('not set'));
   assert.deepEqual(await items(page).locator('span').allInnerTexts(), ['above 1,910', 'above 1,920']);

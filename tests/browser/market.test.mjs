@@ -348,8 +348,11 @@ test('rows are closer together when the reader wants it so', TEST, async (t) => 
   await page.locator('#looks summary').click();
   await page.getByRole('radio', { name: 'Compact' }).check();
   await page.waitForFunction((tall) => document.querySelector('#prices tbody tr').getBoundingClientRect().height < tall, was);
-  const [one, two] = await page.$$eval('#prices tbody tr', (rows) => rows.slice(0, 2).map((row) => row.getBoundingClientRect().y));
-  assert.equal(two - one, await height());
+  // Where each row stands is said with the next frame.
+  await page.waitForFunction(() => {
+    const [one, two] = [...document.querySelectorAll('#prices tbody tr')].map((row) => row.getBoundingClientRect());
+    return two.y - one.y === one.height;
+  });
 });
 
 test('the theme and the palette are the reader\'s, and known before the first paint', TEST, async (t) => {
