@@ -14,14 +14,7 @@ impl Market {
     /// Puts in the candles that were stored of a symbol, before its first tick: see [`super::Candles::restore`]. False where
     /// there are candles of it already, or it is one too many that nobody knows.
     pub fn restore_candles(&self, symbol: &Symbol, saved: Saved) -> bool {
-        let candles = saved.closed.len();
-        let mut state = self.write();
-        let restored = state.candles_of(symbol, self).map(|candles| candles.restore(saved));
-        drop(state);
-        if restored.is_none() {
-            self.pass_over(symbol, candles);
-        }
-        restored.unwrap_or(false)
+        self.place(symbol, saved, Candles::restore).unwrap_or(false)
     }
 
     /// Takes candles as they are stored, in the place of those that are here. What cannot be read is counted.
@@ -31,14 +24,19 @@ impl Market {
             self.metrics.candles_unreadable.add(unreadable);
             tracing::warn!(%symbol, records = unreadable, "stored candles that this version does not know: passed over");
         }
-        let Some(saved) = saved else { return };
+        if let Some(saved) = saved {
+            self.place(symbol, saved, Candles::replace);
+        }
+    }
+
+    /// Puts stored candles where those of their symbol are; none where there is no place for them, which is counted.
+    fn place<T>(&self, symbol: &Symbol, saved: Saved, put: impl FnOnce(&mut Candles, Saved) -> T) -> Option<T> {
         let candles = saved.closed.len();
-        let mut state = self.write();
-        let replaced = state.candles_of(symbol, self).map(|candles| candles.replace(saved));
-        drop(state);
-        if replaced.is_none() {
+        let placed = self.write().candles_of(symbol, self).map(|candles| put(candles, saved));
+        if placed.is_none() {
             self.pass_over(symbol, candles);
         }
+        placed
     }
 
     /// Takes ticks that followed what is stored, for candles alone.
