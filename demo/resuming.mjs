@@ -13,8 +13,8 @@ export class Resuming {
     this.last = new Map();
     /** The numbering that this is of. @type {string | undefined} */
     this.epoch = undefined;
-    /** Numberings after the first: with each of them it starts over. */
-    this.epochChanges = 0;
+    /** Numberings after the first, and who said so: with each of them it starts over. @type {{ before: string, epoch: string | null, server: string }[]} */
+    this.turns = [];
     /** Times that it connected, and the replicas that answered. @type {string[]} */
     this.servers = [];
     /** Ticks that came live, and that were replayed after it had been away. */
@@ -44,6 +44,11 @@ export class Resuming {
     socket.on('disconnect', (/** @type {string} */ reason) => this.cuts.push({ reason, at: performance.now() }));
   }
 
+  /** How often there was another numbering. */
+  get epochChanges() {
+    return this.turns.length;
+  }
+
   /** The replica that it is at; none while it is at none. */
   get server() {
     return this.socket.connected ? this.servers[this.servers.length - 1] : undefined;
@@ -57,7 +62,7 @@ export class Resuming {
         this.refusals.push(answer);
         return;
       }
-      if (epoch !== undefined && answer.epoch !== epoch) this.epochChanges += 1;
+      if (epoch !== undefined && answer.epoch !== epoch) this.turns.push({ before: epoch, epoch: answer.epoch, server: answer.server.id });
       if (answer.epoch !== epoch) last.clear();
       this.epoch = answer.epoch;
       for (const { symbol, seq } of answer.snapshot) {

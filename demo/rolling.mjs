@@ -172,6 +172,9 @@ function report(clients) {
   const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)));
   say('');
   for (const row of table) say(row.map((cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join('  '));
+  for (const { kind, client } of clients) {
+    for (const { before, epoch, server } of client.turns) say(`a client (${kind}) that had epoch ${before} was told at ${server}: ${epoch}`);
+  }
   say('\nsilence: the longest time in which a client got no tick of its first symbol.');
 }
 

@@ -173,7 +173,7 @@ function nginxConfig({ replicas, host, listen, base, balance, socketPath, maxPay
   const values = {
     PROXY_LISTEN: `${listen}${ports.get('nginx')}`,
     PROXY_BALANCE: balance,
-    PROXY_SERVERS: replicas.map((name) => `server ${host}:${ports.get(name)} max_fails=2 fail_timeout=5s;`).join(' '),
+    PROXY_SERVERS: replicas.map((name) => `server ${host}:${ports.get(name)} max_fails=0;`).join(' '),
     PROXY_BASE_PATH: base.slice(0, -1),
     PROXY_SOCKET_PATH: socketPath,
     PROXY_MAX_PAYLOAD: maxPayload,

@@ -199,7 +199,7 @@ impl App {
             firings,
             asked_to_drain: asked_to_drain.clone(),
         };
-        let gate = Gate { auth: auth.clone(), limits: limits.clone() };
+        let gate = Gate { auth: auth.clone(), limits: limits.clone(), feed: market.feed_watch() };
         let (edge, carrier) = Edge::new(&settings, talk, handle, gate, metrics.clone(), clock.clone()).await?;
         let fanout = Fanout::new(fanout_settings(&config), &market, &metrics, &clock, inboxes);
         let (pump, shards) = fanout.observed_by(observer).split();

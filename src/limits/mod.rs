@@ -18,6 +18,9 @@ pub use session::{Session, Verdict};
 /// When a client should come again that found every place taken: somebody may have gone by then.
 const WHEN_FULL: Duration = Duration::from_secs(5);
 
+/// When one should come again that has just begun.
+const WHEN_STARTING: Duration = Duration::from_secs(1);
+
 /// How much everybody may: the one place that counts it. Nothing here is asked for a tick.
 #[derive(Debug)]
 pub struct Limits {
@@ -82,6 +85,14 @@ impl Limits {
     /// What those are told who come then.
     pub fn draining() -> Refused {
         Refused::unavailable("the server is about to stop: connect to another one", WHEN_FULL)
+    }
+
+    /// What those are told who come before there is anything to be had.
+    pub fn starting() -> Refused {
+        Refused::unavailable(
+            "the server has not found its feed yet: come again, or connect to another one",
+            WHEN_STARTING,
+        )
     }
 
     /// Lets a new session in, from a client's address and a page of this origin (none for what is no browser). It has

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::metrics::Metrics;
 use crate::price::{Batch, Epoch, Feed, FeedState, Price, Symbol, SymbolId, Tick, Update};
 pub use candles::{Back, Candles, DayOf, Filled, Folded, Kept, Mark, Range, Saved};
@@ -21,6 +23,7 @@ pub use history::{History, Keep};
 #[derive(Debug)]
 pub struct Market {
     state: RwLock<State>,
+    feed: watch::Sender<Feed>,
     keep: Keep,
     metrics: Arc<Metrics>,
 }
@@ -38,7 +41,6 @@ struct State {
     alone: bool,
     /// When the last batch came; at first, when the market began.
     heard: Instant,
-    feed: Feed,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,10 @@ impl Market {
                 aside: HashMap::new(),
                 alone: false,
                 heard: Instant::now(),
-                feed: Feed { state: FeedState::Starting, reason: "the bus has not been heard yet".to_owned() },
+            }),
+            feed: watch::Sender::new(Feed {
+                state: FeedState::Starting,
+                reason: "the bus has not been heard yet".to_owned(),
             }),
             keep,
             metrics,
@@ -173,12 +178,17 @@ impl Market {
 
     /// Takes what the bus says of the feed.
     pub fn set_feed(&self, feed: Feed) {
-        self.write().feed = feed;
+        self.feed.send_replace(feed);
     }
 
     /// How the feed is.
     pub fn feed(&self) -> Feed {
-        self.read().feed.clone()
+        self.feed.borrow().clone()
+    }
+
+    /// How the feed is, for who waits until it is otherwise. What the bus brought before that is in the market by then.
+    pub fn feed_watch(&self) -> watch::Receiver<Feed> {
+        self.feed.subscribe()
     }
 
     /// The numbering that is in force; none before the first batch.

@@ -62,6 +62,9 @@ pub(super) async fn note_handshake(
         upgrades.expect(session, closer);
     }
     let begins = session.is_none() && pairs(request.uri()).all(|(name, _)| name != "sid");
+    if begins && let Err(refused) = gate.wait_for_feed().await {
+        return *refused;
+    }
     let admitted = match gate.admit(&request, begins) {
         Ok(session) => session,
         Err(refused) => return *refused,

@@ -5,6 +5,7 @@ import { describe, it } from 'node:test';
 import { transports, until } from '../support/clients.mjs';
 import { Cluster } from '../support/cluster.mjs';
 import { Proxy } from '../support/proxy.mjs';
+import { fetchRaw } from '../support/raw.mjs';
 
 const IDS = ['app1', 'app2'];
 
@@ -69,6 +70,33 @@ describe('nginx', { concurrency: true }, () => {
       await cluster.roles();
     }
     await cluster.checkLog();
+  });
+
+  it('a replica that is full keeps those whom it has, and who is new comes to the other one until it is full, too', async (test) => {
+    const cluster = await Cluster.start(test, { ids: IDS, each: (id) => ({ MAX_CONNECTIONS: id === 'app1' ? '6' : '20' }) });
+    const proxy = await Proxy.start(IDS.map((id) => cluster.replica(id)));
+    cluster.undo.push(() => proxy.stop());
+    const agents = await proxy.agentsTo(IDS);
+    const watches = await Promise.all(IDS.flatMap((id) => [1, 2].map((number) => (
+      // What comes between two polls is one tick.
+      cluster.watchUrl(`${number} of ${id}`, proxy.url, { transports: transports.polling, agent: agents.get(id), whole: false, ...COMES_BACK })
+    ))));
+    assert.deepEqual(watches.map(at), ['app1', 'app1', 'app2', 'app2']);
+    const handshake = async (/** @type {string} */ url, /** @type {any} */ agent) => (await fetchRaw(`${url}/socket.io/?EIO=4&transport=polling`, { agent })).status;
+    /** Whoever comes there is refused. @param {string} id */
+    const fill = (id) => until(async () => (await handshake(cluster.replica(id).url, undefined)) === 503, `${id} to be full`);
+
+    await fill('app1');
+    for (let number = 0; number < 8; number += 1) assert.equal(await handshake(proxy.url, agents.get('app1')), 200, `newcomer ${number}`);
+    assert.equal(JSON.parse((await fetchRaw(`${proxy.url}/health`, { agent: agents.get('app1') })).text).id, 'app1', 'still in use');
+    await fill('app2');
+    for (let number = 0; number < 8; number += 1) {
+      for (const agent of agents.values()) assert.equal(await handshake(proxy.url, agent), 503, `newcomer ${number}, with both full`);
+    }
+    await Promise.all(watches.map((watch) => watch.more(10)));
+    for (const { name, losses, answers } of watches) assert.deepEqual([name, losses, answers.length], [name, [], 1], proxy.said.slice(-2000));
+    assert.doesNotMatch(proxy.said, /no live upstreams/);
+    await cluster.level();
   });
 
   it('WebSocket-only clients need no affinity', async (test) => {

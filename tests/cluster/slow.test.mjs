@@ -1,8 +1,9 @@
 // The way to Redis is slow: what there is to read takes longer, and that is all. Nobody else notices.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { until } from '../support/clients.mjs';
-import { Cluster } from '../support/cluster.mjs';
+import { Resuming } from '../../demo/resuming.mjs';
+import { open, until } from '../support/clients.mjs';
+import { Cluster, SYMBOLS } from '../support/cluster.mjs';
 import { Cable, LOG } from '../support/redis.mjs';
 import { STEPS, epochs } from '../support/wired.mjs';
 
@@ -38,8 +39,20 @@ describe('a slow way to Redis', { concurrency: true }, () => {
     const watch = await cluster.watch('app1');
     await fill(cluster);
     cable.slow(RATE);
-    await cluster.add('app2', { REDIS_URL: cable.url });
+    const { url } = await cluster.add('app2', { REDIS_URL: cable.url });
+    // Who comes meanwhile, as after a rolling restart, is not told that there is no epoch: it would forget how far it has come.
+    const response = await fetch(`${url}/socket.io/?EIO=4&transport=polling`);
+    const { code, message } = await response.json();
+    assert.deepEqual([response.status, response.headers.get('retry-after'), code], [503, '1', 'unavailable']);
+    assert.match(message, /has not found its feed yet/);
+    const early = new Resuming(open(url, { reconnection: true, reconnectionDelay: 100 }), SYMBOLS);
+    test.after(() => early.socket.close());
+    early.epoch = watch.answers[0].epoch;
+    for (const [symbol, { seq }] of watch.last) early.last.set(symbol, seq);
     await isFollowing(cluster, 'app2');
+    await until(() => early.server === 'app2' && early.ticks > 0, 'who came early');
+    assert.deepEqual([early.epochChanges, early.missed, early.refusals], [0, 0, []]);
+    assert.ok(early.replayed > 0);
     const late = await cluster.watch('app2');
     await Promise.all([watch.more(STEPS), late.more(STEPS)]);
     assert.equal((await cluster.replica('app2').json('/stats')).islands, 0);

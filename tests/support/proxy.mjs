@@ -50,7 +50,7 @@ export class Proxy {
   static async start(replicas, { balance = 'ip_hash', ...options } = {}) {
     const { basePath, socketPath, maxPayload } = { ...PLACE, ...options };
     const { folder, port } = await place('nginx');
-    const servers = replicas.map((replica) => `server 127.0.0.1:${replica.port} max_fails=2 fail_timeout=5s;`);
+    const servers = replicas.map((replica) => `server 127.0.0.1:${replica.port} max_fails=0;`);
     /** @type {Record<string, string | number>} */
     const values = {
       PROXY_LISTEN: `127.0.0.1:${port}`,
