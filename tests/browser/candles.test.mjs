@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { publish } from '../support/api.mjs';
 import { until } from '../support/clients.mjs';
 import { startServer } from '../support/server.mjs';
-import { newPage, openBrowser, TEST, untilPhase } from './open.mjs';
+import { newPage, openBrowser, TEST, untilPhase, wayTo } from './open.mjs';
 
 const INTERVALS = ['1s', '1m', '5m', '15m', '1h', '1d'];
 
@@ -98,25 +98,16 @@ test('what lies before the first candle is fetched when it is looked at', TEST, 
 test('after the connection was lost nothing is missing between', TEST, async (t) => {
   const { page } = await newPage(t, browser);
   await page.addInitScript(() => localStorage.setItem('tickcast-choices', '{"interval":"1s"}'));
-  const sockets = new Set();
-  let shut = false;
-  await page.routeWebSocket(/.*/, (socket) => {
-    if (shut) return socket.close({ code: 1001 });
-    socket.connectToServer();
-    sockets.add(socket);
-  });
-  await page.goto(`${server.url}/?transport=websocket#/ETH`);
+  const way = await wayTo(t, server);
+  await page.goto(`${way.url}/?transport=websocket#/ETH`);
   await untilPhase(page, 'live');
   await page.locator('.legend', { hasText: 'O ' }).waitFor();
   const before1 = await count(page);
   const { at } = await legend(page);
-  shut = true;
-  for (const socket of sockets) await socket.close({ code: 1001 });
-  await untilPhase(page, 'reconnecting');
+  await way.cut(page);
   const away = Date.now();
   await until(() => Date.now() - away > 2_500, 'some candles to be made');
-  shut = false;
-  await untilPhase(page, 'live');
+  await way.mend(page);
   await page.waitForFunction((was) => document.querySelector('.legend').innerText.slice(0, 19) > was, at);
   await page.waitForFunction((was) => Number(document.querySelector('#detail').dataset.candles) >= was + 2, before1);
 });

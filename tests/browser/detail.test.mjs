@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { publish } from '../support/api.mjs';
 import { startServer } from '../support/server.mjs';
-import { newPage, openBrowser, TEST, untilPhase } from './open.mjs';
+import { newPage, openBrowser, TEST, untilPhase, wayTo } from './open.mjs';
 
 let server;
 /** Where a price is what was published last: a gold price with two decimals, then one with one; and one of silver. */
@@ -104,55 +104,33 @@ test('a last price with fewer decimals than the day before it rounds nothing', T
   assert.deepEqual(cells, ['12.50', '▼ −0.40% −0.05', '12.50']);
 });
 
-/** Lets the page's connections through, or cuts them. */
-async function withCable(page) {
-  let shut = false;
-  const sockets = new Set();
-  await page.routeWebSocket(/.*/, (socket) => {
-    if (shut) return socket.close({ code: 1001 });
-    socket.connectToServer();
-    sockets.add(socket);
-  });
-  return {
-    async cut() {
-      shut = true;
-      for (const socket of sockets) await socket.close({ code: 1001 });
-      await untilPhase(page, 'reconnecting');
-    },
-    async mend() {
-      shut = false;
-      await untilPhase(page, 'live');
-    },
-  };
-}
-
 /** A page on a phone, with a connection that can be cut. */
 async function onPhone(t, routes = []) {
   const { page, faults } = await newPage(t, browser, { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
   for (const [url, route] of routes) await page.route(url, route);
-  const cable = await withCable(page);
-  await page.goto(`${server.url}/?transport=websocket`);
+  const way = await wayTo(t, server);
+  await page.goto(`${way.url}/?transport=websocket`);
   await untilPhase(page, 'live');
   await page.locator('tr[data-symbol="BTC"]').waitFor();
-  return { page, faults, cable };
+  return { page, faults, way };
 }
 
 test('the first one that is opened shows what is known while the server is away, and its chart when it is back', TEST, async (t) => {
   const gone = (route) => (away ? route.abort() : route.continue());
   let away = false;
-  const { page, faults, cable } = await onPhone(t, [['**/*.{js,css}*', gone]]);
+  const { page, faults, way } = await onPhone(t, [['**/*.{js,css}*', gone]]);
   // All but the chart's library is here by now.
   await page.waitForFunction(() => ['detail/index.js', 'detail/chart.js', 'detail.css'].every((name) =>
     performance.getEntriesByType('resource').some((entry) => entry.name.endsWith(name) && entry.responseEnd > 0)));
   away = true;
-  await cable.cut();
+  await way.cut(page);
   await page.locator('tr[data-symbol="BTC"] .price').tap();
   await page.locator('.chart-note', { hasText: 'The chart could not be loaded.' }).waitFor();
   assert.match(await page.locator('.big').innerText(), /^[\d,.]+$/);
   assert.equal(await page.locator('.chart-box canvas').count(), 0);
   assert.ok(await page.locator('#detail .notice', { hasText: 'Connection lost' }).isVisible());
   away = false;
-  await cable.mend();
+  await way.mend(page);
   await page.locator('.chart-box canvas').first().waitFor();
   await page.locator('.legend', { hasText: /O [\d,.]+/ }).waitFor();
   await page.locator('.chart-note', { hasText: 'could not' }).waitFor({ state: 'detached' });
@@ -162,8 +140,8 @@ test('the first one that is opened shows what is known while the server is away,
 
 test('one that could not be loaded says so, can be closed, and is loaded with the next connection', TEST, async (t) => {
   let away = true;
-  const { page, faults, cable } = await onPhone(t, [['**/detail/index.js*', (route) => (away ? route.abort() : route.continue())]]);
-  await cable.cut();
+  const { page, faults, way } = await onPhone(t, [['**/detail/index.js*', (route) => (away ? route.abort() : route.continue())]]);
+  await way.cut(page);
   await page.locator('tr[data-symbol="ETH"] .price').tap();
   await page.getByText('This view could not be loaded.').waitFor();
   assert.equal(await page.locator('#detail-title').innerText(), 'ETH');
@@ -174,14 +152,14 @@ test('one that could not be loaded says so, can be closed, and is loaded with th
   await page.getByRole('button', { name: 'Try again' }).tap();
   await page.getByText('This view could not be loaded.').waitFor();
   away = false;
-  await cable.mend();
+  await way.mend(page);
   await page.locator('.big', { hasText: /\d/ }).waitFor();
   await page.locator('.legend', { hasText: /O [\d,.]+/ }).waitFor();
   assert.deepEqual(faults, []);
 });
 
 test('what is not current does not look current, and says why', TEST, async (t) => {
-  const { page, cable } = await onPhone(t);
+  const { page, way } = await onPhone(t);
   await page.locator('tr[data-symbol="BTC"] .price').tap();
   await page.locator('.big-change[data-direction="up"], .big-change[data-direction="down"]').waitFor();
   const muted = () => page.evaluate(() => {
@@ -192,11 +170,11 @@ test('what is not current does not look current, and says why', TEST, async (t) 
     return others.map((colour) => colour === wanted);
   });
   assert.deepEqual(await muted(), [false, false]);
-  await cable.cut();
+  await way.cut(page);
   await page.locator('.detail-head .how', { hasText: 'Reconnecting' }).waitFor();
   assert.ok(await page.locator('#detail .notice', { hasText: 'Connection lost' }).isVisible());
   assert.deepEqual(await muted(), [true, true]);
-  await cable.mend();
+  await way.mend(page);
   await page.locator('.detail-head .how').waitFor({ state: 'hidden' });
   assert.equal(await page.locator('#detail .notice').isHidden(), true);
 });

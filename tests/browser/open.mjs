@@ -1,5 +1,6 @@
 // Opens the dashboard in a real browser, and notes everything that a page must not do.
 import { chromium } from 'playwright-core';
+import { Cable } from '../support/redis.mjs';
 
 /** Every wait on the page (ms); generous, for a busy machine. */
 export const DEADLINE_MS = 45_000;
@@ -41,6 +42,30 @@ export async function newPage(t, browser, options) {
     });
   });
   return { page, faults };
+}
+
+/**
+ * A way to a server that can be cut under a page, and mended.
+ *
+ * @param {import('node:test').TestContext} t
+ * @param {import('../support/server.mjs').Server} server
+ */
+export async function wayTo(t, server) {
+  const cable = await Cable.to(server);
+  t.after(() => cable.stop());
+  return {
+    url: `http://127.0.0.1:${cable.port}`,
+    /** @param {import('playwright-core').Page} page */
+    async cut(page) {
+      cable.cut();
+      await untilPhase(page, 'reconnecting');
+    },
+    /** @param {import('playwright-core').Page} page */
+    async mend(page) {
+      cable.mend();
+      await untilPhase(page, 'live');
+    },
+  };
 }
 
 /** @param {import('playwright-core').Page} page @param {string} phase */

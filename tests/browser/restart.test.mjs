@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startServer } from '../support/server.mjs';
-import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase } from './open.mjs';
+import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase, wayTo } from './open.mjs';
 
 let browser;
 
@@ -55,23 +55,13 @@ for (const { name, env, shows } of [
   const server = await startServer(env);
   try {
     const { page, faults } = await newPage(t, browser);
-    // In front of the real socket, so that the test can cut it and hold the way back shut.
-    let shut = false;
-    const open = new Set();
-    await page.routeWebSocket(/.*/, (socket) => {
-      if (shut) return socket.close({ code: 1001 });
-      socket.connectToServer();
-      open.add(socket);
-    });
-    await page.goto(`${server.url}/?transport=websocket`);
+    const way = await wayTo(t, server);
+    await page.goto(`${way.url}/?transport=websocket`);
     await untilPhase(page, 'live');
     await untilAllMoved(page);
     const shown = await prices(page);
-    shut = true;
-    for (const socket of open) await socket.close({ code: 1001 });
-    await untilPhase(page, 'reconnecting');
-    shut = false;
-    await untilPhase(page, 'live');
+    await way.cut(page);
+    await way.mend(page);
     await untilAllMoved(page);
     assert.deepEqual(Object.keys(await prices(page)), Object.keys(shown));
     const detail = await page.locator('#missed-detail').innerText();
