@@ -57,11 +57,24 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 	cargo test --workspace --quiet
 
 .PHONY: test-js
-test-js: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all ## The official clients, a browser, Redis, nginx, HAProxy, Prometheus, Artillery and the load tester against the real server
+test-js: test-parts ## The official clients, a browser, Redis, nginx, HAProxy, Prometheus, Artillery and the load tester against the real server
+	# Side by side: the browser works, the others wait.
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-pages test-servers
+
+.PHONY: test-pages
+test-pages: test-parts
+	node --test --test-concurrency=1 tests/browser/*.test.mjs
+
+.PHONY: test-servers
+test-servers: test-parts
+	node --test --test-concurrency=2 $(filter-out tests/browser/%,$(wildcard tests/*/*.test.mjs))
+
+.PHONY: test-parts
+test-parts: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all
 	tests/setup.sh chromium redis-server nginx haproxy prometheus openssl nftables:nft
 	[ tests/.python -nt tests/python.sh ] || tests/python.sh
-	cargo build --workspace --quiet
-	node --test --test-concurrency=2 tests/*/*.test.mjs
+	# With the tests, so that what `test-rust` has built is good for it: alone, the binaries need their libraries built anew.
+	cargo build --workspace --bins --tests --quiet
 
 .PHONY: security
 security: vendor node_modules/.all ## Attack the server at length (some minutes; `make test` has a short form), and say what was tried

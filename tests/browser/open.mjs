@@ -27,7 +27,8 @@ export function openBrowser() {
  * @param {import('playwright-core').BrowserContextOptions} [options]
  */
 export async function newPage(t, browser, options) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  // What moves is drawn anew in each frame, by the processor: only those who look at it let it move.
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce', ...options });
   t.after(() => context.close());
   const page = await context.newPage();
   page.setDefaultTimeout(DEADLINE_MS);

@@ -44,9 +44,10 @@ describe('haproxy', { concurrency: true }, () => {
       () => `all to be elsewhere: ${JSON.stringify(clients.map(({ kind, client }) => [kind, client.servers, client.cuts]))}`, BACK_MS);
     const seen = clients.map(({ client }) => client.ticks);
     await until(() => clients.every(({ client }, index) => client.ticks > seen[index] + 20), 'more ticks');
-    for (const { kind, client: { missed, repeated, epochChanges, refusals, drains } } of clients) {
+    for (const { kind, last, client: { missed, repeated, epochChanges, refusals, drains } } of clients) {
       assert.deepEqual({ kind, missed, repeated, epochChanges, refusals }, { kind, missed: 0, repeated: 0, epochChanges: 0, refusals: [] });
-      assert.equal(drains.length, 1, `${kind} was told`);
+      // Who polls without a cookie is taken away as soon as the replica is not ready: between two polls nothing can be told.
+      assert.ok(drains.length === 1 || (last === 'polling' && drains.length === 0), `${kind} was told`);
     }
     assert.deepEqual(await cluster.replica(gone).exited, { code: 0, signal: null });
   });

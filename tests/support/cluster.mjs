@@ -97,8 +97,14 @@ export class Cluster {
     return server;
   }
 
+  /** Resolves when a replica has found its feed, or goes on without it: until then it lets nobody in. @param {string} id */
+  async begun(id) {
+    await until(async () => (await this.replica(id).json('/health')).bus.state !== 'starting', () => `${id} to begin: ${this.replica(id).tail()}`);
+  }
+
   /** Resolves when a replica has a price for each symbol. @param {string} id */
   async priced(id) {
+    await this.begun(id);
     const asker = await connect(this.replica(id).url);
     try {
       await until(async () => (await request(asker, 'subscribe', SYMBOLS)).snapshot.length === SYMBOLS.length, `the prices at ${id}`);
@@ -141,6 +147,7 @@ export class Cluster {
    * @param {{ mode?: 'tick' | 'batch', whole?: boolean, [option: string]: any }} [options] see [`Watch`]; the client's own besides
    */
   async watch(id, options = {}) {
+    await this.begun(id);
     return this.watchUrl(id, this.replica(id).url, options);
   }
 
