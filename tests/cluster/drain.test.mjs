@@ -86,10 +86,11 @@ describe('drain', { concurrency: true }, () => {
       const seen = clients.map(({ client }) => client.ticks);
       await until(() => clients.every(({ client }, index) => client.ticks > seen[index] + 20), 'more ticks');
       for (const { kind, client } of clients) {
-        const { missed, repeated, epochChanges, refusals, drains: [told], cuts: [cut] } = client;
+        const { missed, repeated, epochChanges, refusals, drains: [{ reconnectInMs }], cuts: [cut] } = client;
         assert.deepEqual({ kind, missed, repeated, epochChanges, refusals }, { kind, missed: 0, repeated: 0, epochChanges: 0, refusals: [] });
         assert.match(cut.reason, /^transport (close|error)$/, kind);
-        assert.ok(cut.at - told.at > told.reconnectInMs - BUSY_MS, `${kind} was cut off before its slot`);
+        // It may be told late.
+        assert.ok(cut.at - begun > reconnectInMs - 1, `${kind} was cut off before its slot: ${cut.at - begun} of ${reconnectInMs} ms`);
       }
       const late = clients.filter(({ client }) => client.drains[0].reconnectInMs > SPREAD_MS / 2);
       assert.ok(late.length > 0);
