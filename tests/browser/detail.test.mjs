@@ -119,9 +119,9 @@ test('the first one that is opened shows what is known while the server is away,
   const gone = (route) => (away ? route.abort() : route.continue());
   let away = false;
   const { page, faults, way } = await onPhone(t, [['**/*.{js,css}*', gone]]);
-  // All but the chart's library is here by now.
-  await page.waitForFunction(() => ['detail/index.js', 'detail/chart.js', 'detail.css'].every((name) =>
-    performance.getEntriesByType('resource').some((entry) => entry.name.endsWith(name) && entry.responseEnd > 0)));
+  // All but the chart's library is here by now, with whatever it imports.
+  await page.evaluate(() => import(new URL('views/detail/index.js', document.baseURI).href));
+  await page.waitForFunction(() => performance.getEntriesByType('resource').some(({ name, responseEnd }) => name.endsWith('detail.css') && responseEnd > 0));
   away = true;
   await way.cut(page);
   await page.locator('tr[data-symbol="BTC"] .price').tap();

@@ -71,15 +71,14 @@ describe('metrics', { concurrency: true }, () => {
 
   it('count errors, limits and those who fall behind', async (test) => {
     const server = await serve(test, { UPDATE_INTERVAL: '1', SLOW_CLIENT_TIMEOUT: '2', MAX_CONNECTIONS: '2' });
-    const stuck = await RawWebSocket.open(server.url);
+    const [stuck, broken] = await Promise.all([RawWebSocket.open(server.url), RawWebSocket.open(server.url)]);
+    await broken.join();
+    const full = await fetch(`${server.url}/socket.io/?EIO=4&transport=polling`);
+    assert.equal(full.status, 503);
     await stuck.join();
     await stuck.request('subscribe', '{"symbols":"*","mode":"both"}');
     stuck.ws.pause();
     await until(async () => (await metricsOf(server.url)).get('tickcast_slow_clients') === 1, 'one to be slow');
-    const broken = await RawWebSocket.open(server.url);
-    await broken.join();
-    const full = await fetch(`${server.url}/socket.io/?EIO=4&transport=polling`);
-    assert.equal(full.status, 503);
     broken.ws.send('42{');
     await broken.closed;
     await until(async () => (await metricsOf(server.url)).get('tickcast_slow_clients_disconnected_total') === 1, 'its end');
