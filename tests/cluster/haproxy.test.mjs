@@ -80,6 +80,17 @@ describe('haproxy', { concurrency: true }, () => {
     // The first has gone in its slot, the second is there for four seconds.
     const statuses = await Promise.all(urls.map((url) => post(url, '3', { cookie })));
     assert.ok(statuses.includes(200), `${statuses}`);
+    // It is told through the proxy, too.
+    const heard = async (/** @type {string} */ url) => {
+      let said = '';
+      for (;;) {
+        const { status, text } = await fetchRaw(url, { headers: { cookie } });
+        said += text;
+        if (status !== 200 || said.includes('42["drain",')) return said;
+      }
+    };
+    const said = await Promise.all(urls.map(heard));
+    assert.ok(said.some((text) => text.includes('42["drain",')), `${said}`);
     const other = cluster.replica(ids.find((each) => each !== id) ?? '');
     await until(async () => (await other.json('/stats?scope=cluster')).nodes.find((/** @type {any} */ node) => node.id === id)?.status === 'draining',
       'the others to know that it drains');
