@@ -118,7 +118,7 @@ describe('api', { concurrency: true }, () => {
     assert.equal((await request(bob, 'ping')).ok, true);
     const again = await disconnect(keyed, { 'x-api-key': DESK }, JSON.stringify({ userId: 'alice' }));
     assert.equal(again.json.disconnected, 0);
-    const line = keyed.log.find(({ fields }) => fields?.message === 'user disconnected' && fields.disconnected === 2);
+    const line = await keyed.logged(({ fields }) => fields?.message === 'user disconnected' && fields.disconnected === 2);
     assert.equal(line.fields.caller, 'desk');
     // The request's own id is in the line.
     assert.ok(line.spans?.some((/** @type {any} */ { id }) => id === response.headers['x-request-id']), JSON.stringify(line));
@@ -188,7 +188,7 @@ describe('api', { concurrency: true }, () => {
     const server = await start(test, { API_OPEN: 'true' });
     assert.equal((await disconnect(server, { 'x-forwarded-for': '192.0.2.1' })).status, 200);
     assert.equal((await server.json('/health')).access.api, 'everybody');
-    assert.ok(server.log.some(({ level, fields }) => level === 'WARN' && /^API_OPEN=true/.test(fields?.message)));
+    assert.ok(await server.logged(({ level, fields }) => level === 'WARN' && /^API_OPEN=true/.test(fields?.message)));
   });
 
   it('a user is whom a client claims to be, where no tokens are asked for', async (test) => {

@@ -229,7 +229,7 @@ describe('auth', { concurrency: true }, () => {
 
   it('/health says who may read', async () => {
     assert.deepEqual((await server.json('/health')).access, { read: 'token', api: 'loopback' });
-    assert.ok(server.log.some((line) => line.fields?.message === 'connection refused' && line.fields.connection));
+    assert.ok(await server.logged((line) => line.fields?.message === 'connection refused' && line.fields.connection));
   });
 
   it('guests get what is theirs', async (test) => {
@@ -258,7 +258,7 @@ describe('auth', { concurrency: true }, () => {
   it('without settings everybody may read, as whom he says', async (test) => {
     const free = await start(test, { CHAT_AUTO_JOIN: 'true' });
     assert.deepEqual((await free.json('/health')).access, { read: 'everybody', api: 'loopback' });
-    assert.ok(free.log.some((line) => /everybody may read/.test(line.fields?.message)));
+    assert.ok(await free.logged((line) => /everybody may read/.test(line.fields?.message)));
     const socket = await connect(free.url, { auth: { user: 'zoe', token: 'whatever' } });
     closeAfter(test, socket);
     const heard = next(socket, 'chat-message');

@@ -156,7 +156,7 @@ describe('emitters', { concurrency: true }, () => {
       assert.deepEqual([refused, lost], [odd.length, before[n].lost]);
     }
     for (const id of IDS) {
-      assert.ok(cluster.replica(id).log.some(({ fields }) => fields?.reason?.includes('pickled')));
+      assert.ok(await cluster.replica(id).logged(({ fields }) => fields?.reason?.includes('pickled')));
     }
   });
 
