@@ -268,7 +268,7 @@ metrics! {
     pub limited_messages: Counter = "tickcast_limits_hit_total" { limit = "messages" },
     /// Those refused because they said too much to rooms.
     pub limited_chats: Counter = "tickcast_limits_hit_total" { limit = "chats" },
-    /// WebSockets ended because their clients sent too many frames.
+    /// Sessions ended because their clients sent too many frames over a WebSocket, or packets with a request.
     pub limited_frames: Counter = "tickcast_limits_hit_total" { limit = "frames" },
     /// Symbols, or requests for symbols, refused because the client had or named too many.
     pub limited_subscriptions: Counter = "tickcast_limits_hit_total" { limit = "subscriptions" },

@@ -32,9 +32,9 @@ pub struct Limits {
           value_name = "MESSAGES")]
     pub max_messages_at_once: Option<u32>,
 
-    /// How many frames a client may send over a WebSocket, per second, 0 (any number) to 100000000: its messages, and what is
-    /// none, such as heartbeats, acknowledgements, and packets for namespaces that there are not. Who sends more is
-    /// disconnected. Default: ten for each message that may come in a second, or at once, and 1000 at least. Read from the
+    /// How many frames a client may send over a WebSocket, per second, and how many packets with one request where it polls,
+    /// 0 (any number) to 100000000: its messages, and what is none, such as heartbeats, acknowledgements, and packets for
+    /// namespaces that there are not. Who sends more is disconnected. Default: ten for each message that may come in a second, or at once, and 1000 at least. Read from the
     /// `MAX_FRAMES_PER_SECOND` environment variable.
     #[arg(long, env = "MAX_FRAMES_PER_SECOND", global = true, value_parser = parse::count(0, 100_000_000),
           value_name = "FRAMES")]

@@ -31,6 +31,7 @@ pub struct Limits {
     requests: Option<Rate>,
     messages: Option<Rate>,
     chats: Option<Rate>,
+    packets: Option<u32>,
     /// How many messages may be refused in a [`session::ABUSE_WINDOW`]; none for any number.
     abuse: Option<u64>,
     origins: Origins,
@@ -60,6 +61,7 @@ impl Limits {
             requests: rate(settings.max_http_requests_per_second),
             messages: messages.map(|number| Rate::per_second(number, settings.max_messages_at_once.unwrap_or(number))),
             chats: rate(settings.max_chats_per_second),
+            packets: settings.frames_per_second(),
             abuse: (abuse > 0).then_some(abuse),
             origins,
             connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
@@ -161,6 +163,16 @@ impl Limits {
                 format!("too many requests from your address: at most {} a second are allowed", rate.per_second);
             Refused::too_many(message, wait)
         })
+    }
+
+    /// How many packets one that polls may send with a request; none for any number.
+    pub fn packets(&self) -> Option<u32> {
+        self.packets
+    }
+
+    /// Counts a request that had more.
+    pub fn too_many_packets(&self) {
+        self.metrics.limited_frames.inc();
     }
 
     /// Since the start.

@@ -33,7 +33,12 @@ impl Gate {
     /// Waits until there is something to be had: a client that comes before the bus is followed would be told that there is no
     /// epoch, and forget how far it has come.
     pub(super) async fn wait_for_feed(&self) -> Result<(), Box<Response>> {
-        if has_begun(self.feed.clone()).await { Ok(()) } else { Err(refuse(&Limits::starting())) }
+        // Where nobody is let in any more, nobody waits for it.
+        if self.limits.is_draining() || has_begun(self.feed.clone()).await {
+            Ok(())
+        } else {
+            Err(refuse(&Limits::starting()))
+        }
     }
 
     /// While this replica drains, a request of a session that it does not have (any more) is for another one: a proxy

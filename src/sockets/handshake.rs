@@ -13,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use socketioxide::SocketIo;
 
 use super::gate::Gate;
+use super::posts::count_packets;
 use super::{Rooming, client_of};
 use crate::net::{Closer, Upgrades};
 
@@ -70,7 +71,7 @@ pub(super) async fn note_handshake(
         Err(refused) => return *refused,
     };
     let closer = request.extensions().get::<Closer>().filter(|_| websocket.is_some()).cloned();
-    let mut request = if websocket.is_some() || begins { slim(request) } else { request };
+    let mut request = if websocket.is_some() || begins { slim(request) } else { count_packets(request, &gate.limits) };
     let Some(session) = admitted else { return next.run(request).await };
     request.extensions_mut().insert(Arc::downgrade(&session));
     match closer {

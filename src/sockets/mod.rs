@@ -12,6 +12,7 @@ mod line;
 mod onward;
 mod outbox;
 mod polls;
+mod posts;
 mod reach;
 mod rooms;
 mod tell;

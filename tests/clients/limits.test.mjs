@@ -166,6 +166,26 @@ describe('messages', { concurrency: true }, () => {
     await counts(server, { frames: 1 });
   });
 
+  for (const [protocol, kind, body] of /** @type {[string, string, (count: number) => string | Buffer][]} */ ([
+    ['4', 'text/plain;charset=UTF-8', (count) => Array(count).fill('3').join('\x1e')],
+    ['3', 'text/plain;charset=UTF-8', (count) => '1:2'.repeat(count)],
+    ['3', 'application/octet-stream', (count) => Buffer.from('\x00\x01\xff2'.repeat(count), 'latin1')],
+  ])) {
+    it(`packets have one in each request of who polls: EIO ${protocol}, ${kind}`, async (test) => {
+      const server = await serve(test, { MAX_FRAMES_PER_SECOND: '50' });
+      const path = `${server.url}/socket.io/?EIO=${protocol}&transport=polling`;
+      const { sid } = JSON.parse(/\{[^}]*\}/.exec((await fetchRaw(path)).text)?.[0] ?? '');
+      const post = (/** @type {number} */ count) =>
+        fetchRaw(`${path}&sid=${sid}`, { method: 'POST', headers: { 'content-type': kind }, body: body(count) });
+      for (let n = 0; n < 3; n += 1) assert.equal((await post(50)).status, 200);
+      await counts(server, { frames: 0 });
+      assert.equal((await post(60)).status, 400);
+      await counts(server, { frames: 1, messages: 0, abuse: 0 });
+      assert.equal((await post(1)).status, 400, 'the session is over');
+      assert.equal((await server.json('/stats')).connections.active, 0);
+    });
+  }
+
   it('chat has a limit of its own', async (test) => {
     const server = await serve(test, { MAX_CHATS_PER_SECOND: '2', CHAT_AUTO_JOIN: 'true' });
     const socket = await connect(server.url);
