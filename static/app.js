@@ -12,6 +12,8 @@ import { tableView } from './views/table.js';
 import { toolbarView } from './views/toolbar.js';
 
 const CLOCK_MS = 1_000;
+/** A part that could not be had is tried again after so long, ms: twice as long each time. */
+const RETRY_MS = { first: 500, most: 30_000 };
 
 const config = readConfig();
 const socketUrl = new URL(config.socketPath, document.baseURI);
@@ -43,7 +45,7 @@ if (!connected) {
 }
 
 // Of no use before the prices are there.
-const [{ snippetsView }, { firedView }] = await Promise.all([import('./views/snippets.js'), import('./views/fired.js'), loadStyle('connect.css')]);
+const [{ snippetsView }, { firedView }] = await Promise.all([loadSurely('./views/snippets.js'), loadSurely('./views/fired.js'), loadStyle('connect.css')]);
 const { origin, pathname: path } = socketUrl;
 views.push(snippetsView(store, { origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent }));
 store.setConnection({});
@@ -88,7 +90,7 @@ function connect(io) {
   const library = new URL('lightweight-charts.js', socketUrl);
   drawer.ready(async () => {
     const [{ detailView }] = await detailParts();
-    return detailView({ loadLibrary: (attempt) => loadLibrary(library, attempt), store, feed, choices, api: new URL('api/', document.baseURI) });
+    return detailView({ loadLibrary: (attempt) => loadModule(library, attempt), store, feed, choices, api: new URL('api/', document.baseURI) });
   });
   // Here before it is asked for: the server may be away by then. Not the library, which is as large as all else together.
   void table.filled.then(detailParts).catch(() => {});
@@ -100,13 +102,23 @@ function detailParts() {
   return Promise.all([import('./views/detail/index.js'), loadStyle('detail.css')]);
 }
 
+/** A module of ours, as soon as it can be had: the server may have gone in the moment in which it was asked for. @param {string} file */
+async function loadSurely(file) {
+  for (let attempt = 0; ; attempt += 1) {
+    const part = await loadModule(new URL(file, import.meta.url), attempt);
+    if (part) return part;
+    const pause = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** attempt);
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
+
 /**
- * The library that draws candles; null where it cannot be had.
+ * A module, such as the library that draws candles; null where it cannot be had.
  *
  * @param {URL} url
  * @param {number} attempt under another address each time: browsers may keep that a module was not there
  */
-async function loadLibrary(url, attempt) {
+async function loadModule(url, attempt) {
   try {
     return await import(`${url}${attempt > 0 ? `?attempt=${attempt}` : ''}`);
   } catch (error) {

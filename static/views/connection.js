@@ -136,6 +136,7 @@ export function connectionView(store) {
   const updates = find(document, '#updates', HTMLElement);
   const missed = find(document, '#missed', HTMLElement);
   const missedDetail = find(document, '#missed-detail', HTMLElement);
+  let announced = '';
 
   toToken.addEventListener('click', (event) => {
     // The menu closes with every click outside of it.
@@ -153,7 +154,9 @@ export function connectionView(store) {
     setText(phase, phaseText(connection));
     const said = announcement(connection);
     // On the way from lost to live nothing new is worth saying.
-    if (said) setText(announce, said);
+    // Only where it changes: what others have said meanwhile stays.
+    if (said && said !== announced) setText(announce, said);
+    announced = said || announced;
     const told = noticeText(connection);
     setText(noticeWords, told);
     notice.hidden = told === '';

@@ -117,6 +117,13 @@ test('is set, fires wherever the reader is, stays in the list, and is removed', 
   const toast = page.locator('.toast', { hasText: 'GOLD at 1,911: above 1,910' });
   await toast.waitFor();
   assert.equal(await page.locator('#announce').innerText(), 'Alert: GOLD at 1,911: above 1,910');
+  // What the connection says to that stays unsaid: nothing about it has changed.
+  await page.evaluate(() => {
+    document.querySelector('#latency').textContent = '';
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await page.locator('#latency', { hasText: 'ms' }).waitFor();
+  assert.equal(await page.locator('#announce').innerText(), 'Alert: GOLD at 1,911: above 1,910');
   await toast.getByRole('link', { name: 'GOLD' }).click();
   await page.locator('#detail-title', { hasText: 'GOLD' }).waitFor();
   await toast.getByRole('button', { name: 'Close' }).click();
@@ -194,6 +201,33 @@ test('takes a number for what it says, or asks again', TEST, async (t) => {
   await page.locator('.big', { hasText: '30' }).waitFor();
   await page.getByRole('button', { name: 'Line' }).click();
   await items(page).getByText('above 31').waitFor();
+  assert.deepEqual(faults, []);
+});
+
+test('what the reader is told of his alert is not gone with the answer to what was asked before', TEST, async (t) => {
+  const { server } = await gold(t);
+  const { page, faults } = await newPage(t, browser);
+  let answer = () => {};
+  let isAsked = false;
+  // The question for the list waits.
+  await page.routeWebSocket(/.*/, (socket) => {
+    const there = socket.connectToServer();
+    socket.onMessage((message) => {
+      if (!String(message).includes('["alerts"')) return there.send(message);
+      isAsked = true;
+      answer = () => there.send(message);
+    });
+  });
+  await page.goto(`${server.url}/?transport=websocket#/GOLD`);
+  await untilPhase(page, 'live');
+  await until(() => isAsked, 'the list to be asked for');
+  await set(page, 'above', '1905,55');
+  const note = page.locator('.alert-note', { hasText: 'is not clear' });
+  await note.waitFor();
+  answer();
+  // What is asked after it is answered after it.
+  await page.evaluate(() => new Promise((resolve) => globalThis.ws.emit('latency', null, resolve)));
+  assert.equal(await note.isVisible(), true);
   assert.deepEqual(faults, []);
 });
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { publish } from '../support/api.mjs';
+import { until } from '../support/clients.mjs';
 import { startServer } from '../support/server.mjs';
 import { newPage, openBrowser, TEST, untilPhase, wayTo } from './open.mjs';
 
@@ -30,6 +31,12 @@ async function open(t, hash = '', options = {}, at = server) {
   await untilPhase(page, 'live');
   await page.locator('#prices tbody tr').first().waitFor();
   return { page, faults };
+}
+
+/** Until a page is in the room of its symbol: what is asked after it is answered after it. */
+async function inRoom(page) {
+  await page.locator('.say input').waitFor();
+  await page.evaluate(() => new Promise((resolve) => globalThis.ws.emit('latency', null, resolve)));
 }
 
 test('opens from the keyboard, shows what comes, and gives the focus back', TEST, async (t) => {
@@ -112,6 +119,8 @@ async function onPhone(t, routes = []) {
   await page.goto(`${way.url}/?transport=websocket`);
   await untilPhase(page, 'live');
   await page.locator('tr[data-symbol="BTC"]').waitFor();
+  // With all that comes after the prices.
+  await page.locator('#use').waitFor();
   return { page, faults, way };
 }
 
@@ -262,18 +271,22 @@ test('the crosshair says what is under it', TEST, async (t) => {
   await page.waitForFunction(() => /\sO/.test(document.querySelector('.legend').innerText));
   const begun = (await page.locator('.legend').innerText()).slice(0, 19);
   await page.waitForFunction((was) => document.querySelector('.legend').innerText.slice(0, 19) > was, begun);
+  await page.locator('.chart-box canvas').first().waitFor();
   const box = await page.locator('.chart-box').boundingBox();
   // From the right: until an earlier candle than the last is under the pointer.
-  for (let x = box.x + box.width - 90; x > box.x; x -= 2) {
-    await page.mouse.move(x, box.y + box.height / 2);
-    if ((await page.locator('.legend').innerText()).startsWith(begun)) return;
-  }
-  assert.fail(`the candle of ${begun} was not found`);
+  await until(async () => {
+    for (let x = box.x + box.width - 90; x > box.x; x -= 2) {
+      await page.mouse.move(x, box.y + box.height / 2);
+      if ((await page.locator('.legend').innerText()).startsWith(begun)) return true;
+    }
+    return false;
+  }, `the candle of ${begun} to be under the pointer`);
 });
 
 test('two readers talk in the room of a symbol', TEST, async (t) => {
   const [one, two] = [await open(t, '#/ADA'), await open(t, '#/ADA')];
   for (const { page } of [one, two]) await page.locator('#detail-title', { hasText: 'ADA' }).waitFor();
+  for (const { page } of [one, two]) await inRoom(page);
   await two.page.locator('.say input').fill('<b>is it moving?</b>');
   await two.page.locator('.say input').press('Enter');
   for (const { page } of [one, two]) await page.locator('.said li', { hasText: '<b>is it moving?</b>' }).waitFor();
@@ -283,6 +296,7 @@ test('two readers talk in the room of a symbol', TEST, async (t) => {
 test('what is begun for one symbol stays with it', TEST, async (t) => {
   const { page, faults } = await open(t, '#/BTC');
   const other = await open(t, '#/ETH');
+  await inRoom(other.page);
   await page.locator('.say input').fill('selling my BTC');
   await page.locator('.alert-form select').selectOption('changePct');
   await page.locator('.alert-form input').fill('64000');

@@ -96,6 +96,11 @@ test('each row has a chart, sharp on a dense screen', TEST, async (t) => {
   const { page } = await newPage(t, browser, { deviceScaleFactor: 2 });
   await page.goto(server.url);
   await untilAllMoved(page);
+  // Some a frame, and the first of them before there is a width.
+  await page.waitForFunction(() => {
+    const all = [...document.querySelectorAll('#prices canvas')];
+    return all.length > 0 && all.every((canvas) => Math.abs(canvas.width / canvas.clientWidth - 2) < 0.05);
+  });
   const charts = () => page.$$eval('#prices canvas', (canvases) => canvases.map((canvas) => ({
     ratio: canvas.width / canvas.clientWidth,
     painted: canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte > 0),
@@ -271,6 +276,9 @@ test('everything that can be done can be done from the keyboard', TEST, async (t
   const { page } = await newPage(t, browser);
   await page.goto(server.url);
   await untilPhase(page, 'live');
+  // Nothing to come to is still on its way.
+  await page.locator('tr[data-symbol="BTC"]').waitFor();
+  await page.locator('#use').waitFor();
   const stops = [];
   while (!stops.includes('snippet-panel') && stops.length < 30) {
     await page.keyboard.press('Tab');
@@ -322,6 +330,21 @@ test('who asked for less motion sees none', TEST, async (t) => {
   await page.goto(server.url);
   await page.waitForFunction(() => globalThis.changes >= 60);
   assert.deepEqual(await page.evaluate(() => [globalThis.flashes.length, globalThis.moving]), [0, 0]);
+});
+
+test('what comes after the prices is asked for again where the server goes in that moment', TEST, async (t) => {
+  const { page, faults } = await newPage(t, browser);
+  const asked = { 'snippets.js': 0, 'fired.js': 0 };
+  await page.route(/\/(snippets|fired)\.js/, (route) => {
+    const [name] = Object.keys(asked).filter((each) => route.request().url().includes(each));
+    asked[name] += 1;
+    return asked[name] <= 2 ? route.abort() : route.continue();
+  });
+  await page.goto(server.url);
+  await untilAllMoved(page);
+  await page.locator('#use').waitFor();
+  assert.ok(Object.values(asked).every((times) => times >= 3), JSON.stringify(asked));
+  assert.deepEqual(faults, []);
 });
 
 test('polling alone is enough, when the reader asks for it', TEST, async (t) => {

@@ -46,6 +46,8 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
   let round = 0;
   let phase = feed.state.phase;
   let retryMs = RETRY_MS.first;
+  /** How often something was said. */
+  let words = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let retry;
   /** When each fired last, and at which price. @type {Map<string, {ts: number, price: number}>} */
@@ -88,20 +90,27 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
     }));
   }
 
+  /** @param {string} text */
+  function say(text) {
+    words += 1;
+    setText(note, text);
+  }
+
   /** Says what went wrong, if anything did. @param {import('../../feed.js').Answer} answer */
   function report(answer) {
     const missing = !answer.ok && answer.error.code === 'unknown_event';
     const fine = isGuest() ? 'Without a token they end when this page is closed.' : '';
-    setText(note, answer.ok ? fine : missing ? 'This server has no alerts.' : answer.error.message);
+    say(answer.ok ? fine : missing ? 'This server has no alerts.' : answer.error.message);
     for (const control of form.elements) /** @type {HTMLInputElement} */ (control).disabled = missing;
   }
 
   /** What the server has, and says whether it could be had: what waits stays, unless it is in there. */
   async function load() {
-    const asked = connection;
+    const [asked, said] = [connection, words];
     const answer = await feed.request('alerts', {});
     if (asked !== connection) return false;
-    report(answer);
+    // What was said meanwhile, of what the reader did, stays.
+    if (said === words) report(answer);
     if (!answer.ok) return !PASSING.includes(answer.error.code);
     const listed = readAlerts(answer.alerts);
     const missing = waiting().filter((one) => !listed.some((alert) => alert.symbol === one.symbol && sameRule(alert.rule, one.rule)));
@@ -207,7 +216,7 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
     const typed = value.value;
     const number = readNumber(typed);
     const against = objection(typed, number);
-    if (number === null || against) return setText(note, against);
+    if (number === null || against) return say(against);
     const rule = kind.value === 'changePct' ? { changePct: number, windowMs: WINDOW_MS } : { [kind.value]: number };
     const of = symbol;
     // By the time of the answer another one may be in the form.
@@ -244,7 +253,7 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
       // A price for one symbol is none for another.
       if (of !== symbol) form.reset();
       symbol = of;
-      setText(note, '');
+      say('');
       paint();
       if (of) void settle();
     },
