@@ -95,13 +95,12 @@ async function main() {
     for (const { id, url } of replicas) {
       const there = clients.filter(({ client }) => client.server === id);
       const begun = performance.now();
-      const before = await askHealth(url);
       const asked = await fetch(`${url}api/drain`, { method: 'POST' });
       if (asked.status !== 202) throw new Refusal(`${id} does not drain: ${asked.status} ${await asked.text()}`);
-      // Until its next life is ready: it began after this one.
+      // Until its next life is ready: one that began after this was asked for.
       const again = async () => {
         const { answer, wrong } = await askReady(url);
-        return answer && answer.uptime_ms < before.uptime_ms ? { answer } : { wrong: wrong ?? 'it has not ended yet' };
+        return answer && answer.uptime_ms < performance.now() - begun ? { answer } : { wrong: wrong ?? 'it has not ended yet' };
       };
       await until(id, again, new AbortController().signal);
       const ready = performance.now();
@@ -141,11 +140,6 @@ async function waitFor(look, what, more = () => '') {
 function missing(clients) {
   const away = clients.filter(({ client }) => !client.server || client.ticks === 0);
   return `(${away.length} of ${clients.length}: ${[...new Set(away.map(({ kind }) => kind))].join(', ')})`;
-}
-
-/** What a replica says of itself. @param {string} url */
-async function askHealth(url) {
-  return (await fetch(`${url}health`)).json();
 }
 
 /** What there is of something, over some clients. */

@@ -31,6 +31,9 @@ ends by itself. Once everything is ready it prints a line "ready", after it wrot
 All else of the environment (UPDATE_INTERVAL, SYMBOLS, LOG_LEVEL and so on) goes to the replicas as it is.
 `;
 
+/** Where ports are looked for that nobody asked for by number: from there on, so many. */
+const [LOWEST_PORT, PORTS] = [12_000, 20_000];
+
 /** The proxies that there are: the most replicas behind each, and how it chooses one if nothing else is said. */
 const PROXIES = { nginx: { most: 64, balance: 'ip_hash' }, haproxy: { most: 8, balance: 'source' } };
 
@@ -132,8 +135,10 @@ export async function choosePorts({ replicas, exchanges, portBase, proxy, proxyP
 
 /** Listens on a port for a moment: resolves with the port, or with null if it is taken; 0 finds one not `given` yet. */
 async function tryPort(port, given) {
-  const got = await listenOn(port);
-  if (!given.includes(got)) return got;
+  // Below those that the system gives to whoever asks for any: it would give this one away before its part has it.
+  const chosen = port || LOWEST_PORT + Math.floor(Math.random() * PORTS);
+  const got = await listenOn(chosen);
+  if (got !== null && !given.includes(got)) return got;
   return port === 0 ? tryPort(0, given) : null;
 }
 
