@@ -212,8 +212,12 @@ mod tests {
         assert_eq!(down.status, "down");
         assert!(down.reason.unwrap().ends_with("; 20 ms are allowed"));
         assert_eq!(health(Extract(state.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-        hear(&state);
-        assert_eq!(state.health().status, "ok");
+        // Again and again: before a busy machine looks, it may have fallen silent again.
+        let is_up = || {
+            hear(&state);
+            state.health().status == "ok"
+        };
+        assert!((0..100).any(|_| is_up()), "up again with the next tick");
     }
 
     #[tokio::test]

@@ -56,7 +56,7 @@ fn nobody_is_let_in_while_draining() {
 
 #[test]
 fn who_goes_on_after_being_refused_is_ended_once() {
-    let limits = limits(&["--max-messages-per-second=2", "--max-messages-at-once=3", "--abuse-factor=2"]);
+    let limits = limits(&["--max-messages-per-second=1", "--max-messages-at-once=3", "--abuse-factor=4"]);
     let session = limits.admit(address("::1"), None).unwrap();
     let verdicts: Vec<_> = (0..10).map(|_| session.message()).collect();
     assert!(verdicts[..3].iter().all(|verdict| *verdict == Verdict::Pass), "{verdicts:?}");

@@ -209,11 +209,13 @@ mod tests {
 
     const CONNECTED: Opening = Opening { prefix: b"40", swallow: false };
 
-    /// Sends messages until one waits. Returns how many there are. (There may be room again soon: acknowledgements take
-    /// their time.)
-    fn fill(lane: &Lane) -> usize {
+    /// Sends messages until one waits, and nothing of it is taken any more: acknowledgements take their time (40 ms), and make
+    /// room. Returns how many there are.
+    async fn fill(lane: &Lane) -> usize {
         let mut sent = 1;
-        while !lane.send(message(sent)).unwrap() {
+        while !lane.send(message(sent)).unwrap()
+            || tokio::time::timeout(Duration::from_millis(500), lane.clone().cleared()).await.is_ok()
+        {
             sent += 1;
         }
         sent
@@ -238,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_goes_out_when_the_peer_reads() {
         let Pair { connection: _connection, lane, mut peer, .. } = Pair::open().await;
-        let sent = fill(&lane);
+        let sent = fill(&lane).await;
         assert!(lane.waits_since().is_some());
         assert!(lane.send(message(sent + 1)).unwrap(), "behind the others");
         assert_eq!(lane.inject(&message(0), &[message(0).len()]), Injected::Taken { frames: 0, blocked: true });
@@ -284,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn an_end_from_outside_ends_everybody_who_waits() {
         let Pair { mut connection, closer, lane, peer: _peer, .. } = Pair::open().await;
-        fill(&lane);
+        fill(&lane).await;
         let mut cleared = pin!(lane.clone().cleared());
         assert!(poll!(cleared.as_mut()).is_pending());
         let ping = text_frame("2");
@@ -304,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn a_lane_keeps_nothing_open() {
         let Pair { connection, lane, mut peer, .. } = Pair::open().await;
-        let sent = fill(&lane);
+        let sent = fill(&lane).await;
         let mut cleared = Box::pin(lane.clone().cleared());
         assert!(poll!(&mut cleared).is_pending());
         drop(connection);
@@ -320,7 +322,7 @@ mod tests {
     #[tokio::test]
     async fn a_farewell_goes_behind_all_that_waits_and_nothing_comes_after_it() {
         let Pair { mut connection, lane, mut peer, .. } = Pair::open().await;
-        let sent = fill(&lane);
+        let sent = fill(&lane).await;
         assert!(lane.part(1012).unwrap(), "behind the others");
         assert_eq!(lane.send(message(1)), Err(Refused::Gone));
         assert_eq!(lane.inject(&message(1), &[message(1).len()]), Injected::Gone);
@@ -344,7 +346,7 @@ mod tests {
     #[tokio::test]
     async fn who_comes_after_another_on_the_connection_has_it_alone() {
         let Pair { mut connection, closer, lane, mut peer, .. } = Pair::open().await;
-        let sent = fill(&lane);
+        let sent = fill(&lane).await;
         let mut cleared = Box::pin(lane.clone().cleared());
         assert!(poll!(&mut cleared).is_pending());
         let second = closer.lane(CONNECTED).unwrap();
@@ -381,7 +383,7 @@ mod tests {
     #[tokio::test]
     async fn an_engine_that_waits_is_told_when_it_is_its_turn_and_goes_first() {
         let Pair { mut connection, lane, mut peer, .. } = Pair::open().await;
-        let sent = fill(&lane);
+        let sent = fill(&lane).await;
         assert!(lane.send(message(sent + 1)).unwrap());
         let ping = text_frame("2");
         let engine = async {

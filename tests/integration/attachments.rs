@@ -23,16 +23,19 @@ const SLACK: Duration = Duration::from_secs(8);
 const ANNOUNCED: &str = r#"451-["subscribe",{"_placeholder":true,"num":0}]"#;
 
 async fn start() -> Server {
-    let flags = [&*format!("--attachments-timeout={}", TIMEOUT.as_millis()), "--ping-interval=100"];
+    start_with(TIMEOUT).await
+}
+
+async fn start_with(timeout: Duration) -> Server {
+    let flags = [&*format!("--attachments-timeout={}", timeout.as_millis()), "--ping-interval=100"];
     Server::start(&Clock::system(), &flags).await
 }
 
-/// Waits until the client is ended, and checks that it took the timeout and that the client was alive meanwhile.
+/// Waits until the client is ended, answering its pings, and checks that it took the timeout.
 async fn ended_in_time(client: &mut Client, announced: Instant) {
-    let pings = client.pings_until_the_end().await;
+    client.pings_until_the_end().await;
     let after = announced.elapsed();
     assert!((TIMEOUT..TIMEOUT + SLACK).contains(&after), "{after:?}");
-    assert!(pings > 1, "or it may have ended for another reason");
 }
 
 async fn protocol_errors(server: &Server) -> Value {
@@ -64,7 +67,9 @@ async fn who_announces_attachments_and_sends_none_is_ended_and_counted_and_nobod
 
 #[tokio::test]
 async fn who_sends_them_in_time_is_answered_and_stays() {
-    let server = start().await;
+    // However busy the machine is, they are in time.
+    let long = Duration::from_secs(4);
+    let server = start_with(long).await;
     let mut client = Client::connect(server.address).await;
     for _ in 0..2 {
         client.send(ANNOUNCED).await;
@@ -76,7 +81,7 @@ async fn who_sends_them_in_time_is_answered_and_stays() {
     // Longer than the timeout, with pings answered.
     assert_eq!(client.ask("subscribe", json!(["BTC"])).await["ok"], true);
     let begun = Instant::now();
-    while begun.elapsed() < TIMEOUT * 2 {
+    while begun.elapsed() < long + TIMEOUT {
         client.event().await;
     }
     assert_eq!(protocol_errors(&server).await, 0);
