@@ -12,7 +12,7 @@ let server;
 let browser;
 
 before(async () => {
-  [server, browser] = await Promise.all([startServer({ SYMBOLS: 'BTC,ETH,SOL', UPDATE_INTERVAL: '100' }), openBrowser()]);
+  [server, browser] = await Promise.all([startServer({ SYMBOLS: 'BTC,ETH,SOL', PUBLISHED_SYMBOLS: 'GOLD', STALE_AFTER: '0', UPDATE_INTERVAL: '100' }), openBrowser()]);
 });
 after(async () => {
   await browser?.close();
@@ -75,7 +75,7 @@ test('every interval has its candles, and is followed alone', TEST, async (t) =>
 });
 
 test('what lies before the first candle is fetched when it is looked at', TEST, async (t) => {
-  await until(async () => (await server.json('/health')).uptime_ms > 8_000, 'some candles');
+  await until(async () => (await server.json('/api/candles/BTC?interval=1s&limit=10')).length >= 8, 'some candles');
   const { page, faults } = await newPage(t, browser);
   await page.addInitScript(() => localStorage.setItem('tickcast-choices', '{"interval":"1s"}'));
   // The page asks for more at once than the server has by now: here for fewer.
@@ -113,6 +113,8 @@ test('after the connection was lost nothing is missing between', TEST, async (t)
 });
 
 test('the table shows 24 hours: change, high, low and volume', TEST, async (t) => {
+  const priced = async (price) => assert.equal((await publish(server, [{ symbol: 'GOLD', price }])).json?.accepted, 1);
+  await priced(1900);
   const { page, faults } = await newPage(t, browser);
   await page.goto(server.url);
   const heading = (sort) => page.locator(`th[data-sort="${sort}"]`);
@@ -123,12 +125,14 @@ test('the table shows 24 hours: change, high, low and volume', TEST, async (t) =
   const number = (/** @type {string} */ text) => Number(text.replaceAll(',', ''));
   const rows = () => page.$$eval('#prices tbody tr', (all) => all.map((row) => Object.fromEntries(
     ['symbol', 'price', 'change', 'high', 'low', 'volume'].map((name) => [name, row.querySelector(`.${name}`).innerText.trim()]))));
+  await page.locator('tr[data-symbol="GOLD"]').waitFor();
   for (const { symbol, price, high, low, change } of await rows()) {
     assert.ok(number(low) <= number(price) && number(price) <= number(high), `${symbol}: ${low} ${price} ${high}`);
     assert.match(change, /^[▲▼•]\s+[+−]?[\d.,]+%/, symbol);
   }
-  // It goes on being told: a symbol's high or low is another one in the end.
+  // It goes on being told.
   const was = JSON.stringify((await rows()).map(({ high, low }) => [high, low]));
+  await priced(1901);
   await page.waitForFunction((then) => JSON.stringify([...document.querySelectorAll('#prices tbody tr')].map((row) =>
     [row.querySelector('.high').innerText.trim(), row.querySelector('.low').innerText.trim()])) !== then, was);
   assert.deepEqual(faults, []);

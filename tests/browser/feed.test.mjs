@@ -647,7 +647,7 @@ describe('the rest', () => {
     assert.equal(measured().length, 1, 'the first is not answered yet');
     measured()[0].ack({ ok: true, echo: 1, time: Date.now() + 60_000 });
     assert.ok(named('latency')[0].ms >= 0);
-    assert.ok(Math.abs(named('latency')[0].offsetMs - 60_000) < 1_000);
+    assert.ok(Math.abs(named('latency')[0].offsetMs - 60_000) < 30_000);
     pass(5 * SECOND);
     assert.equal(measured().length, 2);
     pass(8 * SECOND);

@@ -289,11 +289,11 @@ test('a filter shows what it says', TEST, async (t) => {
   await untilAllMoved(page);
   for (const [label, direction] of [['Up', 'up'], ['Down', 'down']]) {
     await page.getByRole('radio', { name: label, exact: true }).check();
+    await page.locator('#prices-detail', { hasText: /^\d+ of 500 symbols/ }).waitFor();
     await page.waitForFunction((wanted) => {
       const all = [...document.querySelectorAll('#prices tbody .change')];
       return all.length > 3 && all.filter((cell) => cell.dataset.direction === wanted).length > all.length / 2;
     }, direction);
-    assert.match(await page.locator('#prices-detail').innerText(), /^\d+ of 500 symbols/);
   }
 });
 

@@ -63,7 +63,7 @@ test('a server with keys asks for one, and takes an admin\'s', TEST, async (t) =
   await page.fill('#key', 'the key of an operator, long enough');
   await page.getByRole('button', { name: 'Open' }).click();
   await page.locator('#replicas tbody tr').waitFor();
-  assert.equal(await page.locator('#key-form').isHidden(), true);
+  await page.locator('#key-form').waitFor({ state: 'hidden' });
 });
 
 test('disconnects a user', TEST, async (t) => {

@@ -1,6 +1,7 @@
 // The page outlives the server.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { freePort } from '../support/redis.mjs';
 import { startServer } from '../support/server.mjs';
 import { newPage, openBrowser, prices, TEST, untilAllMoved, untilPhase, wayTo } from './open.mjs';
 
@@ -13,7 +14,7 @@ after(() => browser?.close());
 
 for (const signal of ['SIGTERM', 'SIGKILL']) {
   test(`a restart after ${signal} is shown, survived and owned up to`, TEST, async (t) => {
-    let server = await startServer();
+    let server = await startServer({ PORT: String(await freePort()) });
     const { url, port } = server;
     try {
       const { page, faults } = await newPage(t, browser);

@@ -36,7 +36,7 @@ test('under a path of its own, everything is found', TEST, async (t) => {
     await untilPhase(page, 'live');
     await untilAllMoved(page);
     await page.locator('#transport', { hasText: 'WebSocket' }).waitFor();
-    assert.match(await page.locator('#snippet').innerText(), /path: "\/feed\/socket\.io\/"/);
+    await page.locator('#snippet', { hasText: 'path: "/feed/socket.io/"' }).waitFor();
     assert.deepEqual([outside, failed, faults], [[], [], []]);
   } finally {
     await server.stop();
@@ -53,7 +53,7 @@ test('renamed events are listened to in both modes', TEST, async (t) => {
       await untilPhase(page, 'live');
       await untilAllMoved(page);
       assert.equal(await arrived, event);
-      assert.match(await page.locator('#snippet').innerText(), /socket\.on\("price-update"/);
+      await page.locator('#snippet', { hasText: 'socket.on("price-update"' }).waitFor();
       assert.deepEqual(faults, []);
     }
   } finally {

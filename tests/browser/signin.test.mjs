@@ -62,7 +62,7 @@ test('a page without a token says so, takes one, and keeps it for the visit alon
 test('a token that expires is owned up to, and a new one goes on where it was', TEST, async (t) => {
   const { page } = await open(t);
   await page.getByText('The server asks for a token').waitFor();
-  await signIn(page, hs256(good({ exp: Math.floor(now()) + 4 })));
+  await signIn(page, hs256(good({ exp: Math.floor(now()) + 12 })));
   await untilPhase(page, 'live');
   await untilAllMoved(page);
   const shown = await prices(page);

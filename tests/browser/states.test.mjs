@@ -16,17 +16,17 @@ before(async () => {
 });
 after(() => browser?.close());
 
-/** Everything that the page reads out, from now on. */
-async function heard(page) {
-  await page.locator('#announce').evaluate((region) => {
-    globalThis.heard = [];
-    new MutationObserver(() => globalThis.heard.push(region.innerText)).observe(region, { childList: true, characterData: true, subtree: true });
+/** Everything that a part of the page says from now on: what it reads out, where no other is meant. */
+async function heard(page, id = 'announce') {
+  await page.locator(`#${id}`).evaluate((region) => {
+    const all = ((globalThis.heard ??= {})[region.id] = []);
+    new MutationObserver(() => all.push(region.textContent)).observe(region, { childList: true, characterData: true, subtree: true });
   });
-  return () => page.evaluate(() => globalThis.heard);
+  return () => page.evaluate((of) => globalThis.heard[of], id);
 }
 
 test('a replica that an operator drains tells the page, which moves to another one and misses nothing', TEST, async (t) => {
-  const env = { API_OPEN: 'true', DRAIN_SPREAD: '4000', DRAIN_DEADLINE: '20000' };
+  const env = { API_OPEN: 'true', DRAIN_SPREAD: '12000', DRAIN_DEADLINE: '25000' };
   const cluster = await Cluster.start(t, { env });
   const proxy = await Proxy.start(['app1', 'app2'].map((id) => cluster.replica(id)));
   cluster.undo.push(() => proxy.stop());
@@ -43,7 +43,7 @@ test('a replica that an operator drains tells the page, which moves to another o
   const gone = await page.locator('#server').innerText();
   const other = gone === 'app1' ? 'app2' : 'app1';
   const shown = Object.keys(await prices(page));
-  const said = await heard(page);
+  const [said, pill] = [await heard(page), await heard(page, 'phase')];
   // Others beside it: slots are given in no order, and the first one is at once.
   for (let i = 0; i < 7; i += 1) {
     const beside = await connect(cluster.replica(gone).url, { transports: ['websocket'], reconnection: false });
@@ -59,8 +59,6 @@ test('a replica that an operator drains tells the page, which moves to another o
   await ops.page.locator('#drained', { hasText: `${gone} drains` }).waitFor();
 
   const slot = await told;
-  // In a slot that is not over at once there is time to say it.
-  if (slot > 1_000) await page.locator('#phase', { hasText: 'Moving…' }).waitFor();
   await page.locator('#server', { hasText: other }).waitFor();
   await untilPhase(page, 'live');
   assert.deepEqual(await cluster.replica(gone).exited, { code: 0, signal: null });
@@ -69,7 +67,11 @@ test('a replica that an operator drains tells the page, which moves to another o
   assert.deepEqual(Object.keys(await prices(page)).slice(0, shown.length), shown);
   assert.equal(await page.locator('#missed').innerText(), '0');
   const all = await said();
-  if (slot > 1_000) assert.match(all[0], /about to stop/);
+  // In a slot that is not over at once there is time to say it.
+  if (slot > 4_000) {
+    assert.match(all[0], /about to stop/);
+    assert.ok((await pill()).includes('Moving…'), JSON.stringify(await pill()));
+  }
   assert.equal(all.at(-1), 'Live');
   assert.equal(await page.locator('#notice').isHidden(), true);
   assert.deepEqual([...faults, ...ops.faults], []);
@@ -79,7 +81,7 @@ test('a replica cut off from Redis is shown degraded, and what was missed across
   /** @type {Map<string, Cable>} */
   const cables = new Map();
   const cluster = await Cluster.start(t, {
-    env: { LEASE_TTL: '1000' },
+    env: { LEASE_TTL: '1000', ISLAND_AFTER: '300' },
     each: async (id, redis) => {
       cables.set(id, await Cable.to(redis));
       return { REDIS_URL: cables.get(id).url };
@@ -108,13 +110,15 @@ test('a replica cut off from Redis is shown degraded, and what was missed across
   await page.locator('#phase', { hasText: /^Live$/ }).waitFor();
   await untilAllMoved(page, SYMBOLS);
   assert.match(await page.locator('#missed-detail').innerText(), /unknown across \d resets?/);
-  assert.equal(await page.locator('#notice').isHidden(), true);
-  assert.deepEqual(await said(), ['Connected, prices degraded', 'Live']);
+  await page.locator('#notice').waitFor({ state: 'hidden' });
+  // A busy machine may be without Redis more than once.
+  await until(async () => (await said()).at(-1) === 'Live', 'the last word to be that it is live');
+  assert.deepEqual([...new Set(await said())], ['Connected, prices degraded', 'Live']);
   assert.deepEqual(faults, []);
 });
 
 test('a symbol whose source has gone quiet is marked, can be filtered by it, and is live with its next price', TEST, async (t) => {
-  const server = await startServer({ SYMBOLS: 'BTC', PUBLISHED_SYMBOLS: 'GOLD,SILVER', STALE_AFTER: '1500' });
+  const server = await startServer({ SYMBOLS: 'BTC', PUBLISHED_SYMBOLS: 'GOLD,SILVER', STALE_AFTER: '3000' });
   t.after(() => server.stop());
   const price = async (value) => {
     const { json, text } = await publish(server, ['GOLD', 'SILVER'].map((symbol) => ({ symbol, price: value })));

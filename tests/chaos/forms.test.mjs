@@ -20,7 +20,7 @@ const FAILED_OVER_MS = 30_000;
  * @param {import('../support/redis.mjs').Redis} redis
  */
 async function around(test, redis) {
-  const cluster = new Cluster(test, redis, { LEASE_TTL: '1000', CHAT_AUTO_JOIN: 'true' });
+  const cluster = new Cluster(test, redis, { LEASE_TTL: '1000', ISLAND_AFTER: '300', CHAT_AUTO_JOIN: 'true' });
   test.after(() => cluster.stop());
   await Promise.all(IDS.map((id) => cluster.add(id)));
   await Promise.all(IDS.map((id) => cluster.priced(id)));
@@ -37,8 +37,11 @@ async function agree(cluster, watches) {
   const text = `${Math.random()}`;
   const heard = new Set();
   for (const watch of watches) watch.socket.on('chat-message', (/** @type {any} */ message) => message.text === text && heard.add(watch));
-  watches[0].socket.emit('chat', text);
-  await until(() => heard.size === watches.length, 'what was said on one replica, on all');
+  // Again and again: after a failover not everybody may listen yet.
+  await until(() => {
+    watches[0].socket.emit('chat', text);
+    return heard.size === watches.length;
+  }, 'what was said on one replica, on all');
 }
 
 /** @param {Cluster} cluster */

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { serve } from '../support/clients.mjs';
+import { serve, until } from '../support/clients.mjs';
 
 const folder = fileURLToPath(new URL('../../loadtest/', import.meta.url));
 const installed = existsSync(path.join(folder, 'node_modules', '.bin', 'artillery'));
@@ -40,8 +40,9 @@ async function run(test, script, overrides) {
   const [code] = await once(child, 'close');
   assert.equal(code, 0, output);
   const { counters } = JSON.parse(await readFile(report, 'utf8')).aggregate;
-  const { connections, deliveries } = await server.json('/stats');
-  return { counters, connections, deliveries, output };
+  await until(async () => (await server.json('/stats')).connections.active === 0, 'every user to be gone');
+  const { deliveries } = await server.json('/stats');
+  return { counters, deliveries, output };
 }
 
 const skip = installed ? false : 'loadtest/node_modules is not installed: run `npm ci --ignore-scripts` in loadtest/';
@@ -49,7 +50,7 @@ if (skip) console.error(`artillery: skipped: ${skip}`);
 
 describe('artillery', { skip, concurrency: true }, () => {
   it('artillery.yml', async (test) => {
-    const { counters, connections, deliveries } = await run(test, 'test', {
+    const { counters, deliveries } = await run(test, 'test', {
       config: { phases: [{ duration: 1, arrivalCount: USERS }] },
       scenarios: [
         {
@@ -57,7 +58,7 @@ describe('artillery', { skip, concurrency: true }, () => {
           flow: [
             { function: 'countTicks' },
             { emit: { channel: 'subscribe', data: ['BTC', 'ETH', 'SOL', 'ADA', 'XRP'] } },
-            { think: 2 },
+            { think: 5 },
             { function: 'stopCounting' },
           ],
         },
@@ -69,12 +70,11 @@ describe('artillery', { skip, concurrency: true }, () => {
     assert.equal(counters['subscribe.errors'], 0);
     assert.equal(counters['clients.lost'], 0);
     assert.equal(counters['ticks.gaps'], 0);
-    // Two seconds of twenty ticks a second each, give or take how busy the machine is.
+    // A second of twenty ticks each, and of five at most so much is waited for on a busy machine.
     assert.ok(counters['ticks.received'] > USERS * SYMBOLS * 20, `${counters['ticks.received']}`);
     // What the server says that it sent, but for what was on its way when users left.
     assert.ok(counters['ticks.received'] <= deliveries, `${counters['ticks.received']} of ${deliveries}`);
     assert.ok(counters['ticks.received'] > deliveries * 0.5, `${counters['ticks.received']} of ${deliveries}`);
-    assert.equal(connections.active, 0);
   });
 
   it('artillery-phases.yml: users stay until the cool-down', async (test) => {

@@ -50,6 +50,7 @@ describe('back end', { concurrency: true }, () => {
     alice.socket.emit('with-bytes', Buffer.from('x'));
     assert.equal((await next(alice.socket, 'error')).code, 'invalid_payload');
     assert.equal(backend.of('with-bytes').length, 0);
+    await until(async () => (await counts(server)).posted === 5, 'five posts to be counted');
     const { posted, given_up: givenUp } = await counts(server);
     assert.deepEqual([posted, givenUp], [5, 0]);
   });
@@ -64,7 +65,7 @@ describe('back end', { concurrency: true }, () => {
   });
 
   it('what it does not want is not asked again', async (test) => {
-    const { backend, server } = await start(test, QUICK);
+    const { backend, server } = await start(test);
     const { ask, socket } = await enter(test, server.url, 'u');
     for (const [status, code] of [[404, 'unknown_event'], [403, 'forbidden'], [401, 'forbidden'], [422, 'invalid_payload'], [400, 'invalid_payload']]) {
       backend.answers.set(`e${status}`, (_, response) => response.writeHead(Number(status)).end('{"secret":"of the back end"}'));
@@ -80,7 +81,7 @@ describe('back end', { concurrency: true }, () => {
 
   it('one that is slow, wrong or lies about its length holds up nobody', async (test) => {
     // As long as a busy machine may need for an answer that is no good.
-    const { backend, server } = await start(test, { ...QUICK, BACKEND_TIMEOUT: '2000' });
+    const { backend, server } = await start(test, { ...QUICK, BACKEND_TIMEOUT: '4000' });
     const { ask } = await enter(test, server.url, 'u');
     const json = '{"done":true}';
     /** @type {[string, import('../support/backend.mjs').Answer, number][]} */
@@ -108,6 +109,7 @@ describe('back end', { concurrency: true }, () => {
     for (const [n, { ok, error }] of (await answers).entries()) {
       const [event, , attempts] = bad[n];
       assert.deepEqual([ok, error?.code], [false, 'unavailable'], event);
+      await until(() => backend.of(event).length >= attempts, event);
       const posts = backend.of(event);
       assert.equal(posts.length, attempts, event);
       assert.equal(new Set(posts.map(({ raw }) => raw)).size, 1, 'the same each time');
@@ -123,7 +125,7 @@ describe('back end', { concurrency: true }, () => {
   });
 
   it('what fails at first is tried again, and arrives once for the client', async (test) => {
-    const { backend, server } = await start(test, { ...QUICK, BACKEND_RETRIES: '3' });
+    const { backend, server } = await start(test, { BACKEND_RETRIES: '3' });
     const { ask } = await enter(test, server.url, 'u');
     backend.answers.set('shaky', (_, response, attempt) => (attempt < 3 ? response.writeHead(attempt === 1 ? 503 : 429).end() : response.end('{"attempt":3}')));
     assert.deepEqual(await ask('shaky', 1), { attempt: 3 });
@@ -131,7 +133,7 @@ describe('back end', { concurrency: true }, () => {
   });
 
   it('one connection\'s events come in order, also past one that is tried again', async (test) => {
-    const { backend, server } = await start(test, QUICK);
+    const { backend, server } = await start(test);
     const { socket } = await enter(test, server.url, 'u');
     backend.answers.set('n', ({ body }, response, attempt) => response.writeHead(body.data % 5 === 0 && attempt === 1 ? 500 : 200).end());
     for (let n = 0; n < 20; n += 1) socket.emit('n', n);
@@ -143,7 +145,7 @@ describe('back end', { concurrency: true }, () => {
 
   it('one that is down costs no connection, and what waits is bounded', async (test) => {
     const port = await freePort();
-    const server = await serve(test, { BACKEND_URL: `http://127.0.0.1:${port}/events`, ...QUICK, BACKEND_QUEUE: '10' });
+    const server = await serve(test, { BACKEND_URL: `http://127.0.0.1:${port}/events`, BACKEND_QUEUE: '10' });
     const { ask } = await enter(test, server.url, 'u');
     const answers = await Promise.all(Array.from({ length: 30 }, (_, n) => ask('order', n)));
     for (const { error } of answers) assert.equal(error.code, 'unavailable');
@@ -189,11 +191,13 @@ describe('back end', { concurrency: true }, () => {
   });
 
   it('what waits at the end is counted and logged, and the end is in time', async (test) => {
-    const { backend, server } = await start(test, { BACKEND_TIMEOUT: '60000', DRAIN_DEADLINE: '2000' });
+    const { backend, server } = await start(test, { BACKEND_TIMEOUT: '60000' });
     backend.answers.set('never', () => {});
-    const { socket } = await enter(test, server.url, 'u');
+    const { ask, socket } = await enter(test, server.url, 'u');
     for (let n = 0; n < 5; n += 1) socket.emit('never', n);
     await backend.got('never');
+    // All five have been taken: answers come in order of what was said.
+    await ask('ping');
     await server.stop();
     const lines = server.log.filter(({ fields }) => fields?.message?.includes('given up'));
     assert.equal(lines.length, 5);

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { closeAfter, connect, request, serve, transports, until } from '../support/clients.mjs';
+import { closeAfter, connect, next, request, serve, transports, until } from '../support/clients.mjs';
 import { Feed } from '../support/feed.mjs';
 import { RawPolling, RawWebSocket, fetchRaw } from '../support/raw.mjs';
 
@@ -211,13 +211,19 @@ describe('stats', () => {
       return snapshot.reduce((/** @type {number} */ sum, /** @type {any} */ { seq }) => sum + seq, 0);
     };
     const counted = async () => (await server.json('/stats')).ticks.in;
+    // What is counted is on its way to the clients' shards.
+    const arrives = async () => {
+      for (let n = 0; n < 3; n += 1) await next(socket, 'ticks');
+    };
     // Each number is read between two others, so that it is bounded from both sides.
     const a = await numbered();
     const from = await counted();
+    await arrives();
     const b = await numbered();
     await until(async () => (await numbered()) > b + 100, 'ticks');
     const c = await numbered();
     const to = await counted();
+    await arrives();
     const d = await numbered();
     assert.ok(to - from >= c - b, `${to - from} counted, at least ${c - b} published`);
     assert.ok(to - from <= d - a, `${to - from} counted, at most ${d - a} published`);

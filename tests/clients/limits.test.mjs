@@ -90,11 +90,13 @@ describe('messages', { concurrency: true }, () => {
       test.after(() => client.close());
       await client.join();
       const packets = Array.from({ length: 20 }, (_, index) => `42${100 + index}["ping",${index}]`);
+      const begun = performance.now();
       client.send(...packets);
       const answers = await Promise.all(packets.map((_, index) => client.answer(100 + index, `ping ${index}`)));
+      const took_s = (performance.now() - begun) / 1000;
       const refused = answers.filter((answer) => !answer.ok);
       // It goes on getting some while it sends.
-      assert.ok(refused.length >= 8 && refused.length <= 12, `${refused.length} of 20 were refused`);
+      assert.ok(refused.length >= 12 - Math.ceil(took_s * 5) && refused.length <= 12, `${refused.length} of 20 were refused in ${took_s} s`);
       assert.ok(answers.slice(0, 8).every((answer) => answer.ok));
       for (const answer of refused) isRefused(answer, 'rate_limited', '5 a second');
       await counts(server, { messages: refused.length, abuse: 0 });
@@ -109,8 +111,8 @@ describe('messages', { concurrency: true }, () => {
     await client.join();
     client.send('421["ping"]', '42["subscribe","*"]');
     isErrorEvent(await client.event('error'), 'subscribe', 'rate_limited', '1 a second');
-    const { subscriptions } = await server.json('/stats');
-    assert.ok(Object.values(subscriptions).every((number) => number === 0));
+    const nobody = async () => Object.values((await server.json('/stats')).subscriptions).every((number) => number === 0);
+    await until(nobody, 'nobody to be subscribed');
   });
 
   it('one client that floods is ended, counted, and costs nobody else', async (test) => {
@@ -156,7 +158,7 @@ describe('messages', { concurrency: true }, () => {
     await client.join();
     for (let n = 0; n < 40; n += 1) client.send('3');
     assert.ok(await client.works(), 'that many are allowed');
-    for (let n = 0; n < 60 && !client.ended; n += 1) client.send('3');
+    for (let n = 0; n < 600 && !client.ended; n += 1) client.send('3');
     await within(client.closed, 'the end');
     await counts(server, { frames: 1, messages: 0, abuse: 0 });
     // It would be as many frames as there are pairs of bytes.
@@ -182,7 +184,7 @@ describe('messages', { concurrency: true }, () => {
       assert.equal((await post(60)).status, 400);
       await counts(server, { frames: 1, messages: 0, abuse: 0 });
       assert.equal((await post(1)).status, 400, 'the session is over');
-      assert.equal((await server.json('/stats')).connections.active, 0);
+      await until(async () => (await server.json('/stats')).connections.active === 0, 'it to be gone');
     });
   }
 
@@ -190,9 +192,11 @@ describe('messages', { concurrency: true }, () => {
     const server = await serve(test, { MAX_CHATS_PER_SECOND: '2', CHAT_AUTO_JOIN: 'true' });
     const socket = await connect(server.url);
     closeAfter(test, socket);
+    const begun = performance.now();
     const answers = await Promise.all(Array.from({ length: 6 }, (_, n) => request(socket, 'chat', `text ${n}`)));
+    const took_s = (performance.now() - begun) / 1000;
     const refused = answers.filter((answer) => !answer.ok);
-    assert.ok(refused.length >= 3, `${refused.length}`);
+    assert.ok(refused.length >= 4 - Math.ceil(took_s * 2), `${refused.length} in ${took_s} s`);
     for (const answer of refused) isRefused(answer, 'rate_limited', 'chat', '2 a second');
     await counts(server, { chats: refused.length, messages: 0 });
     assert.equal((await request(socket, 'ping', 1)).ok, true);
@@ -291,9 +295,11 @@ describe('connections', { concurrency: true }, () => {
 
   it('per second: 503 with the time to come again', async (test) => {
     const server = await start(test, { MAX_CONNECTS_PER_SECOND: '1' });
+    const begun = performance.now();
     const answers = await Promise.all(Array.from({ length: 8 }, () => handshake(server)));
+    const took_s = (performance.now() - begun) / 1000;
     const refused = answers.filter(({ status }) => status !== 200);
-    assert.ok(refused.length >= 5, `${refused.length}`);
+    assert.ok(refused.length >= 7 - Math.ceil(took_s), `${refused.length} in ${took_s} s`);
     for (const { status, code, headers } of refused) {
       assert.deepEqual([status, code, headers['retry-after']], [503, 'rate_limited', '1']);
     }
@@ -320,17 +326,24 @@ describe('connections', { concurrency: true }, () => {
   it('of HTTP requests: 429, and health is free', async (test) => {
     const server = await start(test, { MAX_HTTP_REQUESTS_PER_SECOND: '2', TRUSTED_PROXIES: '127.0.0.1' });
     const get = (/** @type {string} */ path, from = '192.0.2.1') => fetchRaw(server.url + path, { headers: { 'x-forwarded-for': from } });
+    const begun = performance.now();
     const answers = await Promise.all(Array.from({ length: 12 }, () => get('/')));
+    const took_s = (performance.now() - begun) / 1000;
     const refused = answers.filter(({ status }) => status === 429);
-    assert.ok(refused.length >= 8, `${refused.length}`);
+    assert.ok(refused.length >= 10 - Math.ceil(took_s * 2), `${refused.length} in ${took_s} s`);
     for (const { text, headers } of refused) {
       assert.equal(JSON.parse(text).code, 'rate_limited');
       assert.equal(headers['retry-after'], '1');
     }
-    assert.equal((await get(`${HANDSHAKE}&sid=x`)).status, 429);
+    // On a busy machine one more may be allowed by then.
+    const over = (/** @type {string} */ path) => until(async () => {
+      const answer = await get(path);
+      return answer.status === 429 && answer;
+    }, `${path} to be refused`);
+    await over(`${HANDSHAKE}&sid=x`);
     assert.equal((await get('/health')).status, 200);
     assert.equal((await get('/', '192.0.2.2')).status, 200, 'another address');
-    const problem = await get('/api/status');
+    const problem = await over('/api/status');
     assert.deepEqual([problem.status, problem.headers['content-type'], problem.headers['retry-after']], [429, 'application/problem+json', '1']);
     assert.equal(JSON.parse(problem.text).code, 'rate_limited');
     assert.equal((await limited(server)).http_requests, refused.length + 2);
@@ -377,10 +390,10 @@ describe('time', { concurrency: true }, () => {
   let server;
   before(async () => {
     server = await startServer({
-      CONNECT_TIMEOUT: '1000',
-      HTTP_HEADER_TIMEOUT: '300',
+      CONNECT_TIMEOUT: '4000',
+      HTTP_HEADER_TIMEOUT: '2500',
       HTTP_BODY_TIMEOUT: '300',
-      HTTP_IDLE_TIMEOUT: '600',
+      HTTP_IDLE_TIMEOUT: '3000',
       JWT_SECRET: 'a secret of thirty-two bytes or so',
       ALLOW_ANONYMOUS: 'true',
     });
@@ -462,11 +475,11 @@ describe('time', { concurrency: true }, () => {
       let asked = 1;
       socket.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
       socket.on('data', () => {
-        if ((asked += 1) <= 5) setTimeout(() => socket.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n'), 400);
+        if ((asked += 1) <= 5) setTimeout(() => socket.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n'), 1500);
       });
     });
     assert.equal(text.match(/HTTP\/1\.1 200/g)?.length, 5);
-    assert.ok(performance.now() - begun > 1600 && performance.now() - begun < DEADLINE_MS);
+    assert.ok(performance.now() - begun > 5500 && performance.now() - begun < DEADLINE_MS);
     await until(async () => (await limited(server)).idle_timeouts >= 1, 'it to be counted');
   });
 

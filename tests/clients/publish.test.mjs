@@ -136,17 +136,17 @@ describe('publish', { concurrency: true }, () => {
 
   it('too fast', async (test) => {
     const slow = await start(test, { SYMBOLS: '', PUBLISHED_SYMBOLS: 'A', PUBLISH_RATE: '10' });
-    assert.equal((await publish(slow, Array(30).fill({ symbol: 'A', price: 1 }))).json.accepted, 30);
+    assert.equal((await publish(slow, Array(100).fill({ symbol: 'A', price: 1 }))).json.accepted, 100);
     const refused = await publish(slow, [{ symbol: 'A', price: 1 }]);
     isProblem(refused, 429, 'rate_limited');
     const wait_s = Number(refused.headers['retry-after']);
-    assert.ok(wait_s >= 1 && wait_s <= 3, `${wait_s}`);
+    assert.ok(wait_s >= 1 && wait_s <= 10, `${wait_s}`);
     await until(async () => (await publish(slow, [{ symbol: 'A', price: 1 }])).status === 200, 'its turn');
   });
 
   it('without a simulator it is ready before the first price, and silence is no failure', async (test) => {
     const quiet = await start(test, { SYMBOLS: '', PUBLISHED_SYMBOLS: 'A', ALLOW_NEW_SYMBOLS: 'true' });
-    assert.equal((await fetch(`${quiet.url}/ready`)).status, 200);
+    await until(async () => (await fetch(`${quiet.url}/ready`)).status === 200, 'it to be ready');
     assert.deepEqual((await ask(quiet, 'GET', '/api/prices')).json, { epoch: null, prices: [] });
     const { seq } = only(await publish(quiet, [{ symbol: 'NEW', price: 1 }]));
     await until(async () => (await ask(quiet, 'GET', '/api/prices/NEW')).json.seq === seq, 'a symbol that nobody knew');

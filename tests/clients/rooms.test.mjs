@@ -102,6 +102,7 @@ describe('rooms', { concurrency: true }, () => {
     await api(server.url, '/api/message', { userId: 'spy', event: 'end' });
     await until(() => spy.heard.length > 0, 'the end');
     assert.deepEqual(spy.heard, [['end', []]]);
+    await until(() => victim.of('secret').length === 2, 'both secrets');
     assert.deepEqual(victim.heard.filter(([event]) => event === 'secret'), [['secret', [1]], ['secret', []]]);
   });
 
@@ -238,7 +239,7 @@ describe('rooms, by right', { concurrency: true }, () => {
     await amy.ask('join', { room: 'r' });
     await is(zoe, { users: ['amy', 'zoe'], connections: 4 });
     amy.socket.close();
-    await is(zoe, { users: ['zoe'], connections: 3 });
+    for (const person of [zoe, again]) await is(person, { users: ['zoe'], connections: 3 });
     await again.ask('leave', 'r');
     await is(zoe, { users: ['zoe'], connections: 2 });
     assert.equal(told(again).connections, 3, 'who has left is told no more');

@@ -14,7 +14,7 @@ const SYMBOLS = Array.from({ length: 1000 }, (_, index) => `S${index}`);
 const ROUNDS = 400;
 
 /** How long it may take until one who does not read has fallen behind, whatever is between (ms). */
-const SLOW_DEADLINE_MS = 40_000;
+const SLOW_DEADLINE_MS = 120_000;
 
 const ENV = {
   SYMBOLS: '',

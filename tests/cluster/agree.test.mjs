@@ -1,7 +1,7 @@
 // Replicas around one Redis are one feed: the same ticks everywhere, each once, and one that comes later has them too.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { publish } from '../support/api.mjs';
+import { publishSurely } from '../support/api.mjs';
 import { candlesOf } from '../support/candles.mjs';
 import { transports, until } from '../support/clients.mjs';
 import { Cluster, INTERVAL_MS, SYMBOLS, freeze } from '../support/cluster.mjs';
@@ -10,11 +10,11 @@ import { Cable, Redis } from '../support/redis.mjs';
 import { startServer } from '../support/server.mjs';
 
 /** How many ticks of each symbol are compared. */
-const TICKS = 80;
+const TICKS = 160;
 
 describe('agree', { concurrency: true }, () => {
   it('every client of every replica gets the same ticks, from one publisher, at its pace', async (test) => {
-    const cluster = await Cluster.start(test);
+    const cluster = await Cluster.start(test, { env: { LEASE_TTL: '30000' } });
     const watches = await Promise.all(['app1', 'app2'].flatMap((id) => [
       cluster.watch(id, { transports: transports.upgrade }),
       cluster.watch(id, { transports: transports.websocket }),
@@ -107,7 +107,7 @@ describe('agree', { concurrency: true }, () => {
       return server;
     };
     const price = async (/** @type {any} */ server, /** @type {number} */ value) => {
-      const { json, text } = await publish(server, [{ symbol: 'GOLD', price: value, size: 1 }]);
+      const { json, text } = await publishSurely(server, [{ symbol: 'GOLD', price: value, size: 1 }]);
       assert.equal(json?.accepted, 1, text);
     };
     const day = async (/** @type {any} */ server) => {

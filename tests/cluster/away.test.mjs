@@ -19,6 +19,9 @@ async function ask(server, where) {
   return { code: response.status, body: await response.json() };
 }
 
+/** Resolves when a replica has all of its connections to Redis: that ticks come shows only one of them. @param {import('../support/server.mjs').Server} server */
+const reconnected = (server) => until(async () => (await ask(server, '/health')).body.bus.redis === 'connected', 'all connections to Redis');
+
 /** Two replicas that can be cut off. @param {any} test @param {Record<string, string>} [env] */
 const cuttable = (test, env = {}) => wired(test, { ...NO_ISLANDS, ...env });
 
@@ -53,6 +56,7 @@ describe('Redis is not there', { concurrency: true }, () => {
     await second.more(5);
     await cluster.level();
     for (const server of cluster.replicas.values()) {
+      await reconnected(server);
       const { code, body } = await ask(server, '/ready');
       assert.deepEqual([code, body.status, body.bus.redis, body.reason], [200, 'ok', 'connected', undefined]);
     }
@@ -61,16 +65,16 @@ describe('Redis is not there', { concurrency: true }, () => {
   });
 
   it('replicas end in time while it is away', async (test) => {
-    const cluster = await Cluster.start(test);
+    const cluster = await Cluster.start(test, { env: { DRAIN_DEADLINE: '30000' } });
     const watches = await Promise.all(['app1', 'app2'].map((id) => cluster.watch(id)));
     await cluster.redis.kill();
     await Promise.all(watches.map((watch) => watch.status(({ state }) => state === 'degraded')));
     const asked = performance.now();
     const ends = await Promise.all(cluster.live().map((id) => cluster.replica(id).stop()));
     for (const end of ends) assert.deepEqual(end, { code: 0, signal: null });
-    // They ask it for a moment, and leave it.
+    // They ask it for a moment, and leave it: who waited for it would end at the deadline.
     const took_ms = performance.now() - asked;
-    assert.ok(took_ms < 2000 + BUSY_MS, `${took_ms} ms`);
+    assert.ok(took_ms < 15_000, `${took_ms} ms`);
     cluster.check();
   });
 
@@ -129,6 +133,7 @@ describe('Redis is not there', { concurrency: true }, () => {
       assert.equal(late.answers[0].epoch, second);
       await cluster.roles();
       for (const server of cluster.replicas.values()) {
+        await reconnected(server);
         const { body } = await ask(server, '/health');
         assert.deepEqual([body.status, body.bus.redis, body.bus.epoch], ['ok', 'connected', second]);
         const stats = await server.json('/stats');
@@ -187,6 +192,7 @@ describe('Redis is out of reach for less than LEASE_TTL', { concurrency: true },
       for (const server of cluster.replicas.values()) {
         const stats = await server.json('/stats');
         assert.deepEqual([stats.ticks.lost, stats.errors.bus_gaps, stats.sources.skipped], [0, 0, 0]);
+        await reconnected(server);
         const { body } = await ask(server, '/health');
         assert.deepEqual([body.status, body.bus.redis], ['ok', 'connected']);
       }
@@ -202,7 +208,7 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
     { title: 'without an answer from Redis', how: (/** @type {Cable} */ cable) => cable.hold() },
   ]) {
     it(`the publisher is ${title} for longer than its lease`, async (test) => {
-      const lease_ms = 1000;
+      const lease_ms = 3000;
       const { cluster, publisher, other, mine, theirs, cable } = await cuttable(test, { LEASE_TTL: `${lease_ms}` });
       const server = cluster.replica(publisher);
       const cut = performance.now();
@@ -287,6 +293,7 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
     await Promise.all(watches.map((watch) => watch.more(10)));
     await cluster.level();
     for (const server of cluster.replicas.values()) {
+      await until(async () => (await server.json('/stats')).errors.bus_entries === 3, 'all three to be passed over');
       const { errors, ticks } = await server.json('/stats');
       assert.deepEqual([errors.bus_entries, errors.bus_gaps, ticks.lost], [3, 0, 0]);
     }

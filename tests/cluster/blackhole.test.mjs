@@ -24,13 +24,16 @@ const LASTS_MS = 6500;
 /** How often something is said meanwhile (ms). */
 const SAYS_EVERY_MS = 250;
 
+/** What a busy machine may add to that (ms): less than TCP's next attempt, or it would hide that one was waited for. */
+const HELD_UP_MS = 500;
+
 /** @param {any} test @param {(publisher: string, others: string[]) => string[]} which replicas that are cut off */
 async function swallowed(test, which) {
   /** @type {Map<string, Cable>} */
   const cables = new Map();
   const cluster = await Cluster.start(test, {
     ids: IDS,
-    env: { LEASE_TTL: '1000', UPDATE_INTERVAL: '100', CHAT_AUTO_JOIN: 'true' },
+    env: { LEASE_TTL: '1000', ISLAND_AFTER: '300', UPDATE_INTERVAL: '100', CHAT_AUTO_JOIN: 'true' },
     each: async (id, redis) => {
       const cable = await Cable.to(redis);
       cables.set(id, cable);
@@ -84,7 +87,7 @@ async function swallowed(test, which) {
     assert.ok(watch.silence(gone) < HUNG_MS + BUSY_MS, `${watch.name}: ${watch.silence(gone)} ms of silence`);
     assert.deepEqual(watch.losses, []);
   }
-  assert.ok(truth_ms < ONE_TRUTH_MS + BUSY_MS, `one truth after ${truth_ms} ms`);
+  assert.ok(truth_ms < ONE_TRUTH_MS + HELD_UP_MS, `one truth after ${truth_ms} ms`);
   await cluster.roles();
   await cluster.checkLog();
 }

@@ -1,7 +1,7 @@
 // Every replica has the same candles, over takeovers and islands: they are made of the one log.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { candlesOf, fold, plain } from '../support/candles.mjs';
+import { candlesOf, fold, INTERVALS, plain } from '../support/candles.mjs';
 import { connect, request, until } from '../support/clients.mjs';
 import { Cluster } from '../support/cluster.mjs';
 import { Cable, LOG } from '../support/redis.mjs';
@@ -11,8 +11,10 @@ const STEPS = 25;
 
 /** The candles of a replica that nothing can change any more: but for the first and the last. @param {Cluster} cluster @param {string} id @param {string} interval */
 async function settled(cluster, id, interval) {
+  // Of what came before this tick nothing is on its way.
+  const { ts: reached } = await cluster.replica(id).json('/api/prices/BTC');
   const candles = await candlesOf(cluster.replica(id), 'BTC', { interval, limit: 5000 });
-  return candles.slice(1).filter(({ n, ts }) => n > 0 && ts < candles[candles.length - 1].ts);
+  return candles.slice(1).filter(({ n, ts }) => n > 0 && ts + INTERVALS[interval] <= reached);
 }
 
 /** Fails unless a replica has the candles of these ticks, as far as they go. @param {any[]} ticks @param {any[]} candles */
@@ -64,7 +66,7 @@ describe('candles of a cluster', { concurrency: 2 }, () => {
     /** @type {Map<string, Cable>} */
     const cables = new Map();
     const cluster = await Cluster.start(test, {
-      env: { LEASE_TTL: '1000', UPDATE_INTERVAL: '100' },
+      env: { LEASE_TTL: '1000', ISLAND_AFTER: '300', UPDATE_INTERVAL: '100' },
       each: async (id, redis) => {
         const cable = await Cable.to(redis);
         cables.set(id, cable);
@@ -98,9 +100,11 @@ describe('candles of a cluster', { concurrency: 2 }, () => {
     const common = there.filter(({ ts }) => here.some((candle) => candle.ts === ts));
     assert.ok(common.filter(({ ts }) => ts < alone).length >= 2, 'of before, and of meanwhile');
     assert.deepEqual(common, here.filter(({ ts }) => there.some((candle) => candle.ts === ts)));
-    const first = Math.min(...there.map(({ ts }) => ts));
-    const last = Math.max(...there.map(({ ts }) => ts));
-    assert.deepEqual(there.map(({ ts }) => ts), here.map(({ ts }) => ts).filter((ts) => first <= ts && ts <= last), 'none is missing');
+    // One of the two was asked later.
+    const times = [here, there].map((all) => all.map(({ ts }) => ts));
+    const [first, last] = [Math.max(...times.map((all) => all[0])), Math.min(...times.map((all) => all[all.length - 1]))];
+    const [ours, others_] = times.map((all) => all.filter((ts) => first <= ts && ts <= last));
+    assert.deepEqual(others_, ours, 'none is missing');
     const [days, others] = await Promise.all([other, publisher].map((id) => candlesOf(cluster.replica(id), 'BTC', { interval: '1d' })));
     assert.equal(days.length, others.length);
 
@@ -112,7 +116,7 @@ describe('candles of a cluster', { concurrency: 2 }, () => {
   });
 
   it('after an island whose log was trimmed, none that had closed before it closes again', async (test) => {
-    const { cluster, publisher, other, mine, theirs, cable } = await wired(test, { LEASE_TTL: '1000', UPDATE_INTERVAL: '100' });
+    const { cluster, publisher, other, mine, theirs, cable } = await wired(test, { LEASE_TTL: '1000', ISLAND_AFTER: '300', UPDATE_INTERVAL: '100' });
     /** @type {any[]} */
     const closes = [];
     const follower = await connect(cluster.replica(other).url);

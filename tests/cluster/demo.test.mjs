@@ -38,7 +38,7 @@ describe('demo', () => {
     let said = '';
     for (const stream of [demo.stdout, demo.stderr]) stream.on('data', (text) => (said += text));
     const exited = once(demo, 'close');
-    await until(async () => existsSync(readyFile) || demo.exitCode !== null, () => `the demo to be ready:\n${said}`);
+    await until(async () => existsSync(readyFile) || demo.exitCode !== null, () => `the demo to be ready:\n${said}`, 60_000);
     assert.equal(demo.exitCode, null, said);
     const places = JSON.parse(readFileSync(readyFile, 'utf8'));
 

@@ -20,6 +20,7 @@ async function replicated(test) {
   const cables = await Promise.all(IDS.map(() => Cable.to(cluster.redis)));
   cluster.undo.push(() => Promise.all(cables.map((cable) => cable.stop())));
   await Promise.all(IDS.map((id, index) => cluster.add(id, { REDIS_URL: cables[index].url })));
+  await Promise.all(IDS.map((id) => cluster.begun(id)));
   for (let price = 1; price <= 5; price += 1) await post(cluster, 'app1', 'BUSY', price);
   await post(cluster, 'app1', 'QUIET', 100);
   await until(async () => (await second.ask('HGET', 'tickcast:{bus}:last', 'QUIET'))?.includes('"price":100,'), 'the replica to have all');

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import http from 'node:http';
 import { describe, it } from 'node:test';
 import { Resuming } from '../../demo/resuming.mjs';
-import { connected, open, transports, until, versions } from '../support/clients.mjs';
+import { connected, next, open, transports, until, versions } from '../support/clients.mjs';
 import { Cluster, SYMBOLS } from '../support/cluster.mjs';
+import { acquainted } from '../support/people.mjs';
 import { Proxy } from '../support/proxy.mjs';
 import { fetchRaw } from '../support/raw.mjs';
 
@@ -54,7 +55,7 @@ describe('haproxy', { concurrency: true }, () => {
 
   it('who polls stays where its cookie says, until its slot where that replica drains', async (test) => {
     const ids = ['app1', 'app2'];
-    const cluster = await Cluster.start(test, { ids, env: { DRAIN_SPREAD: '8000', DRAIN_DEADLINE: '16000' } });
+    const cluster = await Cluster.start(test, { ids, env: { DRAIN_SPREAD: '16000', DRAIN_DEADLINE: '32000' } });
     // It would choose another for each request that has no cookie.
     const proxy = await Proxy.haproxy(ids.map((id) => cluster.replica(id)), undefined, { balance: 'roundrobin' });
     cluster.undo.push(() => proxy.stop());
@@ -72,12 +73,16 @@ describe('haproxy', { concurrency: true }, () => {
     for (const url of urls) assert.equal(await post(url, '40', { cookie }), 200);
     // Without the cookie one of two requests is for the other replica, which does not know the session.
     assert.deepEqual([await post(urls[0], '3'), await post(urls[0], '3')].sort(), [200, 400]);
-    assert.equal(await until(async () => (await cluster.replica(id).json('/stats')).connections.active, 'both'), 2);
+    await until(async () => (await cluster.replica(id).json('/stats')).connections.active === 2, 'both');
 
     const server = cluster.replica(id);
+    const other = cluster.replica(ids.find((each) => each !== id) ?? '');
     server.child.kill('SIGTERM');
+    const known = until(async () => (await other.json('/stats?scope=cluster')).nodes.find((/** @type {any} */ node) => node.id === id)?.status === 'draining',
+      'the others to know that it drains');
+    known.catch(() => {});
     await until(async () => (await idOf()) !== id && (await idOf()) !== id, 'nobody new to go there');
-    // The first has gone in its slot, the second is there for four seconds.
+    // The first has gone in its slot, the second is there for eight seconds.
     const statuses = await Promise.all(urls.map((url) => post(url, '3', { cookie })));
     assert.ok(statuses.includes(200), `${statuses}`);
     // It is told through the proxy, too.
@@ -91,9 +96,7 @@ describe('haproxy', { concurrency: true }, () => {
     };
     const said = await Promise.all(urls.map(heard));
     assert.ok(said.some((text) => text.includes('42["drain",')), `${said}`);
-    const other = cluster.replica(ids.find((each) => each !== id) ?? '');
-    await until(async () => (await other.json('/stats?scope=cluster')).nodes.find((/** @type {any} */ node) => node.id === id)?.status === 'draining',
-      'the others to know that it drains');
+    await known;
     assert.deepEqual(await server.exited, { code: 0, signal: null });
     assert.notEqual(await idOf({ cookie }), id, 'then the cookie is for the other one');
   });
@@ -102,8 +105,13 @@ describe('haproxy', { concurrency: true }, () => {
     const host = 'www.node-services-1.com';
     const env = { API_OPEN: 'true', TRUSTED_PROXIES: '127.0.0.1' };
     const cluster = await Cluster.start(test, { ids: ['front1', 'front2'], env, each: () => ({ ROLE: 'front' }) });
-    for (const id of ['back1', 'back2']) await cluster.add(id, { ROLE: 'back' });
+    for (const id of ['back1', 'back2']) {
+      await cluster.add(id, { ROLE: 'back' });
+      await cluster.begun(id);
+    }
     const of = (/** @type {string} */ side) => [1, 2].map((number) => cluster.replica(`${side}${number}`));
+    // Each hears what is said at any other.
+    await acquainted([...of('front'), ...of('back')].map(({ url }) => url), 'nobody', 0);
     const proxy = await Proxy.haproxy(of('front'), of('back'), { host });
     cluster.undo.push(() => proxy.stop());
     const ask = (/** @type {string} */ path, options = {}) => fetchRaw(`${proxy.url}${path}`, { headers: { host, 'content-type': 'application/json' }, ...options });
@@ -128,7 +136,7 @@ describe('haproxy', { concurrency: true }, () => {
       await connected(socket);
       assert.equal((await socket.timeout(20_000).emitWithAck('join', { room: 'roomb' })).ok, true);
     }
-    const heard = sockets.map((socket) => new Promise((resolve) => socket.once('chat-message', resolve)));
+    const heard = sockets.map((socket) => next(socket, 'chat-message'));
     const said = await ask('/back/message', { method: 'POST', body: JSON.stringify({ room: 'roomb', message: 'A simple message' }) });
     assert.equal(said.status, 200, said.text);
     assert.equal((await Promise.all(heard)).length, 3);

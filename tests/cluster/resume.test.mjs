@@ -80,6 +80,12 @@ class Traveller {
   }
 }
 
+/** Resolves when this holds of the latest price of each symbol at a replica. @param {Cluster} cluster @param {string} id @param {(tick: any) => boolean} holds */
+const past = (cluster, id, holds) => until(async () => {
+  const ticks = await Promise.all(SYMBOLS.map((symbol) => cluster.replica(id).json(`/api/prices/${symbol}`)));
+  return ticks.every(holds);
+}, `the prices at ${id} to have gone on`);
+
 describe('resume', { concurrency: true }, () => {
   for (const [kind, list] of Object.entries(transports)) {
     it(`${kind}: on the other replica, and back`, async (test) => {
@@ -99,7 +105,7 @@ describe('resume', { concurrency: true }, () => {
 
       // With a rate it is one tick for all.
       traveller.go();
-      await sleep(300);
+      await past(cluster, 'app2', ({ symbol, seq }) => seq >= traveller.since[symbol] + 3);
       const answer = await traveller.come(cluster.replica('app2').url, { transports: list, maxRate: 5 });
       assert.ok(answer.replay.length === SYMBOLS.length && answer.replay.every((/** @type {any} */ { n, high, low, price }) => n > 1 && low <= price && price <= high));
       await traveller.more(3);
@@ -154,7 +160,8 @@ describe('resume', { concurrency: true }, () => {
     await traveller.come(cluster.replica('app1').url);
     await traveller.more(3);
     traveller.go();
-    await sleep(2500);
+    const gone = Date.now();
+    await past(cluster, 'app2', ({ ts }) => ts > gone + 2500);
     await traveller.come(cluster.replica('app2').url);
     assert.deepEqual(new Set(Object.values(traveller.resumed[1])), new Set(['snapshot']));
     await traveller.more(3);

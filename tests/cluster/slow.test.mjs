@@ -39,7 +39,7 @@ describe('a slow way to Redis', { concurrency: true }, () => {
     const watch = await cluster.watch('app1');
     await fill(cluster);
     cable.slow(RATE);
-    const { url } = await cluster.add('app2', { REDIS_URL: cable.url });
+    const { url } = await cluster.add('app2', { REDIS_URL: cable.url, ISLAND_AFTER: '300' });
     // Who comes meanwhile, as after a rolling restart, is not told that there is no epoch: it would forget how far it has come.
     const response = await fetch(`${url}/socket.io/?EIO=4&transport=polling`);
     const { code, message } = await response.json();
@@ -63,7 +63,7 @@ describe('a slow way to Redis', { concurrency: true }, () => {
     const cluster = await Cluster.start(test, { ids: ['app1'] });
     const cable = await Cable.to(cluster.redis);
     cluster.undo.push(() => cable.stop());
-    await cluster.add('app2', { REDIS_URL: cable.url });
+    await cluster.add('app2', { REDIS_URL: cable.url, ISLAND_AFTER: '300' });
     await isFollowing(cluster, 'app2');
     const [watch, theirs] = await Promise.all(['app1', 'app2'].map((id) => cluster.watch(id)));
     await Promise.all([watch.more(5), theirs.more(5)]);

@@ -25,7 +25,7 @@ async function venues(test) {
   });
   return {
     SOURCES: SOURCES.join(),
-    LEASE_TTL: '1000',
+    LEASE_TTL: '5000',
     SYMBOLS: ['BTC', 'ETH', 'SOL'].map((symbol) => `${symbol}@simulator`).concat(EXCHANGES.map(({ name, btc }) => `${name}=${btc}@${name}`)).join(),
     ...Object.fromEntries(EXCHANGES.map(({ name }, index) => [`${name.toUpperCase()}_URL`, stands[index].url])),
   };
@@ -36,18 +36,24 @@ describe('many sources', () => {
     it(`of one that has them all (${signal}) are spread over the others`, async (test) => {
       const env = await venues(test);
       const cluster = await Cluster.start(test, { ids: ['app1'], env });
-      // Alone it takes one after the other.
-      await until(async () => (await held(cluster, ['app1']))?.[0] === SOURCES.length, 'it to have all');
-      const others = ['app2', 'app3'];
-      await Promise.all(others.map((id) => cluster.add(id, env)));
-      await Promise.all(others.map((id) => cluster.priced(id)));
-      assert.deepEqual(await held(cluster, ['app1', ...others]), [SOURCES.length, 0, 0], 'who has them keeps them');
+      let [one, others] = ['app1', ['app2', 'app3']];
+      let isSpread = false;
+      // A busy machine may keep one of them from looking until the other one has all: then once more, with that one.
+      for (let round = 0; round < 3 && !isSpread; round += 1) {
+        // Alone it takes one after the other.
+        await until(async () => (await held(cluster, [one]))?.[0] === SOURCES.length, 'it to have all');
+        await Promise.all(others.filter((id) => !cluster.live().includes(id)).map((id) => cluster.add(id, env)));
+        await Promise.all(others.map((id) => cluster.priced(id)));
+        assert.deepEqual(await held(cluster, [one, ...others]), [SOURCES.length, 0, 0], 'who has them keeps them');
 
-      await cluster.replica('app1').stop(signal);
-      const spread = await until(() => held(cluster, others), 'each source to be somebody\'s');
-      test.diagnostic(`${spread}`);
-      // Two each, unless a busy machine keeps one from looking for a while.
-      assert.ok(spread.every((/** @type {number} */ count) => count >= 1), `${spread}`);
+        await cluster.replica(one).stop(signal);
+        const spread = await until(() => held(cluster, others), 'each source to be somebody\'s');
+        test.diagnostic(`${spread}`);
+        isSpread = spread.every((/** @type {number} */ count) => count >= 1);
+        const all = others[spread.indexOf(Math.max(...spread))];
+        [one, others] = [all, [one, ...others.filter((id) => id !== all)]];
+      }
+      assert.ok(isSpread, 'one of them took all, each time');
     });
   }
 });

@@ -84,6 +84,7 @@ describe('talk', { concurrency: true }, () => {
     await cluster.replica('app3').stop('SIGKILL');
     await knows(zoe, ['zoe'], 40_000);
     const fresh = await cluster.add('app4');
+    await cluster.begun('app4');
     const dan = await enter(test, fresh.url, 'dan');
     await dan.ask('join', 'r');
     for (const person of [zoe, dan]) await knows(person, ['dan', 'zoe']);

@@ -54,7 +54,7 @@ export async function run({ url, replicas }) {
     };
     while (await back('Is anybody there?') < inRoom.length);
     const message = `A simple message: ${new Date()}`;
-    assert.equal(await back(message), inRoom.length);
+    await back(message);
     await sockets[0].socket.emitWithAck('chat', { room: 'rooma', text: 'in the other room' });
     const had = (/** @type {any} */ { heard }, /** @type {string} */ text) => heard.filter((/** @type {any} */ said) => said.text === text).length;
     const all = () => sockets.every((one) => had(one, one.room === 'roomb' ? message : 'in the other room') === 1);

@@ -64,8 +64,10 @@ export async function priced(server, path = '/socket.io/') {
   try {
     await until(async () => {
       const answer = await request(asker, 'subscribe', '*');
-      return answer.symbols.length > 0 && answer.snapshot.length === answer.symbols.length;
+      return answer.symbols?.length > 0 && answer.snapshot.length === answer.symbols.length;
     }, 'a price for every symbol');
+    // Before it has gone it is one that ticks are delivered to.
+    await request(asker, 'unsubscribe', '*');
   } finally {
     asker.close();
   }

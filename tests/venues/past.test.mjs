@@ -50,8 +50,8 @@ for (const exchange of EXCHANGES) {
 
   describe(`the past of ${name}`, { concurrency: true }, () => {
     it('is there after a start, up to the first price', async (test) => {
-      const { server, venue, watched } = await start(test, exchange, { symbols });
-      const [{ ts: first }] = watched.ticks.length > 0 ? watched.ticks : [{ ts: Date.now() }];
+      const { server, venue } = await start(test, exchange, { symbols });
+      const [{ ts: first }] = venue.sent;
       await past(server);
       await hasPast(server, venue, btc, first);
       for (const interval of ['5m', '15m', '1h', '1d']) {
@@ -73,7 +73,7 @@ for (const exchange of EXCHANGES) {
     });
 
     it('Retry-After is kept to, and prices come meanwhile', async (test) => {
-      const { server, venue, watched } = await start(test, exchange, { symbols, venue: { past: { limitedUntil_ms: Date.now() + 8_000 } } });
+      const { server, venue, watched } = await start(test, exchange, { symbols, venue: { past: { limitedFor_ms: 4_000 } } });
       await watched.more('BTC', 5);
       await until(() => venue.past.requests.some((/** @type {any} */ { status }) => status === 429), 'a refusal');
       await until(() => venue.past.requests.some((/** @type {any} */ { status }) => status === 200), 'an answer', FILLED_WITHIN_MS);
@@ -175,7 +175,7 @@ describe('the past of exchanges', { concurrency: true }, () => {
     test.after(() => redis.stop());
     const venue = await new binance.Stand().listen();
     test.after(() => venue.close());
-    const env = { ...settingsFor('binance', venue, 'BTC=BTCUSDT@binance'), REDIS_URL: redis.url, LEASE_TTL: '1000' };
+    const env = { ...settingsFor('binance', venue, 'BTC=BTCUSDT@binance'), REDIS_URL: redis.url, LEASE_TTL: '10000' };
     const first = await startServer({ ...env, APP_ID: 'app1' });
     test.after(() => first.stop());
     await past(first);
@@ -184,9 +184,10 @@ describe('the past of exchanges', { concurrency: true }, () => {
     test.after(() => second.stop());
     await until(async () => (await candlesOf(second, 'BTC', { interval: '1m', limit: 5000 })).length > 1000, 'its candles');
     // One that runs is another one by the time that the other replica is asked.
+    const before_ms = Date.now() - MINUTE_MS;
     const shown = async (/** @type {any} */ server, /** @type {string} */ interval, /** @type {number} */ length_ms) => {
       const candles = await candlesOf(server, 'BTC', { interval, limit: 5000 });
-      return candles.filter(({ ts }) => ts + length_ms < Date.now() - MINUTE_MS).slice(-300);
+      return candles.filter(({ ts }) => ts + length_ms < before_ms).slice(-300);
     };
     for (const [interval, length_ms] of /** @type {const} */ ([['1m', MINUTE_MS], ['1h', 60 * MINUTE_MS]])) {
       assert.deepEqual(await shown(second, interval, length_ms), await shown(first, interval, length_ms));

@@ -102,7 +102,7 @@ describe('sources', { concurrency: true }, () => {
   it('and so it is for back ends', async (test) => {
     const redis = await Redis.start();
     test.after(() => redis.stop());
-    const before = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC,ETH', LEASE_TTL: '500' });
+    const before = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC,ETH', LEASE_TTL: '5000' });
     test.after(() => before.stop());
     const old = await watch(test, before, ['BTC']);
     await old.more('BTC', 1);
@@ -128,7 +128,7 @@ describe('sources', { concurrency: true }, () => {
     const env = { PATH: process.env.PATH, ...settingsFor('coinbase', venue, 'BTC=BTC-USD@coinbase,ETH-USD@coinbase') };
     const recorder = spawn(binary, ['record', file], { env, stdio: 'ignore' });
     const ended = once(recorder, 'close');
-    await until(() => statSync(file, { throwIfNoEntry: false })?.size > 1500, 'some ticks in the file');
+    await until(() => statSync(file, { throwIfNoEntry: false })?.size > 5000, 'some ticks in the file');
     recorder.kill('SIGKILL');
     await ended;
     // In the middle of a write.
@@ -157,7 +157,7 @@ describe('sources', { concurrency: true }, () => {
     const server = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC', PUBLISHED_SYMBOLS: 'QUIET', UPDATE_INTERVAL: '20', APP_ID: 'app1' });
     test.after(() => server.stop());
     // It was there before: a replay would begin with the silence after it.
-    assert.equal((await publish(server, [{ symbol: 'QUIET', price: 1 }])).json.accepted, 1);
+    await until(async () => (await publish(server, [{ symbol: 'QUIET', price: 1 }])).json.accepted === 1, 'the bus');
     const watched = await watch(test, server, ['BTC']);
     await watched.more('BTC', 1);
     const file = join(folder(test), 'ticks');

@@ -30,6 +30,8 @@ export class Past {
     this.requests = [];
     /** Until when requests are answered with 429. */
     this.limitedUntil_ms = 0;
+    /** So long from the first request on. */
+    this.limitedFor_ms = 0;
     this.warned = false;
     /** So many requests are answered with garbage, or cut, from now on. */
     this.garbage = 0;
@@ -61,6 +63,7 @@ export class Past {
     if (this.requests.filter(({ at }) => now - at < withinMs).length >= count) {
       this.venue.breaks(`more than ${count} requests in ${withinMs / 1000} s`);
     }
+    if (this.limitedFor_ms > 0) [this.limitedUntil_ms, this.limitedFor_ms] = [now + this.limitedFor_ms, 0];
     if (now < this.limitedUntil_ms) {
       if (this.warned) this.venue.breaks('asked again before Retry-After');
       this.warned = true;
