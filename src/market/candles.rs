@@ -75,6 +75,8 @@ pub struct Candles {
 struct Running {
     epoch: Epoch,
     seq: u64,
+    /// The epoch before this one, and its last tick that is folded in: what is read again of it is known by that.
+    left: Option<(Epoch, u64)>,
     last_ms: u64,
     candles: [Candle; Interval::COUNT],
     /// How much of the running second the longer intervals have taken over: its volume and its ticks. While there is
@@ -113,6 +115,7 @@ impl Candles {
             self.running = Some(Running {
                 epoch: epoch.clone(),
                 seq: *seq,
+                left: None,
                 last_ms: update.ts_ms,
                 candles: Interval::ALL.map(candle),
                 taken: (size, 1),
@@ -129,7 +132,10 @@ impl Candles {
                 return Folded::Known;
             }
         } else {
-            running.epoch = epoch.clone();
+            if running.left.as_ref().is_some_and(|(left, last)| left == epoch && seq <= last) {
+                return Folded::Known;
+            }
+            running.left = Some((std::mem::replace(&mut running.epoch, epoch.clone()), running.seq));
             if update.ts_ms <= running.last_ms {
                 running.seq = *seq;
                 return Folded::Known;

@@ -8,7 +8,7 @@ import { until } from '../support/clients.mjs';
 import { Cluster, SYMBOLS } from '../support/cluster.mjs';
 import { foldLog, hasCandles } from '../support/kept.mjs';
 import { metricsOf } from '../support/metrics.mjs';
-import { LOG, Redis } from '../support/redis.mjs';
+import { Cable, LOG, Redis } from '../support/redis.mjs';
 
 const MARKS = 'tickcast:{bus}:candles';
 const ENV = { UPDATE_INTERVAL: '20', LEASE_TTL: '1000' };
@@ -177,6 +177,32 @@ describe('candles in Redis', { concurrency: 3 }, () => {
     await cluster.add('app3');
     await cluster.priced('app3');
     assert.deepEqual(await day('app3'), whole);
+  });
+
+  it('a new epoch begins while a replica reads what is stored: no tick is in it twice', async (test) => {
+    const cluster = await Cluster.start(test, { ids: ['app1'], env: ENV });
+    const cables = await Promise.all([0, 1].map(() => Cable.to(cluster.redis)));
+    cluster.undo.push(() => Promise.all(cables.map((cable) => cable.stop())));
+    const [island, reader] = cables;
+    await cluster.add('app3', { REDIS_URL: island.url, ISLAND_AFTER: '300' });
+    await cluster.priced('app3');
+    await filled(cluster);
+    island.cut();
+    await until(async () => (await cluster.replica('app3').json('/stats')).islands === 1, 'an island');
+
+    // The newcomer knows up to where what is stored goes, and has nothing of it yet.
+    reader.hold((data, asks) => asks && data.includes('LRANGE'));
+    const adding = cluster.add('app2', { REDIS_URL: reader.url });
+    await until(() => reader.held > 0, 'the newcomer to ask for what is stored');
+    const epoch = async () => (await cluster.redis.ask('HGET', MARKS, SYMBOLS[0])).split(' ')[0];
+    const before = await epoch();
+    island.mend();
+    await until(async () => (await epoch()) !== before, 'all to be stored under the epoch of who is back');
+    reader.mend();
+    await adding;
+    await cluster.priced('app2');
+    await hasAll(cluster, 'app2', await logged(cluster));
+    await same(cluster, 'app1', 'app2');
   });
 
   it('who stores is killed: another one does, and nothing is missed', async (test) => {

@@ -10,6 +10,8 @@ pub(super) enum Failure {
     Redis(Error),
     /// It was to come back by now.
     Late,
+    /// A new epoch has begun since this replica joined: it has to join again.
+    Overtaken,
     /// It can be read, and not written; noticed when.
     Unwritable(Instant, String),
 }

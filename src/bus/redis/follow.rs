@@ -185,6 +185,7 @@ impl Follower {
     fn reason(&mut self, failure: Failure) -> String {
         let why = match failure {
             Failure::Version(reason) => return reason,
+            Failure::Overtaken => return "a new epoch has begun meanwhile: joining again".to_owned(),
             Failure::Unwritable(_, why) => return format!("Redis takes nothing: {why}"),
             Failure::Redis(error) => Some(error.to_string()),
             Failure::Late | Failure::Closed => None,

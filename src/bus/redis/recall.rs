@@ -12,7 +12,7 @@ use super::pages::{Page, Pages};
 use super::store::{Record, StoredMark};
 use crate::bus::Closed;
 use crate::metrics::Metrics;
-use crate::price::{Batch, BusEvent, Stored, Symbol};
+use crate::price::{Batch, BusEvent, Epoch, Stored, Symbol};
 
 /// How long before the last storing the log is read, in ms: who stored may have been behind it. Where that was not enough,
 /// it shows in the numbers, and all of the log is read.
@@ -38,31 +38,34 @@ struct Since {
 }
 
 impl Recalled<'_> {
-    /// Hands on what is stored, and what followed it in the log up to its end. `epoch` is the one in force.
-    pub(super) async fn hand_on(&mut self, epoch: &str) -> Result<(), Failure> {
+    /// Hands on what is stored, and what followed it in the log up to its end. Resolves with the epoch in force.
+    pub(super) async fn hand_on(&mut self) -> Result<Option<Epoch>, Failure> {
         let all: HashMap<String, String> = self.reads.hgetall(keys::CANDLES).await?;
         let at_ms = all.get(" at").and_then(|at| at.parse::<u64>().ok()).unwrap_or(0);
         let mut marks: HashMap<Symbol, StoredMark> = HashMap::new();
         for (symbol, mark) in &all {
-            if let (Ok(symbol), Some(mark)) = (symbol.parse::<Symbol>(), StoredMark::parse(mark)) {
-                let records = self.records(&symbol).await?;
-                if !records.is_empty() {
-                    marks.insert(symbol.clone(), mark);
-                    self.send(BusEvent::Stored(Stored { symbol, records })).await?;
-                }
+            if let (Ok(symbol), Some(mark)) = (symbol.parse::<Symbol>(), StoredMark::parse(mark))
+                && let Some((mark, records)) = self.records(&symbol, mark).await?
+            {
+                marks.insert(symbol.clone(), mark);
+                self.send(BusEvent::Stored(Stored { symbol, records })).await?;
             }
         }
+        // After all of it has been read: what is stored is of no later one.
+        let epoch: Option<String> = self.reads.hget(keys::META, "epoch").await?;
+        let epoch = epoch.as_deref().map(Epoch::new);
         if marks.is_empty() {
-            return Ok(());
+            return Ok(epoch);
         }
+        let in_force = epoch.as_ref().map_or("", Epoch::as_str);
         // Before the log is read: what is in it by then is in what is read.
         let last: HashMap<Symbol, (String, u64)> = self.last().await?;
-        let mut since = self.since(&marks, epoch, &at_ms.saturating_sub(BEHIND_MS).to_string()).await?;
+        let mut since = self.since(&marks, in_force, &at_ms.saturating_sub(BEHIND_MS).to_string()).await?;
         if !since.holes.is_empty() {
-            since = self.since(&marks, epoch, "-").await?;
+            since = self.since(&marks, in_force, "-").await?;
         }
         if self.events.is_none() {
-            return Ok(());
+            return Ok(epoch);
         }
         // Of those of whom the log has nothing the last tick is known by itself.
         for (symbol, (of, seq)) in last {
@@ -87,7 +90,7 @@ impl Recalled<'_> {
         for event in since.batches {
             self.send(event).await?;
         }
-        Ok(())
+        Ok(epoch)
     }
 
     async fn send(&self, event: BusEvent) -> Result<(), Closed> {
@@ -107,8 +110,19 @@ impl Recalled<'_> {
         Ok(last.values().filter_map(of).collect())
     }
 
-    async fn records(&self, symbol: &Symbol) -> Result<Vec<Record>, Error> {
-        self.reads.lrange(keys::candles(symbol.as_str()), 0, -1).await
+    /// What is stored of a symbol, and a mark of the same epoch: under a new one, which may begin in this moment, all is
+    /// stored anew, and ticks of the one before would be folded in twice. None where nothing is stored any more.
+    async fn records(&self, symbol: &Symbol, mut mark: StoredMark) -> Result<Option<(StoredMark, Vec<Record>)>, Error> {
+        loop {
+            let records: Vec<Record> = self.reads.lrange(keys::candles(symbol.as_str()), 0, -1).await?;
+            let now: Option<String> = self.reads.hget(keys::CANDLES, symbol.as_str()).await?;
+            let Some(now) = now.as_deref().and_then(StoredMark::parse) else { return Ok(None) };
+            if now.epoch == mark.epoch {
+                // What was added meanwhile is known by its number.
+                return Ok(Some((mark, records)).filter(|(_, records)| !records.is_empty()));
+            }
+            mark = now;
+        }
     }
 
     /// The ticks that follow what is stored, from an entry's id, or a time in ms, on.

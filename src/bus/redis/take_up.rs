@@ -34,7 +34,7 @@ impl Follower {
             }
             let latest = self.latest(&epoch).await?;
             if self.alone {
-                self.catch_up(&epoch).await?;
+                self.catch_up().await?;
             }
             self.position = Some(end);
             self.pass_latest(&epoch, latest).await?;
@@ -48,18 +48,15 @@ impl Follower {
     /// Reads what an island has to catch up with, before it ends: an end costs every client everywhere a new epoch, and
     /// what cannot be read now could not be read then. What was read is kept.
     pub(super) async fn read_ahead(&mut self) -> Result<(), Failure> {
-        let epoch: Option<String> = self.log.connections.reads.hget(keys::META, "epoch").await?;
         self.read_missed().await?;
-        if let Some(epoch) = epoch
-            && self.is_to_recall().await?
-        {
-            self.recall(&Epoch::new(&epoch), false).await?;
+        if self.is_to_recall().await? {
+            self.recall(false).await?;
         }
         Ok(())
     }
 
     /// What passed in the log while this replica was an island; of one that was so from its beginning, the recent history.
-    async fn catch_up(&mut self, epoch: &Epoch) -> Result<(), Failure> {
+    async fn catch_up(&mut self) -> Result<(), Failure> {
         self.read_missed().await?;
         let is_to_recall = self.is_to_recall().await?;
         let Some(Since { batches, fills, .. }) = self.missed.take() else { return Ok(()) };
@@ -68,7 +65,7 @@ impl Follower {
             self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
         }
         if is_to_recall {
-            self.recall(epoch, true).await?;
+            self.recall(true).await?;
         }
         self.alone = false;
         Ok(())
@@ -98,10 +95,10 @@ impl Follower {
 
     /// The candles as they are stored, with what followed them in the log; where they are not to be handed on, it only
     /// shows whether they can be read.
-    async fn recall(&mut self, epoch: &Epoch, is_handed_on: bool) -> Result<(), Failure> {
+    async fn recall(&mut self, is_handed_on: bool) -> Result<Option<Epoch>, Failure> {
         let reads = patient(&self.log.connections.reads);
         let (events, metrics) = (is_handed_on.then_some(&self.events), &self.log.metrics);
-        Recalled { reads, pages: &mut self.pages, events, metrics }.hand_on(epoch.as_str()).await
+        Recalled { reads, pages: &mut self.pages, events, metrics }.hand_on().await
     }
 
     /// Where the recent history begins in the log.
@@ -112,7 +109,9 @@ impl Follower {
 
     /// The recent history and the latest tick of each symbol, before anything else: that of a log which ended here.
     async fn load(&mut self, epoch: &Epoch, end: String) -> Result<(), Failure> {
-        self.recall(epoch, true).await?;
+        if self.recall(true).await?.as_ref() != Some(epoch) {
+            return Err(Failure::Overtaken);
+        }
         let mut quiet = self.latest(epoch).await?;
         let mut from = self.oldest();
         // Where nothing is recent, what is old is not read on from its beginning.
@@ -120,21 +119,33 @@ impl Follower {
         // The latest of each is for the clients that are here already: the others would take them back behind what they
         // had elsewhere.
         let (mut past, mut latest) = (Vec::new(), HashMap::new());
+        let (mut is_reached, mut is_over) = (false, false);
         let reads = patient(&self.log.connections.reads);
         loop {
             let Page { entries, is_full } = self.pages.next(&reads, &from).await?;
             let mut fills = Vec::new();
             for (entry_id, fields) in entries {
+                position = entry_id;
                 fills.extend(fill(&fields));
-                let of_this = entry(&fields).filter(|batch| batch.epoch == *epoch);
-                let ticks = of_this.map(|batch| batch.ticks).unwrap_or_default();
-                if let Some(highest) = ticks.iter().map(|tick| tick.seq).max() {
-                    self.log.known.see(epoch.as_str(), &entry_id, highest);
+                let Some(batch) = entry(&fields) else { continue };
+                if batch.epoch != *epoch {
+                    // Those before ours are of no use; those after it are not for who has joined ours.
+                    is_over |= is_reached;
+                    continue;
                 }
-                for tick in ticks {
+                is_reached = true;
+                if let Some(highest) = batch.ticks.iter().map(|tick| tick.seq).max() {
+                    self.log.known.see(epoch.as_str(), &position, highest);
+                }
+                for tick in batch.ticks {
                     past.extend(latest.insert(tick.update.symbol.clone(), tick));
                 }
-                position = entry_id;
+            }
+            if std::mem::take(&mut is_over) {
+                let in_force: Option<String> = reads.hget(keys::META, "epoch").await?;
+                if in_force.as_deref() != Some(epoch.as_str()) {
+                    return Err(Failure::Overtaken);
+                }
             }
             if !past.is_empty() {
                 let batch = Batch { epoch: epoch.clone(), ticks: std::mem::take(&mut past) };

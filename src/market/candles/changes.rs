@@ -110,7 +110,7 @@ impl Candles {
             }
         }
         let taken = (candles[0].volume, candles[0].n);
-        self.running = Some(Running { epoch, seq, last_ms, candles, taken, sized });
+        self.running = Some(Running { epoch, seq, left: None, last_ms, candles, taken, sized });
         self.folded += 1;
         true
     }
@@ -118,13 +118,13 @@ impl Candles {
     /// Puts in what was stored, in the place of all that is here, unless that is newer. Who follows them hears again of those
     /// that closed since all was here, and of no others.
     pub fn replace(&mut self, saved: Saved) {
-        let is_here = |epoch: &Epoch, seq: u64| *epoch == saved.epoch && seq >= saved.seq;
-        if self.position().is_some_and(|(epoch, seq, _)| is_here(epoch, seq)) {
-            return;
-        }
         let whole = self.whole.take();
-        // What came since may be under another epoch, and is in what is stored no more than here.
-        if whole.as_ref().is_some_and(|whole| whole.at.as_ref().is_some_and(|(epoch, seq)| is_here(epoch, *seq))) {
+        // What came since does not count: between the two ticks may be missing that are stored.
+        let here = match &whole {
+            Some(whole) => whole.at.as_ref().map(|(epoch, seq)| (epoch, *seq)),
+            None => self.position().map(|(epoch, seq, _)| (epoch, seq)),
+        };
+        if here.is_some_and(|(epoch, seq)| *epoch == saved.epoch && seq >= saved.seq) {
             return;
         }
         let others_ms = self.running.as_ref().map(|running| {
@@ -134,9 +134,12 @@ impl Candles {
         for ring in &mut self.rings {
             ring.cut(0, None);
         }
-        self.running = None;
+        let before = self.running.take();
         self.amended.forget();
         self.restore(saved);
+        if let (Some(before), Some(running)) = (before, &mut self.running) {
+            running.left = if before.epoch == running.epoch { before.left } else { Some((before.epoch, before.seq)) };
+        }
         if let Some(others_ms) = others_ms {
             self.back.add(others_ms);
         }

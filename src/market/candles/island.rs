@@ -160,6 +160,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stored_is_put_in_though_the_log_begins_again_behind_it_and_has_gone_further() {
+        let mut here = candles("a", 1..=99);
+        here.go_alone();
+        fold(&mut here, "island", 100..=110);
+        here.come_back();
+        fold(&mut here, "a", 105..=111);
+        // It is stored once a second: what came since is in the log.
+        here.replace(stored(&candles("a", 1..=109)));
+        fold(&mut here, "a", 105..=111);
+        let minutes = here.read(Interval::M1, Range::latest(999), 0);
+        assert_eq!(minutes.iter().map(|minute| minute.n).collect::<Vec<_>>(), [1; 111]);
+    }
+
+    #[test]
+    fn what_is_read_again_of_the_epoch_before_is_known() {
+        let mut here = candles("a", 1..=99);
+        fold(&mut here, "b", 101..=105);
+        fold(&mut here, "a", 90..=99);
+        here.replace(stored(&candles("b", 1..=110)));
+        let n = |candles: &Candles| {
+            candles.read(Interval::M1, Range::latest(999), 0).iter().map(|minute| minute.n).sum::<u64>()
+        };
+        assert_eq!(n(&here), 110);
+        fold(&mut here, "a", 90..=99);
+        assert_eq!(n(&here), 110);
+        // That which stands in the place of another remembers the one before that.
+        let mut here = candles("a", 1..=99);
+        here.replace(stored(&candles("b", 1..=110)));
+        fold(&mut here, "a", 90..=99);
+        assert_eq!(n(&here), 110);
+        // What none of them has is new.
+        fold(&mut here, "a", 111..=111);
+        assert_eq!(n(&here), 111);
+    }
+
+    #[test]
     fn what_is_stored_is_not_put_in_the_place_of_what_is_whole_and_newer() {
         let mut here = candles("a", 1..=99);
         here.go_alone();
