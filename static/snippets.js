@@ -66,11 +66,11 @@ asyncio.run(main())
     needs: (env) => `Socket.IO by hand: long polling, with nothing but a shell and curl${env && `, then ${env}sh feed.sh`}`,
     code: ({ origin, path, withToken }) => `#!/bin/sh
 url=${shell(`${origin}${path}?EIO=4&transport=polling`)}
-sid=$(curl -sf "$url" | sed 's/.*"sid":"\\([^"]*\\)".*/\\1/')
-send() { curl -sf -H 'Content-Type: text/plain' --data-binary "$1" "$url&sid=$sid" > /dev/null; }
+sid=$(curl -sSf "$url" | sed 's/.*"sid":"\\([^"]*\\)".*/\\1/')
+send() { curl -sSf -H 'Content-Type: text/plain' --data-binary "$1" "$url&sid=$sid" > /dev/null; }
 ${withToken ? 'send "40{\\"token\\":\\"$TICKCAST_TOKEN\\"}" ' : 'send 40                                 '}   # join the default namespace
 send '42["subscribe","*"]'
-while packets=$(curl -sf "$url&sid=$sid"); do
+while packets=$(curl -sSf "$url&sid=$sid"); do
   printf '%s' "$packets" | tr '\\036' '\\n' | while read -r packet; do
     case $packet in
       2) send 3 ;;                         # the heartbeat: a pong for each ping

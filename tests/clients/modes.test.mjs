@@ -289,6 +289,8 @@ describe('an answer that is larger than what may wait for a client', { concurren
   const count = 1000;
   const names = Array.from({ length: count }, (_, n) => `S${n}`);
   const env = { SYMBOLS: names.join(), UPDATE_INTERVAL: '1000', CLIENT_BUFFER_BYTES: '65536' };
+  /** It is much for a busy machine, in parts of what may wait. */
+  const LARGE_MS = 90_000;
   for (const list of [['polling'], ['websocket']]) {
     for (const mode of ['tick', 'batch', 'both']) {
       it(`comes whole over ${list}, and ${mode} after it, with a callback and without`, async (test) => {
@@ -308,7 +310,7 @@ describe('an answer that is larger than what may wait for a client', { concurren
         listener.emit('subscribe', { symbols: '*', mode });
         const streams = { tick: ['tick'], batch: ['ticks'], both: ['tick', 'ticks'] }[mode] ?? [];
         // The snapshot, and at least one live tick behind it.
-        await until(() => streams.every((stream) => seqs[stream].size === count && [...seqs[stream].values()].every((all) => all.length > 1)), 'every symbol twice');
+        await until(() => streams.every((stream) => seqs[stream].size === count && [...seqs[stream].values()].every((all) => all.length > 1)), 'every symbol twice', LARGE_MS);
         for (const stream of streams) {
           for (const all of seqs[stream].values()) assert.deepEqual(all, [...new Set(all)].sort((a, b) => a - b));
         }

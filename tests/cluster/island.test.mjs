@@ -53,7 +53,7 @@ const oneEpoch = (cluster) => until(async () => {
   return healths.every((health) => health.status === 'ok' && health.bus.epoch === bus.epoch) && bus.epoch;
 }, 'one epoch', ONE_TRUTH_MS + BUSY_MS);
 
-describe('islands', { concurrency: 2 }, () => {
+describe('islands', { concurrency: 4 }, () => {
   for (const { title, how, silence_ms } of [
     { title: 'cut off from Redis', how: (/** @type {Cable} */ cable) => cable.cut(), silence_ms: CLOSED_MS },
     { title: 'without an answer from Redis', how: (/** @type {Cable} */ cable) => cable.hold(), silence_ms: HUNG_MS },
