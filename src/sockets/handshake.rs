@@ -6,14 +6,15 @@ use axum::http::header::{
     AUTHORIZATION, CONNECTION, FORWARDED, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
     UPGRADE,
 };
-use axum::http::{Extensions, HeaderMap, StatusCode, Uri};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use socketioxide::SocketIo;
 
 use super::gate::Gate;
-use super::posts::count_packets;
+use super::posts::watch_packets;
+use super::query::Query;
 use super::{Rooming, client_of};
 use crate::net::{Closer, Upgrades};
 
@@ -30,20 +31,6 @@ const KEPT: [HeaderName; 9] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// A request for a WebSocket.
-pub(super) struct WebSocketRequest<'a> {
-    /// The session that is to go on over it; none where it begins one.
-    pub(super) session: Option<&'a str>,
-}
-
-impl<'a> WebSocketRequest<'a> {
-    /// None where the address is that of another request.
-    pub(super) fn of(uri: &'a Uri) -> Option<Self> {
-        let value = |name| pairs(uri).find(|(key, _)| *key == name).map(|(_, value)| value);
-        (value("transport") == Some("websocket")).then(|| Self { session: value("sid") })
-    }
-}
-
 /// Notes which connection is to carry the WebSocket of a session that began with polling: the session itself only
 /// knows the connection of its handshake. And takes from handshakes what nobody needs, after the gate has let them in.
 pub(super) async fn note_handshake(
@@ -53,16 +40,16 @@ pub(super) async fn note_handshake(
     request: Request,
     next: Next,
 ) -> Response {
-    let named = pairs(request.uri()).find(|(name, _)| *name == "sid").map(|(_, session)| session);
-    if let Some(away) = named.and_then(|session| gate.turn_away(|| client_of(&io, session).is_some())) {
+    let query = Query::of(request.uri());
+    let session = query.session();
+    if let Some(away) = session.and_then(|session| gate.turn_away(|| client_of(&io, session).is_some())) {
         return away;
     }
-    let websocket = WebSocketRequest::of(request.uri());
-    let session = websocket.as_ref().and_then(|request| request.session);
-    if let (Some(closer), Some(session)) = (request.extensions().get::<Closer>(), session) {
+    let is_websocket = query.is_websocket();
+    if let (true, Some(closer), Some(session)) = (is_websocket, request.extensions().get::<Closer>(), session) {
         upgrades.expect(session, closer);
     }
-    let begins = session.is_none() && pairs(request.uri()).all(|(name, _)| name != "sid");
+    let begins = session.is_none();
     if begins && let Err(refused) = gate.wait_for_feed().await {
         return *refused;
     }
@@ -70,8 +57,8 @@ pub(super) async fn note_handshake(
         Ok(session) => session,
         Err(refused) => return *refused,
     };
-    let closer = request.extensions().get::<Closer>().filter(|_| websocket.is_some()).cloned();
-    let mut request = if websocket.is_some() || begins { slim(request) } else { count_packets(request, &gate.limits) };
+    let closer = request.extensions().get::<Closer>().filter(|_| is_websocket).cloned();
+    let mut request = if is_websocket || begins { slim(request) } else { watch_packets(request, &gate.limits) };
     let Some(session) = admitted else { return next.run(request).await };
     request.extensions_mut().insert(Arc::downgrade(&session));
     match closer {
@@ -120,43 +107,4 @@ fn slim(request: Request) -> Request {
     }
     parts.extensions = extensions;
     Request::from_parts(parts, body)
-}
-
-fn pairs(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
-    uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fuzz_queries() {
-        crate::fuzzing::fuzz("queries", |bytes| {
-            let Ok(uri) = [b"/socket.io/?", bytes].concat().try_into() else { return };
-            let (uri, text): (Uri, _) = (uri, String::from_utf8_lossy(bytes));
-            let polled = crate::sockets::polls::session_polled(&uri);
-            let websocket = WebSocketRequest::of(&uri);
-            assert!(polled.is_none() || websocket.is_none(), "{text}");
-            for session in [polled, websocket.and_then(|request| request.session)].into_iter().flatten() {
-                assert!(text.contains(&format!("sid={session}")));
-            }
-            // The engine begins a session exactly where no part of the query begins so.
-            let begins = pairs(&uri).all(|(name, _)| name != "sid");
-            assert_eq!(begins, uri.query().unwrap_or_default().split('&').all(|part| !part.starts_with("sid=")));
-            crate::auth::Credentials::read(&serde_json::Value::Null, &HeaderMap::new(), uri.query());
-        });
-    }
-
-    #[test]
-    fn only_a_request_for_a_websocket_is_one() {
-        let session = |query: &str| {
-            let uri: Uri = format!("/socket.io/?{query}").parse().unwrap();
-            WebSocketRequest::of(&uri).map(|request| request.session.map(str::to_owned))
-        };
-        assert_eq!(session("EIO=4&transport=polling&sid=a"), None);
-        assert_eq!(session("EIO=4&transport=websocket"), Some(None));
-        assert_eq!(session("sid=a&EIO=4&transport=websocket&sid=b"), Some(Some("a".to_owned())));
-        assert_eq!(session("xtransport=websocket"), None);
-    }
 }

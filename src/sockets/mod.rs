@@ -13,6 +13,7 @@ mod onward;
 mod outbox;
 mod polls;
 mod posts;
+mod query;
 mod reach;
 mod rooms;
 mod tell;
@@ -53,8 +54,9 @@ use ends::Ends;
 use event::Event;
 use expiry::Expiries;
 pub use gate::Gate;
-use handshake::{WebSocketRequest, note_handshake};
+use handshake::note_handshake;
 use polls::note_poll;
+use query::Query;
 use tell::Teller;
 
 /// What knows the rooms of this replica, and carries what is rare (never ticks) to the others.
@@ -395,9 +397,10 @@ impl Shared {
         }
         // The handshake's own connection, unless that was polling: then it is another one, which a proxy may share.
         let handshake = socket.req_parts();
-        match WebSocketRequest::of(&handshake.uri) {
-            Some(_) => handshake.extensions.get::<Closer>().cloned(),
-            None => self.upgrades.find(&socket.id.to_string()),
+        if Query::of(&handshake.uri).is_websocket() {
+            handshake.extensions.get::<Closer>().cloned()
+        } else {
+            self.upgrades.find(&socket.id.to_string())
         }
     }
 

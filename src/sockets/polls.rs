@@ -4,17 +4,18 @@ use std::task::Poll;
 use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::http::header::CONTENT_LENGTH;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use socketioxide::{ProtocolVersion, SocketIo};
 
+use super::query::Query;
 use super::{Rooming, client_of};
 
 /// Tells a client that polls when it can take ticks: while a poll of its own waits for something to answer with. What
 /// is queued between two polls is old when the second comes.
 pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Next) -> Response {
-    let polling = if request.method() == Method::GET { session_polled(request.uri()) } else { None };
+    let polling = if request.method() == Method::GET { Query::of(request.uri()).session_polled() } else { None };
     let line = polling.and_then(|session| client_of(&io, session)?.0.line());
     if let Some(line) = &line {
         line.begin_poll().await;
@@ -60,27 +61,4 @@ async fn with_close(response: Response, protocol: ProtocolVersion) -> Response {
     let packets = [&packets, close].concat();
     parts.headers.insert(CONTENT_LENGTH, packets.len().into());
     Response::from_parts(parts, packets.into())
-}
-
-/// The session that a request for this address polls.
-pub(super) fn session_polled(uri: &Uri) -> Option<&str> {
-    let pairs = || uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let value = |name| pairs().find(|(key, _)| *key == name).map(|(_, value)| value);
-    (value("transport") == Some("polling")).then(|| value("sid")).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_poll_of_a_session_is_one() {
-        let session = |query: &str| {
-            let uri: Uri = format!("/socket.io/?{query}").parse().unwrap();
-            session_polled(&uri).map(str::to_owned)
-        };
-        assert_eq!(session("EIO=4&transport=polling&sid=a"), Some("a".to_owned()));
-        assert_eq!(session("EIO=4&transport=polling"), None);
-        assert_eq!(session("EIO=4&transport=websocket&sid=a"), None);
-    }
 }

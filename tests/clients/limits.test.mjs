@@ -188,6 +188,31 @@ describe('messages', { concurrency: true }, () => {
     });
   }
 
+  it('and so they have where the address says it oddly', async (test) => {
+    const server = await serve(test, { MAX_FRAMES_PER_SECOND: '50' });
+    for (const [protocol, body] of [['4', Array(60).fill('3').join('\x1e')], ['3', '1:2'.repeat(60)]]) {
+      const path = `${server.url}/socket.io/?EIO=${protocol}=&transport=polling=`;
+      const { sid } = JSON.parse(/\{[^}]*\}/.exec((await fetchRaw(path)).text)?.[0] ?? '');
+      assert.equal((await fetchRaw(`${path}&sid=${sid}`, { method: 'POST', body })).status, 400, protocol);
+    }
+    await counts(server, { frames: 2 });
+    const client = new RawWebSocket(`${server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket=`);
+    await client.take('0');
+    for (let n = 0; n < 600 && !client.ended; n += 1) client.send('3');
+    await within(client.closed, 'the end');
+  });
+
+  it('a length that ends within a character holds nobody up', async (test) => {
+    for (const frames of ['0', '1000']) {
+      const server = await serve(test, { MAX_FRAMES_PER_SECOND: frames, WORKERS: '1' });
+      const path = `${server.url}/socket.io/?EIO=3&transport=polling`;
+      const { sid } = JSON.parse(/\{[^}]*\}/.exec((await fetchRaw(path)).text)?.[0] ?? '');
+      const posted = fetchRaw(`${path}&sid=${sid}`, { method: 'POST', body: '2:4\u{1d54a}x' });
+      assert.equal((await within(posted, 'an answer')).status, 400);
+      assert.equal((await fetchRaw(`${path}&sid=${sid}`)).status, 400, 'the session is over');
+    }
+  });
+
   it('chat has a limit of its own', async (test) => {
     const server = await serve(test, { MAX_CHATS_PER_SECOND: '2', CHAT_AUTO_JOIN: 'true' });
     const socket = await connect(server.url);
