@@ -45,7 +45,8 @@ if (!connected) {
 }
 
 // Of no use before the prices are there.
-const [{ snippetsView }, { firedView }] = await Promise.all([loadSurely('./views/snippets.js'), loadSurely('./views/fired.js'), loadStyle('connect.css')]);
+if (connected) void loadSurely('./views/fired.js').then(({ firedView }) => firedView(connected, store));
+const [{ snippetsView }] = await Promise.all([loadSurely('./views/snippets.js'), loadStyle('connect.css')]);
 const { origin, pathname: path } = socketUrl;
 views.push(snippetsView(store, { origin, path, base: new URL('.', document.baseURI).pathname, tickEvent: config.tickEvent }));
 store.setConnection({});
@@ -53,7 +54,6 @@ const use = find(document, '#use', HTMLElement);
 use.hidden = false;
 // What the address leads to was not there yet, nor were the rows above it.
 if (location.hash === '#use') void table.filled.then(() => use.scrollIntoView());
-if (connected) firedView(connected, store);
 
 /** @param {(url: string, options: object) => any} io */
 function connect(io) {

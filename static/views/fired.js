@@ -1,7 +1,7 @@
 /** Alerts that fire: shown for a while wherever the reader is on the page, and read out. */
 import { describe, readAlert } from '../alerts.js';
 import { formatPrice } from '../format.js';
-import { find, make, setText } from './elements.js';
+import { find, make } from './elements.js';
 
 /** How long one stays in sight, ms, and how many do at most. */
 const SHOWN_MS = 12_000;
@@ -22,7 +22,8 @@ export function firedView(feed, store) {
     const digits = store.rows.get(alert.symbol)?.digits ?? 2;
     const price = Number.isFinite(raw.price) ? ` at ${formatPrice(raw.price, digits)}` : '';
     const says = `${alert.symbol}${price}: ${describe(alert.rule, digits)}`;
-    setText(announce, `Alert: ${says}`);
+    // A new text each time: the same one again is read out, too.
+    announce.replaceChildren(`Alert: ${says}`);
     const close = make('button', { type: 'button', 'aria-label': 'Close' }, '×');
     const link = make('a', { href: `#/${encodeURIComponent(alert.symbol)}` }, alert.symbol);
     const toast = make('p', { class: 'toast' }, make('span', {}, link, says.slice(alert.symbol.length)), close);

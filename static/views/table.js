@@ -216,7 +216,7 @@ export function tableView(store, choices) {
   /** @param {string} symbol @param {number} by so many places */
   function move(symbol, by) {
     // Moved among others that stand in the order of a column, it would make that order the reader's own.
-    if (choices.values.sort !== 'own') return setText(announce, 'Rows can be moved where the table is not sorted.');
+    if (choices.values.sort !== 'own') return announce.replaceChildren('Rows can be moved where the table is not sorted.');
     choices.catchUp();
     const all = arrange(store.rows.values(), { ...arrangement(), only: 'all', search: '' });
     const moved = moveBy(all, shown, symbol, by);

@@ -46,7 +46,7 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
   let round = 0;
   let phase = feed.state.phase;
   let retryMs = RETRY_MS.first;
-  /** How often something was said. */
+  /** How often something was said of what the reader did. */
   let words = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let retry;
@@ -96,12 +96,12 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
     setText(note, text);
   }
 
-  /** Says what went wrong, if anything did. @param {import('../../feed.js').Answer} answer */
-  function report(answer) {
+  /** What went wrong, if anything did. @param {import('../../feed.js').Answer} answer */
+  function verdict(answer) {
     const missing = !answer.ok && answer.error.code === 'unknown_event';
-    const fine = isGuest() ? 'Without a token they end when this page is closed.' : '';
-    say(answer.ok ? fine : missing ? 'This server has no alerts.' : answer.error.message);
     for (const control of form.elements) /** @type {HTMLInputElement} */ (control).disabled = missing;
+    const fine = isGuest() ? 'Without a token they end when this page is closed.' : '';
+    return answer.ok ? fine : missing ? 'This server has no alerts.' : answer.error.message;
   }
 
   /** What the server has, and says whether it could be had: what waits stays, unless it is in there. */
@@ -109,8 +109,9 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
     const [asked, said] = [connection, words];
     const answer = await feed.request('alerts', {});
     if (asked !== connection) return false;
+    const text = verdict(answer);
     // What was said meanwhile, of what the reader did, stays.
-    if (said === words) report(answer);
+    if (said === words) setText(note, text);
     if (!answer.ok) return !PASSING.includes(answer.error.code);
     const listed = readAlerts(answer.alerts);
     const missing = waiting().filter((one) => !listed.some((alert) => alert.symbol === one.symbol && sameRule(alert.rule, one.rule)));
@@ -179,7 +180,7 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
   /** @param {string} of @param {Rule} rule */
   async function set(of, rule) {
     const answer = await feed.request('alert', { symbol: of, ...rule });
-    report(answer);
+    say(verdict(answer));
     if (!answer.ok) return false;
     const id = String(answer.id);
     alerts.set(id, held({ id, symbol: of, rule }));
@@ -191,7 +192,7 @@ export function alertsView(root, feed, store, { draw, above, isGuest }) {
   async function drop({ id, held: isHeld }) {
     if (isHeld) {
       const answer = await feed.request('unalert', { id });
-      report(answer);
+      say(verdict(answer));
       // Refused for good is that it is not there any more.
       if (!answer.ok && PASSING.includes(answer.error.code)) return;
     }
