@@ -5,6 +5,8 @@ mod island;
 mod ring;
 mod stored;
 
+use std::collections::VecDeque;
+
 pub use self::ring::Range;
 use self::ring::Ring;
 use crate::price::{Candle, Epoch, Fill, Interval, Price, Tick};
@@ -75,8 +77,7 @@ pub struct Candles {
 struct Running {
     epoch: Epoch,
     seq: u64,
-    /// The epoch before this one, and its last tick that is folded in: what is read again of it is known by that.
-    left: Option<(Epoch, u64)>,
+    left: Left,
     last_ms: u64,
     candles: [Candle; Interval::COUNT],
     /// How much of the running second the longer intervals have taken over: its volume and its ticks. While there is
@@ -84,6 +85,33 @@ struct Running {
     taken: (Price, u64),
     /// Whether a tick of the running day, and of the day before it, said a size: see [`Running::sized`].
     sized: [bool; 2],
+}
+
+/// The epochs before the one in force, and of each the last tick that is folded in: what is read again of them is known by
+/// that. The last of them: who comes back among many others may read several anew.
+#[derive(Clone, Debug, Default)]
+struct Left(VecDeque<(Epoch, u64)>);
+
+impl Left {
+    const REMEMBERED: usize = 8;
+
+    fn has(&self, epoch: &Epoch, seq: u64) -> bool {
+        self.0.iter().any(|(left, last)| left == epoch && seq <= *last)
+    }
+
+    fn add(&mut self, epoch: Epoch, last: u64) {
+        self.0.retain(|(left, _)| *left != epoch);
+        if self.0.len() == Self::REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((epoch, last));
+    }
+
+    /// Those before this tick. Numbers grow from one epoch to the next: what is higher is of a later one, and is to come.
+    fn before(mut self, epoch: &Epoch, seq: u64) -> Self {
+        self.0.retain(|(left, last)| left != epoch && *last < seq);
+        self
+    }
 }
 
 impl Candles {
@@ -115,7 +143,7 @@ impl Candles {
             self.running = Some(Running {
                 epoch: epoch.clone(),
                 seq: *seq,
-                left: None,
+                left: Left::default(),
                 last_ms: update.ts_ms,
                 candles: Interval::ALL.map(candle),
                 taken: (size, 1),
@@ -132,10 +160,11 @@ impl Candles {
                 return Folded::Known;
             }
         } else {
-            if running.left.as_ref().is_some_and(|(left, last)| left == epoch && seq <= last) {
+            if running.left.has(epoch, *seq) {
                 return Folded::Known;
             }
-            running.left = Some((std::mem::replace(&mut running.epoch, epoch.clone()), running.seq));
+            let before = std::mem::replace(&mut running.epoch, epoch.clone());
+            running.left.add(before, running.seq);
             if update.ts_ms <= running.last_ms {
                 running.seq = *seq;
                 return Folded::Known;

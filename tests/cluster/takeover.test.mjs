@@ -54,7 +54,7 @@ describe('takeover', { concurrency: true }, () => {
   }
 
   it('the publisher is stopped for longer than its lease, and wakes', async (test) => {
-    const { cluster, publisher, other, mine, theirs } = await pair(test, { LEASE_TTL: '3000', ISLAND_AFTER: '300' });
+    const { cluster, publisher, other, mine, theirs } = await pair(test, { LEASE_TTL: '3000', ISLAND_AFTER: '2500' });
     const frozen = cluster.replica(publisher);
     const stopped = performance.now();
     await freeze(frozen);

@@ -160,6 +160,12 @@ impl Follower {
             };
             let since = match &failure {
                 Failure::Closed => return Closed,
+                // Redis is as it should be.
+                Failure::Overtaken => {
+                    tracing::info!("a new epoch has begun meanwhile: joining again");
+                    tokio::time::sleep(REJOIN_PAUSE).await;
+                    continue;
+                }
                 Failure::Unwritable(noticed, _) => *lost.get_or_insert(*noticed),
                 _ => *lost.get_or_insert_with(Instant::now),
             };
@@ -185,10 +191,9 @@ impl Follower {
     fn reason(&mut self, failure: Failure) -> String {
         let why = match failure {
             Failure::Version(reason) => return reason,
-            Failure::Overtaken => return "a new epoch has begun meanwhile: joining again".to_owned(),
             Failure::Unwritable(_, why) => return format!("Redis takes nothing: {why}"),
             Failure::Redis(error) => Some(error.to_string()),
-            Failure::Late | Failure::Closed => None,
+            Failure::Late | Failure::Overtaken | Failure::Closed => None,
         };
         while let Ok((error, _)) = self.errors.try_recv() {
             self.last_error = Some(error.to_string());

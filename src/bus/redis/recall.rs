@@ -38,34 +38,43 @@ struct Since {
 }
 
 impl Recalled<'_> {
-    /// Hands on what is stored, and what followed it in the log up to its end. Resolves with the epoch in force.
-    pub(super) async fn hand_on(&mut self) -> Result<Option<Epoch>, Failure> {
+    /// Hands on what is stored, and what followed it in the log up to its end; where an epoch is named, only while it is the one
+    /// in force.
+    pub(super) async fn hand_on(&mut self, epoch: Option<&Epoch>) -> Result<(), Failure> {
         let all: HashMap<String, String> = self.reads.hgetall(keys::CANDLES).await?;
         let at_ms = all.get(" at").and_then(|at| at.parse::<u64>().ok()).unwrap_or(0);
         let mut marks: HashMap<Symbol, StoredMark> = HashMap::new();
-        for (symbol, mark) in &all {
-            if let (Ok(symbol), Some(mark)) = (symbol.parse::<Symbol>(), StoredMark::parse(mark))
-                && let Some((mark, records)) = self.records(&symbol, mark).await?
-            {
-                marks.insert(symbol.clone(), mark);
-                self.send(BusEvent::Stored(Stored { symbol, records })).await?;
+        let mut unread = StoredMark::all(&all);
+        // Under a new epoch, which may begin in this moment, all is stored anew: with a mark of the one before, its ticks would be
+        // folded in twice. (What is added under the same one is known by its number.)
+        while !unread.is_empty() {
+            for (symbol, mark) in unread {
+                let records = self.records(&symbol).await?;
+                if !records.is_empty() {
+                    marks.insert(symbol.clone(), mark);
+                    self.send(BusEvent::Stored(Stored { symbol, records })).await?;
+                }
             }
+            unread = StoredMark::all(&self.reads.hgetall(keys::CANDLES).await?);
+            unread.retain(|symbol, mark| marks.get(symbol).is_some_and(|read| read.epoch != mark.epoch));
         }
         // After all of it has been read: what is stored is of no later one.
-        let epoch: Option<String> = self.reads.hget(keys::META, "epoch").await?;
-        let epoch = epoch.as_deref().map(Epoch::new);
-        if marks.is_empty() {
-            return Ok(epoch);
+        let in_force: Option<String> = self.reads.hget(keys::META, "epoch").await?;
+        let in_force = in_force.unwrap_or_default();
+        if epoch.is_some_and(|epoch| epoch.as_str() != in_force) {
+            return Err(Failure::Overtaken);
         }
-        let in_force = epoch.as_ref().map_or("", Epoch::as_str);
+        if marks.is_empty() {
+            return Ok(());
+        }
         // Before the log is read: what is in it by then is in what is read.
         let last: HashMap<Symbol, (String, u64)> = self.last().await?;
-        let mut since = self.since(&marks, in_force, &at_ms.saturating_sub(BEHIND_MS).to_string()).await?;
+        let mut since = self.since(&marks, &in_force, &at_ms.saturating_sub(BEHIND_MS).to_string()).await?;
         if !since.holes.is_empty() {
-            since = self.since(&marks, in_force, "-").await?;
+            since = self.since(&marks, &in_force, "-").await?;
         }
         if self.events.is_none() {
-            return Ok(epoch);
+            return Ok(());
         }
         // Of those of whom the log has nothing the last tick is known by itself.
         for (symbol, (of, seq)) in last {
@@ -90,7 +99,7 @@ impl Recalled<'_> {
         for event in since.batches {
             self.send(event).await?;
         }
-        Ok(epoch)
+        Ok(())
     }
 
     async fn send(&self, event: BusEvent) -> Result<(), Closed> {
@@ -110,19 +119,8 @@ impl Recalled<'_> {
         Ok(last.values().filter_map(of).collect())
     }
 
-    /// What is stored of a symbol, and a mark of the same epoch: under a new one, which may begin in this moment, all is
-    /// stored anew, and ticks of the one before would be folded in twice. None where nothing is stored any more.
-    async fn records(&self, symbol: &Symbol, mut mark: StoredMark) -> Result<Option<(StoredMark, Vec<Record>)>, Error> {
-        loop {
-            let records: Vec<Record> = self.reads.lrange(keys::candles(symbol.as_str()), 0, -1).await?;
-            let now: Option<String> = self.reads.hget(keys::CANDLES, symbol.as_str()).await?;
-            let Some(now) = now.as_deref().and_then(StoredMark::parse) else { return Ok(None) };
-            if now.epoch == mark.epoch {
-                // What was added meanwhile is known by its number.
-                return Ok(Some((mark, records)).filter(|(_, records)| !records.is_empty()));
-            }
-            mark = now;
-        }
+    async fn records(&self, symbol: &Symbol) -> Result<Vec<Record>, Error> {
+        self.reads.lrange(keys::candles(symbol.as_str()), 0, -1).await
     }
 
     /// The ticks that follow what is stored, from an entry's id, or a time in ms, on.

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use fred::types::Value;
 use super::append::RedisLog;
 use super::keys;
 use crate::bus::{Part, Put, StoreError};
+use crate::price::Symbol;
 
 /// The source by whose lease one replica stores: none that makes prices.
 const LEASE: &str = "candles";
@@ -105,6 +107,11 @@ pub(super) struct StoredMark {
 }
 
 impl StoredMark {
+    /// Of every symbol, of what Redis has beside their records.
+    pub(super) fn all(fields: &HashMap<String, String>) -> HashMap<Symbol, Self> {
+        fields.iter().filter_map(|(symbol, mark)| Some((symbol.parse().ok()?, Self::parse(mark)?))).collect()
+    }
+
     /// Of what store.lua writes.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');

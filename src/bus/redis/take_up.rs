@@ -50,7 +50,7 @@ impl Follower {
     pub(super) async fn read_ahead(&mut self) -> Result<(), Failure> {
         self.read_missed().await?;
         if self.is_to_recall().await? {
-            self.recall(false).await?;
+            self.recall(None, false).await?;
         }
         Ok(())
     }
@@ -65,7 +65,7 @@ impl Follower {
             self.events.send(BusEvent::Filled(fill)).await.map_err(|_| Closed)?;
         }
         if is_to_recall {
-            self.recall(true).await?;
+            self.recall(None, true).await?;
         }
         self.alone = false;
         Ok(())
@@ -93,12 +93,12 @@ impl Follower {
         Ok(first.first().is_none_or(|(first, _)| id(first) > id(position)))
     }
 
-    /// The candles as they are stored, with what followed them in the log; where they are not to be handed on, it only
-    /// shows whether they can be read.
-    async fn recall(&mut self, is_handed_on: bool) -> Result<Option<Epoch>, Failure> {
+    /// The candles as they are stored, with what followed them in the log, while this epoch is in force if one is named; where
+    /// they are not to be handed on, it only shows whether they can be read.
+    async fn recall(&mut self, epoch: Option<&Epoch>, is_handed_on: bool) -> Result<(), Failure> {
         let reads = patient(&self.log.connections.reads);
         let (events, metrics) = (is_handed_on.then_some(&self.events), &self.log.metrics);
-        Recalled { reads, pages: &mut self.pages, events, metrics }.hand_on().await
+        Recalled { reads, pages: &mut self.pages, events, metrics }.hand_on(epoch).await
     }
 
     /// Where the recent history begins in the log.
@@ -109,9 +109,7 @@ impl Follower {
 
     /// The recent history and the latest tick of each symbol, before anything else: that of a log which ended here.
     async fn load(&mut self, epoch: &Epoch, end: String) -> Result<(), Failure> {
-        if self.recall(true).await?.as_ref() != Some(epoch) {
-            return Err(Failure::Overtaken);
-        }
+        self.recall(Some(epoch), true).await?;
         let mut quiet = self.latest(epoch).await?;
         let mut from = self.oldest();
         // Where nothing is recent, what is old is not read on from its beginning.
@@ -119,7 +117,6 @@ impl Follower {
         // The latest of each is for the clients that are here already: the others would take them back behind what they
         // had elsewhere.
         let (mut past, mut latest) = (Vec::new(), HashMap::new());
-        let (mut is_reached, mut is_over) = (false, false);
         let reads = patient(&self.log.connections.reads);
         loop {
             let Page { entries, is_full } = self.pages.next(&reads, &from).await?;
@@ -127,24 +124,13 @@ impl Follower {
             for (entry_id, fields) in entries {
                 position = entry_id;
                 fills.extend(fill(&fields));
-                let Some(batch) = entry(&fields) else { continue };
-                if batch.epoch != *epoch {
-                    // Those before ours are of no use; those after it are not for who has joined ours.
-                    is_over |= is_reached;
-                    continue;
-                }
-                is_reached = true;
-                if let Some(highest) = batch.ticks.iter().map(|tick| tick.seq).max() {
+                let of_this = entry(&fields).filter(|batch| batch.epoch == *epoch);
+                let ticks = of_this.map(|batch| batch.ticks).unwrap_or_default();
+                if let Some(highest) = ticks.iter().map(|tick| tick.seq).max() {
                     self.log.known.see(epoch.as_str(), &position, highest);
                 }
-                for tick in batch.ticks {
+                for tick in ticks {
                     past.extend(latest.insert(tick.update.symbol.clone(), tick));
-                }
-            }
-            if std::mem::take(&mut is_over) {
-                let in_force: Option<String> = reads.hget(keys::META, "epoch").await?;
-                if in_force.as_deref() != Some(epoch.as_str()) {
-                    return Err(Failure::Overtaken);
                 }
             }
             if !past.is_empty() {
@@ -158,6 +144,11 @@ impl Follower {
                 break;
             }
             from = format!("({position}");
+        }
+        // Else entries of another epoch may have been passed over.
+        let in_force: Option<String> = reads.hget(keys::META, "epoch").await?;
+        if in_force.as_deref() != Some(epoch.as_str()) {
+            return Err(Failure::Overtaken);
         }
         // Quiet symbols have fallen out of the log.
         quiet.retain(|tick| !latest.contains_key(&tick.update.symbol));

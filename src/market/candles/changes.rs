@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Candles, Running};
+use super::{Candles, Left, Running};
 use crate::price::{Candle, Epoch, Interval};
 
 /// Up to where somebody has stored the candles of a symbol: see [`Candles::changes`].
@@ -110,7 +110,7 @@ impl Candles {
             }
         }
         let taken = (candles[0].volume, candles[0].n);
-        self.running = Some(Running { epoch, seq, left: None, last_ms, candles, taken, sized });
+        self.running = Some(Running { epoch, seq, left: Left::default(), last_ms, candles, taken, sized });
         self.folded += 1;
         true
     }
@@ -137,8 +137,9 @@ impl Candles {
         let before = self.running.take();
         self.amended.forget();
         self.restore(saved);
-        if let (Some(before), Some(running)) = (before, &mut self.running) {
-            running.left = if before.epoch == running.epoch { before.left } else { Some((before.epoch, before.seq)) };
+        if let (Some(Running { epoch, seq, mut left, .. }), Some(running)) = (before, &mut self.running) {
+            left.add(epoch, seq);
+            running.left = left.before(&running.epoch, running.seq);
         }
         if let Some(others_ms) = others_ms {
             self.back.add(others_ms);

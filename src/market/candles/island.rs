@@ -174,6 +174,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stored_of_the_epoch_before_takes_nothing_from_the_one_that_has_begun() {
+        let mut here = candles("a", 1..=99);
+        here.go_alone();
+        fold(&mut here, "island", 100..=110);
+        here.come_back();
+        for _ in 0..2 {
+            fold(&mut here, "a", 105..=111);
+            fold(&mut here, "b", 112..=115);
+            here.replace(stored(&candles("a", 1..=109)));
+        }
+        fold(&mut here, "a", 105..=111);
+        fold(&mut here, "b", 112..=115);
+        let minutes = here.read(Interval::M1, Range::latest(999), 0);
+        assert_eq!(minutes.iter().map(|minute| minute.n).collect::<Vec<_>>(), [1; 115]);
+    }
+
+    #[test]
+    fn several_epochs_that_are_read_again_are_known() {
+        let mut here = candles("a", 1..=10);
+        for _ in 0..2 {
+            for (epoch, minutes) in [("a", 5..=10), ("b", 11..=15), ("c", 16..=20), ("d", 21..=25)] {
+                fold(&mut here, epoch, minutes);
+            }
+        }
+        let minutes = here.read(Interval::M1, Range::latest(999), 0);
+        assert_eq!(minutes.iter().map(|minute| minute.n).collect::<Vec<_>>(), [1; 25]);
+    }
+
+    #[test]
     fn what_is_read_again_of_the_epoch_before_is_known() {
         let mut here = candles("a", 1..=99);
         fold(&mut here, "b", 101..=105);
