@@ -43,14 +43,22 @@ build: vendor ## Build the release binary: target/release/tickcast
 	cargo build --release
 
 .PHONY: test
-test: lint test-rust test-js ## Check and test everything (installs what it lacks: Debian packages, npm packages)
+test: format test-rust test-parts ## Check and test everything (installs what it lacks: Debian packages, npm packages)
+	# Side by side: the browser works, the others wait, and clippy has what is left.
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-pages test-servers clippy
 
 .PHONY: lint
-lint: vendor node_modules/.all ## Formatting, clippy, and the front end's checks
+lint: format clippy ## Formatting, clippy, and the front end's checks
+
+.PHONY: format
+format: vendor node_modules/.all
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	npm run --silent lint
 	npm run --silent types
+
+.PHONY: clippy
+clippy: vendor
+	nice -n 19 cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 .PHONY: test-rust
 test-rust: vendor ## Unit tests, and the integration tests in Rust, of the server and of the load tester

@@ -50,10 +50,12 @@ impl Recalled<'_> {
         while !unread.is_empty() {
             for (symbol, mark) in unread {
                 let records = self.records(&symbol).await?;
-                if !records.is_empty() {
-                    marks.insert(symbol.clone(), mark);
-                    self.send(BusEvent::Stored(Stored { symbol, records })).await?;
+                if records.is_empty() {
+                    marks.remove(&symbol);
+                    continue;
                 }
+                marks.insert(symbol.clone(), mark);
+                self.send(BusEvent::Stored(Stored { symbol, records })).await?;
             }
             unread = StoredMark::all(&self.reads.hgetall(keys::CANDLES).await?);
             unread.retain(|symbol, mark| marks.get(symbol).is_some_and(|read| read.epoch != mark.epoch));
