@@ -46,9 +46,11 @@ impl Last {
         Self { order: quote.order, said: (quote.price, quote.bid, quote.ask, quote.size), before_a_hole: false }
     }
 
+    /// Whether this is the same price again. The size of a trade is said once: another connection does not have it.
     fn is(&self, quote: &Quote) -> bool {
-        let Self { order, said, .. } = Self::of(quote);
-        (self.order, self.said) == (order, said)
+        let (price, bid, ask, size) = self.said;
+        (self.order, price, bid, ask) == (quote.order, quote.price, quote.bid, quote.ask)
+            && quote.size.is_none_or(|said| size == Some(said))
     }
 }
 
@@ -291,5 +293,28 @@ impl Up {
 impl Drop for Up {
     fn drop(&mut self) {
         self.0.add(-1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_is_the_same_without_the_size_that_was_said_with_it() {
+        let quote = |order: u64, price: u32, size: Option<u32>| Quote {
+            listed: "BTCUSDT".to_owned(),
+            ts_ms: Some(order),
+            price: price.into(),
+            bid: None,
+            ask: None,
+            size: size.map(Price::from),
+            order: Some(order),
+        };
+        let last = Last::of(&quote(7, 100, Some(5)));
+        assert!(last.is(&quote(7, 100, Some(5))) && last.is(&quote(7, 100, None)));
+        assert!(!last.is(&quote(7, 100, Some(6))) && !last.is(&quote(7, 101, None)) && !last.is(&quote(8, 100, None)));
+        let silent = Last::of(&quote(7, 100, None));
+        assert!(silent.is(&quote(7, 100, None)) && !silent.is(&quote(7, 100, Some(5))));
     }
 }
