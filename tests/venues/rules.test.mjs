@@ -67,7 +67,8 @@ describe('rules of exchanges', { concurrency: true }, () => {
     venue.maintain();
     // Not ticks alone: those may be of before.
     await until(() => venue.attempts.length > before, 'another connection');
-    assert.ok(venue.attempts[before] - venue.maintenance_ms >= 5_000);
+    const after_ms = venue.attempts[before] - venue.maintenance_ms;
+    assert.ok(after_ms >= 5_000, `after ${after_ms} ms`);
     await watched.more('BTC', 3);
   });
 

@@ -159,6 +159,12 @@ impl Connection {
     /// Waits for what the exchange says next, and asks for what is still to be asked for. Nothing is lost when it is
     /// dropped before its end.
     pub(super) async fn hear(&mut self, quotes: &mut Vec<Quote>) -> Result<Said, Failure> {
+        let heard = self.listen(quotes).await;
+        // However it ends then: what was to be said may have failed before the end itself was heard.
+        heard.map_err(|failure| if self.in_maintenance { Failure::Maintenance } else { failure })
+    }
+
+    async fn listen(&mut self, quotes: &mut Vec<Quote>) -> Result<Said, Failure> {
         loop {
             self.say().await?;
             let until = self.next_deadline();
@@ -179,11 +185,7 @@ impl Connection {
             }
             // Also what came before the end.
             let said = self.attend(quotes)?;
-            // What it said of maintenance may have come with the end.
-            taken.map_err(|failure| match failure {
-                Failure::Closed(_) if self.in_maintenance => Failure::Maintenance,
-                other => other,
-            })?;
+            taken?;
             if said == Said::Leaving || !quotes.is_empty() || self.settled_at.is_some() {
                 return Ok(said);
             }
