@@ -12,7 +12,7 @@ import { WITH_WEBSOCKET, byteClient } from '../support/places.mjs';
 import { ByteWebSocket } from '../support/bytes.mjs';
 import { fetchRaw } from '../support/raw.mjs';
 
-/** How long a client may take nothing (ms), and what a busy machine may add. */
+/** How long a client may take nothing (ms). */
 const SLOW_MS = 2000;
 
 /** As fast as a slow reader reads (bytes a second). */

@@ -33,7 +33,7 @@ async fn start_with(timeout: Duration) -> Server {
 
 /// Waits until the client is ended, answering its pings, and checks that it took the timeout.
 async fn ended_in_time(client: &mut Client, announced: Instant) {
-    client.pings_until_the_end().await;
+    client.answer_pings_until_the_end().await;
     let after = announced.elapsed();
     assert!((TIMEOUT..TIMEOUT + SLACK).contains(&after), "{after:?}");
 }

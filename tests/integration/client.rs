@@ -82,20 +82,17 @@ impl Client {
         self.socket.send(message).await.expect("the connection stands");
     }
 
-    /// Does nothing but answer pings until the connection ends; returns how many.
-    pub(crate) async fn pings_until_the_end(&mut self) -> usize {
-        let mut pings = 0;
+    /// Does nothing but answer pings until the connection ends.
+    pub(crate) async fn answer_pings_until_the_end(&mut self) {
         let ended = async {
             while let Some(Ok(message)) = self.socket.next().await {
                 if message == Message::text("2") {
-                    pings += 1;
                     // It may have ended meanwhile.
                     self.socket.send(Message::text("3")).await.ok();
                 }
             }
         };
         tokio::time::timeout(PATIENCE, ended).await.expect("in time");
-        pings
     }
 
     /// The next packet; pings are answered on the way.

@@ -136,6 +136,20 @@ mod tests {
         candles
     }
 
+    /// One that knows 99 minutes, and made others by itself meanwhile.
+    fn back_from_an_island() -> Candles {
+        let mut here = candles("a", 1..=99);
+        here.go_alone();
+        fold(&mut here, "island", 100..=110);
+        here.come_back();
+        here
+    }
+
+    /// How many ticks are in each minute.
+    fn ticks(candles: &Candles) -> Vec<u64> {
+        candles.read(Interval::M1, Range::latest(999), 0).iter().map(|minute| minute.n).collect()
+    }
+
     fn stored(candles: &Candles) -> Saved {
         candles.changes(&Mark::default()).unwrap().0
     }
@@ -147,10 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_in_the_place_of_a_trimmed_log_makes_others_of_none_that_closed_before_the_island() {
-        let mut here = candles("a", 1..=99);
-        here.go_alone();
-        fold(&mut here, "island", 100..=110);
-        here.come_back();
+        let mut here = back_from_an_island();
         // The log begins again in the middle of it.
         fold(&mut here, "a", 105..=111);
         assert_eq!((here.back().times(), back(&here, 0)), (1, Some(99)));
@@ -161,24 +172,17 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_put_in_though_the_log_begins_again_behind_it_and_has_gone_further() {
-        let mut here = candles("a", 1..=99);
-        here.go_alone();
-        fold(&mut here, "island", 100..=110);
-        here.come_back();
+        let mut here = back_from_an_island();
         fold(&mut here, "a", 105..=111);
         // It is stored once a second: what came since is in the log.
         here.replace(stored(&candles("a", 1..=109)));
         fold(&mut here, "a", 105..=111);
-        let minutes = here.read(Interval::M1, Range::latest(999), 0);
-        assert_eq!(minutes.iter().map(|minute| minute.n).collect::<Vec<_>>(), [1; 111]);
+        assert_eq!(ticks(&here), [1; 111]);
     }
 
     #[test]
     fn what_is_stored_of_the_epoch_before_takes_nothing_from_the_one_that_has_begun() {
-        let mut here = candles("a", 1..=99);
-        here.go_alone();
-        fold(&mut here, "island", 100..=110);
-        here.come_back();
+        let mut here = back_from_an_island();
         for _ in 0..2 {
             fold(&mut here, "a", 105..=111);
             fold(&mut here, "b", 112..=115);
@@ -186,8 +190,7 @@ mod tests {
         }
         fold(&mut here, "a", 105..=111);
         fold(&mut here, "b", 112..=115);
-        let minutes = here.read(Interval::M1, Range::latest(999), 0);
-        assert_eq!(minutes.iter().map(|minute| minute.n).collect::<Vec<_>>(), [1; 115]);
+        assert_eq!(ticks(&here), [1; 115]);
     }
 
     #[test]
@@ -198,8 +201,7 @@ mod tests {
                 fold(&mut here, epoch, minutes);
             }
         }
-        let minutes = here.read(Interval::M1, Range::latest(999), 0);
-        assert_eq!(minutes.iter().map(|minute| minute.n).collect::<Vec<_>>(), [1; 25]);
+        assert_eq!(ticks(&here), [1; 25]);
     }
 
     #[test]
@@ -208,9 +210,7 @@ mod tests {
         fold(&mut here, "b", 101..=105);
         fold(&mut here, "a", 90..=99);
         here.replace(stored(&candles("b", 1..=110)));
-        let n = |candles: &Candles| {
-            candles.read(Interval::M1, Range::latest(999), 0).iter().map(|minute| minute.n).sum::<u64>()
-        };
+        let n = |candles: &Candles| ticks(candles).iter().sum::<u64>();
         assert_eq!(n(&here), 110);
         fold(&mut here, "a", 90..=99);
         assert_eq!(n(&here), 110);
@@ -226,10 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_not_put_in_the_place_of_what_is_whole_and_newer() {
-        let mut here = candles("a", 1..=99);
-        here.go_alone();
-        fold(&mut here, "island", 100..=110);
-        here.come_back();
+        let mut here = back_from_an_island();
         // What was known is said again under a new epoch; what is stored is of the old one.
         fold(&mut here, "b", 99..=99);
         here.replace(stored(&candles("a", 1..=98)));
