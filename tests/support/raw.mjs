@@ -320,11 +320,12 @@ export class RawPolling extends RawClient {
     this.post(body);
   }
 
-  /** Connects to the default namespace, and then reads no more. */
+  /** Connects to the default namespace, and then reads no more; what it had to say to that, pongs too, is said. */
   async joinUnread() {
     const joined = this.join();
     while (!this.ended && this.waiting.size > 0) await this.pollOnce();
     await joined;
+    await this.posting;
   }
 
   /** POSTs a body as it is. @param {string | Buffer} body */
