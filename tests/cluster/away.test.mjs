@@ -13,9 +13,6 @@ import { STEPS, epochs, wired } from '../support/wired.mjs';
 /** So much of a silence a source makes up, with some to spare (ms). */
 const MADE_UP_MS = 4000;
 
-/** So late that no replica goes on by itself: what is shown is how the log itself is mended. */
-const NO_ISLANDS = { ISLAND_AFTER: '600000' };
-
 /** @param {import('../support/server.mjs').Server} server @param {string} where */
 async function ask(server, where) {
   const response = await fetch(server.url + where);
@@ -25,13 +22,10 @@ async function ask(server, where) {
 /** Resolves when a replica has all of its connections to Redis: that ticks come shows only one of them. @param {import('../support/server.mjs').Server} server */
 const reconnected = (server) => until(async () => (await ask(server, '/health')).body.bus.redis === 'connected', 'all connections to Redis');
 
-/** Two replicas that can be cut off. @param {any} test @param {Record<string, string>} [env] */
-const cuttable = (test, env = {}) => wired(test, { ...NO_ISLANDS, ...env });
-
 describe('Redis is not there', { concurrency: true }, () => {
   it('a replica that starts without it serves, degraded, and joins when it comes', async (test) => {
     const redis = new Redis({ port: await freePort() });
-    const cluster = new Cluster(test, redis, NO_ISLANDS);
+    const cluster = new Cluster(test, redis);
     test.after(() => cluster.stop());
     await Promise.all([cluster.add('app1'), cluster.add('app2')]);
 
@@ -88,7 +82,7 @@ describe('Redis is not there', { concurrency: true }, () => {
     { title: 'is emptied while everybody is connected', flushed: true },
   ]) {
     it(`${title}: a new epoch, above all that was sent`, async (test) => {
-      const cluster = await Cluster.start(test, { env: NO_ISLANDS });
+      const cluster = await Cluster.start(test);
       const watches = await Promise.all(['app1', 'app2'].flatMap((id) => [cluster.watch(id), cluster.watch(id, { mode: 'batch' })]));
       await Promise.all(watches.map((watch) => watch.more(STEPS)));
       if (saved) {
@@ -182,7 +176,7 @@ describe('Redis is out of reach for less than LEASE_TTL', { concurrency: true },
     },
   ]) {
     it(`${title}: nothing is lost`, async (test) => {
-      const pair = await cuttable(test);
+      const pair = await wired(test);
       const { cluster, mine, theirs } = pair;
       const cut = performance.now();
       await how(pair);
@@ -214,7 +208,7 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
   ]) {
     it(`the publisher is ${title} for longer than its lease`, async (test) => {
       const lease_ms = 3000;
-      const { cluster, publisher, other, mine, theirs, cable } = await cuttable(test, { LEASE_TTL: `${lease_ms}` });
+      const { cluster, publisher, other, mine, theirs, cable } = await wired(test, { LEASE_TTL: `${lease_ms}` });
       const server = cluster.replica(publisher);
       const cut = performance.now();
       how(cable(publisher));
@@ -276,7 +270,7 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
   });
 
   it('an append on a connection that ended comes late: it is not appended again', async (test) => {
-    const { cluster, publisher, mine, theirs, cable } = await cuttable(test);
+    const { cluster, publisher, mine, theirs, cable } = await wired(test);
     const way = cable(publisher);
     way.hold((data, asks) => asks && data.includes('tickcast:{bus}:done'));
     await until(() => way.held > 0, 'an append');
@@ -327,7 +321,7 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
     },
   ]) {
     it(`the log was trimmed beyond what it had read, ${title}: it says so`, async (test) => {
-      const pair = await cuttable(test);
+      const pair = await wired(test);
       const { cluster, other, mine, theirs } = pair;
       theirs.whole = false;
       const goOn = await stop(pair);

@@ -113,8 +113,7 @@ describe('input', { concurrency: true }, () => {
     const cables = [];
     const cluster = await Cluster.start(test, {
       ids: ['app1'],
-      // Only how the log is mended is shown.
-      env: { ...ENV, ISLAND_AFTER: '600000' },
+      env: ENV,
       each: async (_, redis) => {
         cables.push(await Cable.to(redis));
         return { REDIS_URL: cables[0].url };

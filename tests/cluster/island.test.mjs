@@ -147,16 +147,20 @@ describe('islands', { concurrency: 4 }, () => {
 
       const mended = performance.now();
       await back(cluster.redis);
-      const epoch = await oneEpoch(cluster);
+      await oneEpoch(cluster);
       test.diagnostic(`one truth after ${(performance.now() - mended).toFixed()} ms`);
       await Promise.all([mine.more(STEPS), theirs.more(STEPS)]);
       await cluster.level();
       await cluster.roles();
+      // A Redis that a busy machine keeps from answering makes islands once more.
+      const epoch = await until(async () => {
+        const one = await oneEpoch(cluster);
+        return [mine, theirs].every((watch) => epochs(watch)[epochs(watch).length - 1] === one) && one;
+      }, 'clients to be on it');
       for (const watch of [mine, theirs]) {
         const silence = watch.silence(gone);
         test.diagnostic(`${watch.name}: ${silence.toFixed()} ms of silence`);
         assert.ok(silence < silence_ms + BUSY_MS, `${silence} ms of silence`);
-        assert.equal(epochs(watch)[epochs(watch).length - 1], epoch);
         assert.deepEqual(watch.losses, []);
       }
       // Whatever Redis has lost of it.

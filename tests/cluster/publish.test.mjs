@@ -69,13 +69,13 @@ describe('publish', { concurrency: true }, () => {
     const prices = [{ symbol: 'PUB', price: 1.5 }, { symbol: 'BTC', price: 1 }, { symbol: 'NEW', price: 1 }, {}];
     const first = await publishSurely(cluster.replica('app1'), prices, headers);
     assert.deepEqual([first.json.accepted, first.json.rejected], [1, 3]);
-    const again = await Promise.all([...IDS, ...IDS].map((id) => publish(cluster.replica(id), prices, headers)));
+    const again = await Promise.all([...IDS, ...IDS].map((id) => publishSurely(cluster.replica(id), prices, headers)));
     for (const { json, headers: { 'idempotency-replayed': replayed } } of again) {
       assert.deepEqual([json, replayed], [first.json, 'true']);
     }
-    isProblem(await publish(cluster.replica('app2'), [{ symbol: 'PUB', price: 2 }], headers), 422, 'invalid_payload');
+    isProblem(await publishSurely(cluster.replica('app2'), [{ symbol: 'PUB', price: 2 }], headers), 422, 'invalid_payload');
     // At once, at both.
-    const race = await Promise.all(IDS.map((id) => publish(cluster.replica(id), [{ symbol: 'PUB', price: 3 }], { 'idempotency-key': 'order-2' })));
+    const race = await Promise.all(IDS.map((id) => publishSurely(cluster.replica(id), [{ symbol: 'PUB', price: 3 }], { 'idempotency-key': 'order-2' })));
     assert.equal(race[0].text, race[1].text);
     assert.deepEqual((await logged(cluster)).map(({ price }) => price), [1.5, 3]);
     const life_ms = await cluster.redis.ask('PTTL', 'tickcast:{bus}:answer:9:127.0.0.1:order-1');

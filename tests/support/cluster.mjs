@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { connect, connected, open, request, until } from './clients.mjs';
 import { isSnapshotTick, isSubscribed, isTick } from './contract.mjs';
 import { Redis } from './redis.mjs';
-import { startServer } from './server.mjs';
+import { NO_ISLANDS, startServer } from './server.mjs';
 
 /** The symbols that every replica makes. Few: many replicas run side by side. */
 export const SYMBOLS = ['BTC', 'ETH', 'SOL'];
@@ -48,8 +48,8 @@ export class Ledger {
 
 /** Some replicas around one Redis. All end with the test, in order: the replicas by themselves, then Redis. */
 export class Cluster {
-  /** @param {any} test @param {Redis} redis @param {Record<string, string>} env */
-  constructor(test, redis, env) {
+  /** @param {any} test @param {Redis} redis @param {Record<string, string>} [env] */
+  constructor(test, redis, env = {}) {
     this.test = test;
     this.redis = redis;
     this.env = env;
@@ -90,8 +90,8 @@ export class Cluster {
       UPDATE_INTERVAL: `${INTERVAL_MS}`,
       REDIS_URL: this.redis.url,
       APP_ID: id,
-      // A Redis that a busy machine keeps from answering makes no islands; tests of these set it.
-      ISLAND_AFTER: '600000',
+      // Tests of islands set their own.
+      ...NO_ISLANDS,
       ...this.env,
       ...env,
     });

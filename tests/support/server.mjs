@@ -12,6 +12,9 @@ export const binary = process.env.TICKCAST_BIN ?? `${root}target/debug/tickcast`
 /** How long a start or a stop may take before a test fails (ms); generous, for a busy machine. */
 const DEADLINE_MS = 30_000;
 
+/** A Redis that a busy machine keeps from answering makes no islands. */
+export const NO_ISLANDS = { ISLAND_AFTER: '600000' };
+
 /**
  * Starts `tickcast` with the given settings and resolves once it listens.
  *

@@ -5,7 +5,7 @@ import { candlesOf } from '../support/candles.mjs';
 import { connect, request, until } from '../support/clients.mjs';
 import { metricsOf } from '../support/metrics.mjs';
 import { Redis } from '../support/redis.mjs';
-import { startServer } from '../support/server.mjs';
+import { NO_ISLANDS, startServer } from '../support/server.mjs';
 import { EXCHANGES, settingsFor, start } from '../support/venues/feed.mjs';
 
 /** Kraken allows a request a second, and there are five lengths of candles; failures are tried again after pauses (ms). */
@@ -175,7 +175,7 @@ describe('the past of exchanges', { concurrency: true }, () => {
     test.after(() => redis.stop());
     const venue = await new binance.Stand().listen();
     test.after(() => venue.close());
-    const env = { ...settingsFor('binance', venue, 'BTC=BTCUSDT@binance'), REDIS_URL: redis.url, LEASE_TTL: '10000' };
+    const env = { ...settingsFor('binance', venue, 'BTC=BTCUSDT@binance'), REDIS_URL: redis.url, LEASE_TTL: '10000', ...NO_ISLANDS };
     const first = await startServer({ ...env, APP_ID: 'app1' });
     test.after(() => first.stop());
     await past(first);

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { connect, request, until } from '../support/clients.mjs';
 import { Redis } from '../support/redis.mjs';
-import { startServer } from '../support/server.mjs';
+import { NO_ISLANDS, startServer } from '../support/server.mjs';
 import { EXCHANGES, settingsFor, start, Watched } from '../support/venues/feed.mjs';
 
 const [binance, coinbase, kraken] = EXCHANGES;
@@ -102,7 +102,7 @@ describe('rules of exchanges', { concurrency: true }, () => {
   it('the other replica takes an exchange over, and there is one connection at a time', async (test) => {
     const redis = await Redis.start();
     const venue = await new coinbase.Stand().listen();
-    const env = { ...settingsFor('coinbase', venue, 'BTC=BTC-USD@coinbase'), REDIS_URL: redis.url, LEASE_TTL: '5000' };
+    const env = { ...settingsFor('coinbase', venue, 'BTC=BTC-USD@coinbase'), REDIS_URL: redis.url, LEASE_TTL: '5000', ...NO_ISLANDS };
     const servers = await Promise.all(['app1', 'app2'].map((id) => startServer({ ...env, APP_ID: id })));
     test.after(async () => {
       await Promise.all(servers.map((server) => server.stop()));

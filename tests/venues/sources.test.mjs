@@ -11,7 +11,7 @@ import { publish } from '../support/api.mjs';
 import { connect, request, serve, start, until } from '../support/clients.mjs';
 import { startDemo } from '../support/demo.mjs';
 import { Redis } from '../support/redis.mjs';
-import { binary, startServer } from '../support/server.mjs';
+import { NO_ISLANDS, binary, startServer } from '../support/server.mjs';
 import { EXCHANGES, settingsFor, Watched } from '../support/venues/feed.mjs';
 
 const run = promisify(execFile);
@@ -87,12 +87,12 @@ describe('sources', { concurrency: true }, () => {
   it('a symbol that was another source\'s is free when nobody runs that any more', async (test) => {
     const redis = await Redis.start();
     test.after(() => redis.stop());
-    const before = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC,ETH', LEASE_TTL: '500' });
+    const before = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC,ETH', LEASE_TTL: '500', ...NO_ISLANDS });
     const old = await watch(test, before, ['BTC']);
     await old.more('BTC', 1);
     await before.stop();
     const venue = await standIn(test, EXCHANGES[1]);
-    const env = { ...settingsFor('coinbase', venue, 'BTC=BTC-USD@coinbase'), REDIS_URL: redis.url };
+    const env = { ...settingsFor('coinbase', venue, 'BTC=BTC-USD@coinbase'), REDIS_URL: redis.url, ...NO_ISLANDS };
     const server = await serve(test, env);
     const watched = await watch(test, server, ['BTC']);
     await watched.more('BTC', 3);
@@ -102,12 +102,12 @@ describe('sources', { concurrency: true }, () => {
   it('and so it is for back ends', async (test) => {
     const redis = await Redis.start();
     test.after(() => redis.stop());
-    const before = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC,ETH', LEASE_TTL: '5000' });
+    const before = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC,ETH', LEASE_TTL: '5000', ...NO_ISLANDS });
     test.after(() => before.stop());
     const old = await watch(test, before, ['BTC']);
     await old.more('BTC', 1);
     // A source that nobody runs would never say that it has given a symbol up.
-    const server = await start(test, { REDIS_URL: redis.url, SOURCES: 'http', PUBLISHED_SYMBOLS: 'BTC' });
+    const server = await start(test, { REDIS_URL: redis.url, SOURCES: 'http', PUBLISHED_SYMBOLS: 'BTC', ...NO_ISLANDS });
     const prices = [{ symbol: 'BTC', price: 5 }];
     const { json } = await until(async () => {
       const answer = await publish(server, prices);
@@ -154,7 +154,7 @@ describe('sources', { concurrency: true }, () => {
   it('a recorder of replicas listens, and makes nothing', async (test) => {
     const redis = await Redis.start();
     test.after(() => redis.stop());
-    const server = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC', PUBLISHED_SYMBOLS: 'QUIET', UPDATE_INTERVAL: '20', APP_ID: 'app1' });
+    const server = await startServer({ REDIS_URL: redis.url, SYMBOLS: 'BTC', PUBLISHED_SYMBOLS: 'QUIET', UPDATE_INTERVAL: '20', APP_ID: 'app1', ...NO_ISLANDS });
     test.after(() => server.stop());
     // It was there before: a replay would begin with the silence after it.
     await until(async () => (await publish(server, [{ symbol: 'QUIET', price: 1 }])).json.accepted === 1, 'the bus');

@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, Data, SocketRef};
+use socketioxide::handler::ConnectHandler;
 use tokio::time::MissedTickBehavior;
 
 use prices::Prices;
@@ -52,13 +53,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .ping_timeout(Duration::from_secs(60))
         .max_buffer_size(QUEUE_PACKETS)
         .build_layer();
-    io.ns("/", async move |socket: SocketRef| {
+    // Before the client hears that it is connected: in a connect handler it is after that, and the engine drops what
+    // nobody listens to yet.
+    let listen = async move |socket: SocketRef| {
         socket.on("subscribe", async move |socket: SocketRef, Data(payload): Data<Value>, ack: AckSender| {
             subscribe(&socket, &payload, &mode);
             // Who did not ask for an answer gets none.
             ack.send(&json!({"ok": true})).ok();
         });
-    });
+        Ok::<(), &str>(())
+    };
+    let connected = async |_: SocketRef| {};
+    io.ns("/", connected.with(listen));
     tokio::spawn(publish(io, symbols, interval));
 
     let app = Router::new().route("/health", get("ok")).layer(layer);
