@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use serde_json::json;
+use tokio::task::unconstrained;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -104,10 +105,7 @@ pub async fn record(
         }
     }
     running.cancel();
-    // What was published before that has come already.
-    while let Some(Some(event)) = events.next().now_or_never() {
-        tape.take(event, &market);
-    }
+    tape.take_rest(&mut events, &market);
     tape.write().and_then(|()| tape.file.sync_all()).with_context(|| format!("cannot write {shown}"))?;
     Ok(format!("{} ticks in {} bytes: {shown}\n", tape.ticks, tape.bytes))
 }
@@ -154,10 +152,45 @@ impl Tape {
         }
     }
 
+    /// What was published before the end: it has come already.
+    fn take_rest(&mut self, events: &mut (impl Stream<Item = BusEvent> + Unpin), market: &Market) {
+        // Whatever this task has done in its turn: nothing that is there may be taken for what is still to come.
+        while let Some(Some(event)) = unconstrained(events.next()).now_or_never() {
+            self.take(event, market);
+        }
+    }
+
     fn write(&mut self) -> std::io::Result<()> {
         self.file.write_all(&self.waiting)?;
         self.bytes += self.waiting.len() as u64;
         self.waiting.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::price::{Batch, Epoch, Price, Tick, Update};
+
+    #[tokio::test]
+    async fn all_that_came_before_the_end_is_written() {
+        // More than a task of tokio may take in one turn.
+        const TICKS: u64 = 500;
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        for seq in 1..=TICKS {
+            let symbol = "BTC".parse().unwrap();
+            let update = Update { symbol, price: Price::from(1), ts_ms: seq, bid: None, ask: None, size: None };
+            let batch = Batch { epoch: Epoch::new("a"), ticks: vec![Tick { seq, update }] };
+            sender.send(BusEvent::Ticks(batch)).unwrap();
+        }
+        let keep = Keep { age_ms: 0, ticks: 0, candles: Kept([1; Interval::COUNT]) };
+        let market = Market::new([], keep, Arc::default());
+        let mut tape = Tape::begin(tempfile::tempfile().unwrap()).unwrap();
+        tape.take_rest(&mut stream::poll_fn(|context| receiver.poll_recv(context)), &market);
+        assert_eq!(tape.ticks, TICKS);
     }
 }
