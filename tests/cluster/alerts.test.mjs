@@ -203,13 +203,18 @@ describe('alerts of users', { concurrency: true }, () => {
     await watch.more(5);
     // How far the walk goes within a second is now this, now that: one of these is crossed again and again.
     const percents = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].map((part) => part / 10_000);
-    for (const changePct of percents) assert.ok((await people[0].ask('alert', { symbol: SYMBOLS[0], changePct, windowMs: 1000 })).ok);
-    await until(async () => (await people[1].ask('alerts')).alerts.length === 10, 'them at the other one');
+    for (const changePct of percents) {
+      // On a busy machine Redis may take longer than a request waits for it: then it may have been set, too.
+      await until(async () => (await people[0].ask('alert', { symbol: SYMBOLS[0], changePct, windowMs: 1000 })).ok, 'an alert');
+    }
+    const { length } = (await people[0].ask('alerts')).alerts;
+    assert.ok(length >= percents.length);
+    await until(async () => (await people[1].ask('alerts')).alerts.length === length, 'them at the other one');
     for (const cable of cables.values()) cable.cut();
     await watch.status(({ state }) => state === 'degraded');
     const refused = await people[0].ask('alert', { symbol: SYMBOLS[0], above: 1 });
     assert.equal(refused.error.code, 'unavailable');
-    assert.equal((await people[0].ask('alerts')).alerts.length, 10, 'those that there are');
+    assert.equal((await people[0].ask('alerts')).alerts.length, length, 'those that there are');
     // Each fires by the prices of its own.
     const islands = async () => (await Promise.all(['app1', 'app2'].map((id) => cluster.replica(id).json('/health')))).map(({ bus }) => bus.epoch);
     await until(async () => new Set(await islands()).size === 2, 'two epochs');

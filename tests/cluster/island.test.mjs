@@ -7,6 +7,7 @@ import { connect, request, until } from '../support/clients.mjs';
 import { BUSY_MS, Cluster, SYMBOLS, freeze, walksOn } from '../support/cluster.mjs';
 import { metricsOf } from '../support/metrics.mjs';
 import { Redis, freePort } from '../support/redis.mjs';
+import { NO_ISLANDS } from '../support/server.mjs';
 import { STEPS, epochs, wired } from '../support/wired.mjs';
 
 /** @typedef {import('../support/redis.mjs').Cable} Cable */
@@ -26,8 +27,9 @@ const ONE_TRUTH_MS = 5000;
 /** How long Redis takes nothing, where it does not say so (ms): nobody can end that sooner. */
 const PAUSED_MS = 8000;
 
-/** Two replicas that can be cut off. @param {any} test @param {Record<string, string>} [env] */
-const cuttable = (test, env = {}) => wired(test, { ...ENV, ...env }, (cluster, publisher) => price(cluster, publisher, 1900));
+/** Two replicas that can be cut off. @param {any} test @param {Record<string, string>} [env] @param {Record<string, string>} [others] */
+const cuttable = (test, env = {}, others = {}) =>
+  wired(test, { ...ENV, ...env }, (cluster, publisher) => price(cluster, publisher, 1900), others);
 
 /** Publishes a price of the quiet symbol. @param {Cluster} cluster @param {string} id @param {number} value */
 async function price(cluster, id, value) {
@@ -59,7 +61,8 @@ describe('islands', { concurrency: 4 }, () => {
     { title: 'without an answer from Redis', how: (/** @type {Cable} */ cable) => cable.hold(), silence_ms: HUNG_MS },
   ]) {
     it(`a replica is ${title}: it goes on by itself, and takes what the others have when it is back`, async (test) => {
-      const { cluster, publisher, other, mine, theirs, cable } = await cuttable(test);
+      const { ISLAND_AFTER } = ENV;
+      const { cluster, publisher, other, mine, theirs, cable } = await cuttable(test, NO_ISLANDS, { ISLAND_AFTER });
       const [first] = epochs(theirs);
       const cut = performance.now();
       how(cable(other));

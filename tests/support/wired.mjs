@@ -15,18 +15,20 @@ export const epochs = (watch) => [...new Set(watch.ticks.map(({ epoch }) => epoc
  * @param {any} test
  * @param {Record<string, string>} [env]
  * @param {(cluster: Cluster, publisher: string) => Promise<void>} [first] what is done once the clients listen
+ * @param {Record<string, string>} [others] settings of the one that does not publish
  */
-export async function wired(test, env = {}, first = async () => {}) {
+export async function wired(test, env = {}, first = async () => {}, others = {}) {
   /** @type {Map<string, Cable>} */
   const cables = new Map();
-  const cluster = await Cluster.start(test, {
-    env,
-    each: async (id, redis) => {
-      const cable = await Cable.to(redis);
-      cables.set(id, cable);
-      return { REDIS_URL: cable.url };
-    },
-  });
+  const each = async (/** @type {string} */ id, /** @type {import('./redis.mjs').Redis} */ redis) => {
+    const cable = await Cable.to(redis);
+    cables.set(id, cable);
+    return { REDIS_URL: cable.url };
+  };
+  const cluster = await Cluster.start(test, { ids: ['app1'], env, each });
+  await cluster.roles();
+  await cluster.add('app2', { ...await each('app2', cluster.redis), ...others });
+  await cluster.priced('app2');
   cluster.undo.push(() => Promise.all([...cables.values()].map((cable) => cable.stop())));
   const { publisher, others: [other] } = await cluster.roles();
   const [mine, theirs] = await Promise.all([cluster.watch(publisher), cluster.watch(other)]);
