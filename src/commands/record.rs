@@ -26,6 +26,9 @@ const WRITE_EVERY: Duration = Duration::from_millis(200);
 /// What goes to the file at once, in bytes, however often that is.
 const WRITE_BYTES: usize = 64 * 1024;
 
+/// How long the sources and the bus may take to end, so that what they have is in the file.
+const LEAVES_WITHIN: Duration = Duration::from_secs(1);
+
 /// Writes ticks to a file until `stop`, until the time is over, or until nothing more can come: those that the replicas
 /// around a Redis publish, or else those of the sources of these settings. Returns what to say of it.
 ///
@@ -105,6 +108,17 @@ pub async fn record(
         }
     }
     running.cancel();
+    // What they have taken already they hand on, and then leave.
+    let leaving = async { tokio::join!(making, background) };
+    let last = tokio::time::sleep(LEAVES_WITHIN);
+    tokio::pin!(leaving, last);
+    loop {
+        tokio::select! {
+            Some(event) = events.next() => tape.take(event, &market),
+            _ = &mut leaving => break,
+            () = &mut last => break,
+        }
+    }
     tape.take_rest(&mut events, &market);
     tape.write().and_then(|()| tape.file.sync_all()).with_context(|| format!("cannot write {shown}"))?;
     Ok(format!("{} ticks in {} bytes: {shown}\n", tape.ticks, tape.bytes))
@@ -152,9 +166,9 @@ impl Tape {
         }
     }
 
-    /// What was published before the end: it has come already.
+    /// What has come already.
     fn take_rest(&mut self, events: &mut (impl Stream<Item = BusEvent> + Unpin), market: &Market) {
-        // Whatever this task has done in its turn: nothing that is there may be taken for what is still to come.
+        // To a task that has had its turn nothing is ready, whatever is there.
         while let Some(Some(event)) = unconstrained(events.next()).now_or_never() {
             self.take(event, market);
         }
@@ -180,12 +194,12 @@ mod tests {
     async fn all_that_came_before_the_end_is_written() {
         // More than a task of tokio may take in one turn.
         const TICKS: u64 = 500;
-        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let (sender, mut receiver) = mpsc::channel(500);
         for seq in 1..=TICKS {
             let symbol = "BTC".parse().unwrap();
             let update = Update { symbol, price: Price::from(1), ts_ms: seq, bid: None, ask: None, size: None };
             let batch = Batch { epoch: Epoch::new("a"), ticks: vec![Tick { seq, update }] };
-            sender.send(BusEvent::Ticks(batch)).unwrap();
+            sender.try_send(BusEvent::Ticks(batch)).unwrap();
         }
         let keep = Keep { age_ms: 0, ticks: 0, candles: Kept([1; Interval::COUNT]) };
         let market = Market::new([], keep, Arc::default());

@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { publish } from '../support/api.mjs';
 import { connect, request, serve, start, until } from '../support/clients.mjs';
@@ -170,9 +171,20 @@ describe('sources', { concurrency: true }, () => {
     const first = watched.of('BTC').length;
     await watched.more('BTC', 50);
     await until(() => statSync(file).size > 300, 'some ticks in the file');
+    // It waits for a Redis that goes away, for as long as that takes, and goes on.
+    await redis.kill();
+    await watched.status(({ state }) => state === 'degraded');
+    await sleep(1000);
+    assert.equal(recorder.exitCode, null);
+    await redis.begin();
+    await watched.more('BTC', 50);
+    const { size } = statSync(file);
+    await until(() => statSync(file).size > size + 300, 'more of them');
     recorder.kill('SIGTERM');
     assert.deepEqual(await ended, [0, null]);
     assert.match(said, /^\d+ ticks in \d+ bytes: /);
+    const { nodes } = await server.json('/stats?scope=cluster');
+    assert.deepEqual(nodes.map((/** @type {any} */ { id }) => id), ['app1'], 'it has said that it goes');
     assert.ok(watched.of('BTC').length > first);
     const bytes = readFileSync(file);
     assert.deepEqual([bytes.includes('BTC'), bytes.includes('QUIET')], [true, false]);

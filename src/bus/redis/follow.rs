@@ -136,19 +136,22 @@ impl Follower {
         // When a loss was noticed that is not mended yet.
         let mut lost = (!self.log.connections.reads.is_connected()).then(Instant::now);
         loop {
-            let joined = match lost {
+            // When there is something to tell, or to do, if it is not mended by then.
+            let next = lost.and_then(|since| {
+                let next = if since.elapsed() < GRACE {
+                    GRACE.min(self.settings.island_after)
+                } else {
+                    self.settings.island_after
+                };
+                // Who never becomes an island waits for as long as it takes.
+                since.checked_add(next)
+            });
+            let joined = match next {
                 None => self.join().await,
-                Some(since) => {
-                    let next = if since.elapsed() < GRACE {
-                        GRACE.min(self.settings.island_after)
-                    } else {
-                        self.settings.island_after
-                    };
-                    match tokio::time::timeout_at(since + next, self.join()).await {
-                        Ok(joined) => joined,
-                        Err(_) => Err(Failure::Late),
-                    }
-                }
+                Some(next) => match tokio::time::timeout_at(next, self.join()).await {
+                    Ok(joined) => joined,
+                    Err(_) => Err(Failure::Late),
+                },
             };
             let failure = match joined {
                 Ok(()) => {
