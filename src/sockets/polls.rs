@@ -8,6 +8,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use socketioxide::{ProtocolVersion, SocketIo};
+use tokio::task::unconstrained;
 
 use super::query::Query;
 use super::{Rooming, client_of};
@@ -23,7 +24,7 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
     let retiring = line.as_ref().filter(|line| line.is_retiring());
     let response = match retiring {
         Some(line) => {
-            let mut answer = pin!(next.run(request));
+            let mut answer = pin!(unconstrained(next.run(request)));
             match futures_util::poll!(&mut answer) {
                 Poll::Ready(response) => response,
                 // There is nothing that it could be answered with but the end.
@@ -33,6 +34,9 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
                 }
             }
         }
+        // The engine answers with what is there until nothing is ready: to a task that has had its turn nothing is, past
+        // some hundred packets, and the rest would be old when the next poll comes.
+        None if line.is_some() => unconstrained(next.run(request)).await,
         None => next.run(request).await,
     };
     let Some(line) = line else { return response };

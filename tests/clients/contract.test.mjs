@@ -162,9 +162,13 @@ describe('deliveries', () => {
 });
 
 describe('polling', { concurrency: true }, () => {
-  for (const way of WAYS) {
-    it(`${way}: between two polls ticks wait as one, which is the latest`, async (test) => {
-      const place = await serveBothWays(test, { SYMBOLS: ALL.join(), UPDATE_INTERVAL: '10' });
+  for (const { way, all, interval_ms } of [
+    ...WAYS.map((each) => ({ way: each, all: ALL, interval_ms: 10 })),
+    // More packets than a task of the server may take from a queue in one turn.
+    { way: /** @type {const} */ ('direct'), all: Array.from({ length: 400 }, (_, index) => `S${index}`), interval_ms: 50 },
+  ]) {
+    it(`${way}, ${all.length} symbols: between two polls ticks wait as one, which is the latest`, async (test) => {
+      const place = await serveBothWays(test, { SYMBOLS: all.join(), UPDATE_INTERVAL: `${interval_ms}` });
       const prices = new Prices();
       const witness = await feedOf(test, place.urls.direct, transports.websocket, { heard: prices.note });
       await witness.subscribe('*');
@@ -182,9 +186,9 @@ describe('polling', { concurrency: true }, () => {
         await witness.ticks(5);
         const newest = new Map(witness.highest);
         // They are of two shards, and that of who polls may be late on a busy machine.
-        await witness.ticks(30);
+        await witness.ticks(300 / interval_ms);
         while (feed.events.tick === had) await client.pollOnce();
-        for (const symbol of ALL) {
+        for (const symbol of all) {
           const last = feed.highest.get(symbol) ?? 0;
           assert.ok(last >= (newest.get(symbol) ?? 0), `${symbol} ${last}, where others had ${newest.get(symbol)} before the poll`);
         }
