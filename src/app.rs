@@ -128,7 +128,7 @@ impl App {
 
         // Channels.
         let redis = config.redis().map(|address| RedisSettings::new(&address)).transpose()?;
-        let (bus, events, background) = Bus::open(&bus_settings(&config, redis.clone()), &clock, &metrics).await?;
+        let (bus, mut events, background) = Bus::open(&bus_settings(&config, redis.clone()), &clock, &metrics).await?;
         let bus = Arc::new(bus);
         let (handle, inboxes) = fanout::channel(config.workers.get(), &metrics.queues);
 
@@ -293,10 +293,17 @@ impl App {
                 ("back end", Ok(()))
             });
         }
+        let pumping = CancellationToken::new();
+        let pumped = CancellationToken::new();
         tasks.spawn({
-            let running = running.clone();
+            let (running, pumping, done) = (running.clone(), pumping.clone(), pumped.clone().drop_guard());
             async move {
-                pump.run(events, running).await;
+                pump.run(&mut events, pumping.clone()).await;
+                drop(done);
+                if pumping.is_cancelled() {
+                    // The bus is still needed, and would end where nobody listens.
+                    running.cancelled().await;
+                }
                 ("pump", Ok(()))
             }
         });
@@ -383,6 +390,9 @@ impl App {
         // A lease is given back through the bus, which has to be there for it.
         leading.cancel();
         tokio::time::timeout_at(end, led.cancelled()).await.ok();
+        // What the sources have made is taken before those end who keep what is made of it, and who tell of alerts.
+        pumping.cancel();
+        tokio::time::timeout_at(end, pumped.cancelled()).await.ok();
         // What it has taken on to tell the back end, and has to say so in Redis, is neither posted twice nor by nobody.
         posting.cancel();
         tokio::time::timeout(deadline.mul_f64(BACKEND_SHARE / 2.0), posted.cancelled()).await.ok();

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,9 @@ use crate::wire::Status;
 /// What the pump may be ahead of a shard, in flushes. A shard takes all that there are at once, so one that is behind
 /// catches up with fewer and larger writes.
 pub(super) const FLUSHES_IN_FLIGHT: usize = 256;
+
+/// Events that are taken once it has to end: more than may wait, and not for ever where others go on.
+const EVENTS_AT_THE_END: usize = 2048;
 
 /// Ticks that go out in one flush at most, however many have come.
 const TICKS_PER_FLUSH: usize = 4096;
@@ -45,7 +49,7 @@ impl Pump {
         loop {
             let look_at = self.freshness.look_at();
             let event = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.end(events, held).await,
                 () = tokio::time::sleep_until(due), if held.is_some() => {
                     due = Instant::now() + self.interval;
                     self.release(&mut held).await;
@@ -60,17 +64,8 @@ impl Pump {
             // What has come already goes out together.
             let mut next = event;
             loop {
-                match next {
-                    Some(BusEvent::Ticks(batch)) => self.take(batch, &mut held).await,
-                    Some(BusEvent::Past(batch)) => self.market.recall(batch),
-                    Some(BusEvent::Feed(feed)) => self.turn(feed, &mut held).await,
-                    Some(BusEvent::Stored(stored)) => self.market.take_stored(&stored),
-                    Some(BusEvent::Since(batch)) => self.market.fold_since(&batch),
-                    Some(BusEvent::Filled(fill)) => self.market.fill(&fill),
-                    Some(BusEvent::Alone) => self.market.go_alone(),
-                    Some(BusEvent::Back(missed)) => self.market.come_back(&missed),
-                    None => return self.release(&mut held).await,
-                }
+                let Some(event) = next else { return self.release(&mut held).await };
+                self.hear(event, &mut held).await;
                 next = match events.next().now_or_never() {
                     Some(next) => next,
                     None => break,
@@ -81,6 +76,29 @@ impl Pump {
                 self.release(&mut held).await;
             }
         }
+    }
+
+    async fn hear(&mut self, event: BusEvent, held: &mut Option<Flush>) {
+        match event {
+            BusEvent::Ticks(batch) => self.take(batch, held).await,
+            BusEvent::Past(batch) => self.market.recall(batch),
+            BusEvent::Feed(feed) => self.turn(feed, held).await,
+            BusEvent::Stored(stored) => self.market.take_stored(&stored),
+            BusEvent::Since(batch) => self.market.fold_since(&batch),
+            BusEvent::Filled(fill) => self.market.fill(&fill),
+            BusEvent::Alone => self.market.go_alone(),
+            BusEvent::Back(missed) => self.market.come_back(&missed),
+        }
+    }
+
+    /// Takes what has come by now: those who keep what is made of it store it after that.
+    async fn end(mut self, mut events: impl Stream<Item = BusEvent> + Unpin, mut held: Option<Flush>) {
+        for _ in 0..EVENTS_AT_THE_END {
+            // To a task that has had its turn nothing is ready, whatever is there.
+            let Some(Some(event)) = unconstrained(events.next()).now_or_never() else { break };
+            self.hear(event, &mut held).await;
+        }
+        self.release(&mut held).await;
     }
 
     pub(super) async fn take(&mut self, batch: Batch, held: &mut Option<Flush>) {

@@ -11,7 +11,6 @@ use fred::types::{Builder, Message, MessageKind};
 use socketioxide_redis::drivers::{ChanItem, Driver, MessageStream};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
@@ -71,8 +70,8 @@ impl Across {
     }
 
     /// Hands on what comes from other replicas, until `stop`.
-    pub(super) async fn run(&self, stop: CancellationToken) {
-        let Some(client) = &self.client else { return stop.cancelled().await };
+    pub(super) async fn run(&self) {
+        let Some(client) = &self.client else { return std::future::pending().await };
         let mut messages = client.message_rx();
         let mut reconnects = client.reconnect_rx();
         let mut errors = client.error_rx();
@@ -98,11 +97,14 @@ impl Across {
                         subscribed = self.subscribe_all(client, wanted).await;
                     }
                 }
-                () = stop.cancelled() => {
-                    tokio::time::timeout(RETRY_EVERY, client.quit()).await.ok();
-                    return;
-                }
             }
+        }
+    }
+
+    /// Ends the connection.
+    pub(super) async fn close(&self) {
+        if let Some(client) = &self.client {
+            tokio::time::timeout(RETRY_EVERY, client.quit()).await.ok();
         }
     }
 

@@ -259,14 +259,19 @@ impl<A: Adapter> Client<A> {
     }
 
     /// The client has gone. True if it had joined: then [`Client::left`] is due.
-    pub(super) fn gone(&self) -> bool {
+    pub(super) fn gone(&self, reason: DisconnectReason) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
+        let joined = matches!(was, Phase::Open(_));
+        // Before anybody knows that it has gone: the server may end as soon as all have.
+        if joined {
+            self.announce_end(reason);
+        }
         self.gone.store(true, Ordering::Release);
         self.left.notify_waiters();
         self.expiries.forget(self.id);
         self.forget_rooms();
         self.shared.alerts.forget(self.id.0);
-        matches!(was, Phase::Open(_))
+        joined
     }
 
     /// Tells the fan-out that the client has gone.

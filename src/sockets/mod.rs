@@ -319,10 +319,7 @@ async fn serve_namespace(io: &SocketIo<Rooming>, shared: &Arc<Shared>, expiries:
             socket.on_disconnect(move |socket: SocketRef<Rooming>, reason: DisconnectReason| {
                 who::log_gone(id, reason);
                 client.count(reason);
-                let joined = client.gone();
-                if joined {
-                    client.announce_end(reason);
-                }
+                let joined = client.gone(reason);
                 if matches!(reason, DisconnectReason::ClientNSDisconnect | DisconnectReason::ServerNSDisconnect) {
                     client.shared.absent.add(&session, &client.shared, &socket);
                 }

@@ -52,8 +52,8 @@ impl Outbox {
     }
 }
 
-/// Says what is put in the outbox, one after the other. Does not end.
-pub(super) async fn carry(mut waiting: mpsc::Receiver<Letter>, across: &Across, asks: &Asks) {
+/// Says what is put in the outbox, one after the other, until there is none.
+pub(super) async fn carry(waiting: &mut mpsc::Receiver<Letter>, across: &Across, asks: &Asks) {
     while let Some(Letter { channel, json, then }) = waiting.recv().await {
         let told = across.tell(&channel, &json).await;
         match then {
@@ -68,7 +68,6 @@ pub(super) async fn carry(mut waiting: mpsc::Receiver<Letter>, across: &Across, 
             Then::Drain(drain) => drain.cancel(),
         }
     }
-    std::future::pending().await
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ const PRESENCE_ALL: u32 = 10;
 /// Rooms in one message to the other replicas.
 const ROOMS_AT_ONCE: usize = 100;
 
+/// How long what was said last may take to reach the other replicas, when the server ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Messages of other replicas and of back ends that may wait, in each of the channels.
 const HEARD_IN_FLIGHT: usize = 4096;
 
@@ -52,7 +55,8 @@ impl Carrier {
                 }
             }
         };
-        let (outbox, letters) = Outbox::open(&teller.shared.metrics);
+        let (outbox, mut letters) = Outbox::open(&teller.shared.metrics);
+        let mut carry = Box::pin(outbox::carry(&mut letters, &teller.across, &teller.asks));
         let rooms_asked_for = Notify::new();
         let say = async {
             while let Some(wish) = inbox.errands.recv().await {
@@ -60,10 +64,10 @@ impl Carrier {
             }
         };
         tokio::select! {
-            () = teller.across.run(stop.clone()) => {}
+            () = teller.across.run() => {}
             () = ends => {}
             () = say => {}
-            () = outbox::carry(letters, &teller.across, &teller.asks) => {}
+            () = &mut carry => {}
             () = teller.hear(&outbox, &rooms_asked_for) => {}
             () = teller.hear_replies() => {}
             () = teller.hear_backends() => {}
@@ -73,6 +77,22 @@ impl Carrier {
             () = absent.watch(&teller.io, &teller.shared) => {}
             () = stop.cancelled() => {}
         }
+        // Whoever said it was answered that it is said.
+        let last = async {
+            inbox.errands.close();
+            while let Some(wish) = inbox.errands.recv().await {
+                teller.carry_out(wish, &outbox);
+            }
+            drop(outbox);
+            carry.as_mut().await;
+        };
+        tokio::time::timeout(LAST_WORDS, last).await.ok();
+        drop(carry);
+        if !letters.is_empty() {
+            teller.shared.metrics.messages_lost.add(letters.len() as u64);
+            tracing::warn!(messages = letters.len(), "what was said last did not reach the other replicas");
+        }
+        teller.across.close().await;
     }
 }
 

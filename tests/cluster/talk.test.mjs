@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { next, until } from '../support/clients.mjs';
 import { Cluster, freeze } from '../support/cluster.mjs';
+import { Cable } from '../support/redis.mjs';
 import { acquainted, api, enter } from '../support/people.mjs';
 
 const IDS = ['app1', 'app2', 'app3'];
@@ -24,6 +25,26 @@ async function gather(test, env = {}) {
 }
 
 describe('talk', { concurrency: true }, () => {
+  it('what was said last before a replica ends is heard at the others', async (test) => {
+    const cluster = await Cluster.start(test, { ids: ['app1', 'app2'] });
+    // Its way to Redis is a slow one: what it says waits there.
+    const cable = await Cable.to(cluster.redis);
+    cluster.undo.push(() => cable.stop());
+    const { url } = await cluster.add('app3', { REDIS_URL: cable.url });
+    await cluster.priced('app3');
+    await acquainted([cluster.replica('app1').url, url], 'nobody', 0);
+    const other = await enter(test, cluster.replica('app1').url, 'other');
+    assert.deepEqual(await other.ask('join', { room: 'last' }), { ok: true });
+    const one = await enter(test, url, 'one');
+    assert.deepEqual(await one.ask('join', { room: 'last' }), { ok: true });
+    cable.late(5);
+    for (let n = 0; n < 40; n += 1) one.socket.emit('chat', { room: 'last', text: `${n}` });
+    await until(() => one.of('chat-message').length === 40, 'them here');
+    await cluster.replica('app3').stop();
+    await until(() => other.of('chat-message').length === 40, () => `${other.of('chat-message').length} of 40 at the other one`);
+    assert.deepEqual(other.of('chat-message').map(({ text }) => Number(text)), Array.from({ length: 40 }, (_, n) => n));
+  });
+
   it('a user is reached on every replica, and the sender is told how many', async (test) => {
     const { urls } = await gather(test);
     const before_ms = Date.now();

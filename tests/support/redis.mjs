@@ -215,6 +215,8 @@ export class Cable {
     /** How fast answers pass (bytes/s), and when the way is free for the next one. */
     this.rate = Infinity;
     this.free_at = 0;
+    /** How much later answers come (ms). */
+    this.delay_ms = 0;
   }
 
   /** From now on answers pass no faster than this. @param {number} rate bytes/s */
@@ -222,9 +224,14 @@ export class Cable {
     this.rate = rate;
   }
 
+  /** From now on each answer takes so much longer. @param {number} delay_ms */
+  late(delay_ms) {
+    this.delay_ms = delay_ms;
+  }
+
   /** How long an answer of so many bytes needs (ms). @param {number} bytes */
   pass(bytes) {
-    if (this.rate === Infinity) return 0;
+    if (this.rate === Infinity) return this.delay_ms;
     const now = performance.now();
     this.free_at = Math.max(this.free_at, now) + (bytes / this.rate) * 1000;
     return this.free_at - now;

@@ -102,3 +102,22 @@ async fn a_backlog_goes_out_in_pieces() {
     .await;
     assert_eq!(came.iter().map(|(ms, said)| (*ms, said.split(' ').count())).collect::<Vec<_>>(), [(0, 5000); 2]);
 }
+
+#[tokio::test]
+async fn what_has_come_by_the_end_is_taken() {
+    // More than a task of tokio may take in one turn.
+    const TICKS: usize = 500;
+    let mut bench = Bench::new("BTC");
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(TICKS);
+    for _ in 0..TICKS {
+        let batch = Batch { epoch: Epoch::new("e"), ticks: vec![bench.tick("BTC")] };
+        sender.try_send(BusEvent::Ticks(batch)).unwrap();
+    }
+    let Bench { pump, mut shard, handle: _handle, .. } = bench;
+    let market = pump.market.clone();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let events = futures_util::stream::poll_fn(|context| receiver.poll_recv(context));
+    tokio::join!(pump.run(events, stop), async { while shard.news.recv().await.is_some() {} });
+    assert_eq!(market.latest_of("BTC").map(|(_, tick)| tick.seq), Some(100 + TICKS as u64));
+}

@@ -49,9 +49,13 @@ impl Posts {
     pub async fn run(mut self, leaving: CancellationToken, stop: CancellationToken) {
         let (backend, claims, metrics) = (&self.backend, self.claims.as_ref(), &self.metrics);
         let mut posting = FuturesUnordered::new();
-        while !(stop.is_cancelled() && posting.is_empty()) {
+        loop {
+            let stopping = stop.is_cancelled();
+            if stopping && posting.is_empty() {
+                break;
+            }
             tokio::select! {
-                firing = self.firings.recv(), if posting.len() < MAX_WATCHED && !stop.is_cancelled() => {
+                firing = self.firings.recv(), if posting.len() < MAX_WATCHED && !stopping => {
                     let Some(firing) = firing else { break };
                     for alert in &firing.alerts {
                         let given_up = leaving.clone().cancelled_owned();
@@ -59,7 +63,7 @@ impl Posts {
                     }
                 }
                 Some(()) = posting.next() => {}
-                () = stop.cancelled(), if !stop.is_cancelled() => {}
+                () = stop.cancelled(), if !stopping => {}
             }
         }
         drop(posting);

@@ -61,7 +61,7 @@ impl Worker {
                 });
             }
             if end.is_some() && posting.is_empty() && self.jobs.is_empty() {
-                return;
+                break;
             }
             tokio::select! {
                 Some(job) = self.jobs.recv() => {
