@@ -234,9 +234,14 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
         assert.equal(epochs(watch).length, 1);
         walksOn(watch.ticks, cut);
       }
-      // On a busy machine Redis may be slow to answer them, too: not for as long.
-      const [told] = theirs.statuses.filter(({ state }) => state === 'degraded');
-      assert.ok(!told || (await theirs.status(({ state, at }) => state === 'live' && at > told.at)).at - told.at < lease_ms);
+      // A busy machine may keep Redis from answering them, too, once, and not for as long as the publisher is cut off.
+      const [told] = theirs.statuses;
+      if (told) {
+        assert.deepEqual([told.state, /Redis/.test(told.reason)], ['degraded', true]);
+        const { at } = await theirs.status(({ state }) => state === 'live');
+        assert.ok(at - told.at < lease_ms / 2, `${at - told.at} ms`);
+      }
+      assert.ok(theirs.statuses.length <= 2, JSON.stringify(theirs.statuses));
       assert.deepEqual(await cluster.roles(), { publisher: other, others: [publisher] });
       assert.deepEqual((await cluster.checkLog()).terms, [publisher, other]);
     });
@@ -336,7 +341,8 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
       const missed = SYMBOLS.map((symbol) => theirs.ticks.reduce((sum, { symbol: of, n = 1 }) => sum + (of === symbol ? n - 1 : 0), 0));
       assert.ok(missed[0] >= 8 && missed.every((count) => count === missed[0]), `${missed} ticks missed`);
       const stats = await cluster.replica(other).json('/stats');
-      // Theirs, and those of the symbol that only the publisher has: of one step more or less, where entries were cut there.
+      // Theirs, and those of the symbol that only the publisher has: of one step more or less, where a step was in two
+      // entries, and one of them was left.
       const rest = stats.ticks.lost - missed[0] * SYMBOLS.length;
       assert.ok(Math.abs(rest - missed[0]) <= 1, `${stats.ticks.lost} ticks lost, ${missed} missed`);
       assert.equal(stats.errors.bus_gaps, 1);

@@ -166,6 +166,10 @@ describe('islands', { concurrency: 4 }, () => {
         assert.ok(silence < silence_ms + BUSY_MS, `${silence} ms of silence`);
         assert.deepEqual(watch.losses, []);
       }
+      for (const id of [publisher, other]) {
+        const { islands } = await cluster.replica(id).json('/stats');
+        assert.ok(islands === 1 || islands === 2, `${islands} times`);
+      }
       // Whatever Redis has lost of it.
       for (const id of [publisher, other]) assert.deepEqual([(await quiet(cluster, id)).price, (await quiet(cluster, id)).epoch], [1900, epoch]);
       await price(cluster, other, 1950);

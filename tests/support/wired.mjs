@@ -26,10 +26,10 @@ export async function wired(test, env = {}, first = async () => {}, others = {})
     return { REDIS_URL: cable.url };
   };
   const cluster = await Cluster.start(test, { ids: ['app1'], env, each });
+  cluster.undo.push(() => Promise.all([...cables.values()].map((cable) => cable.stop())));
   await cluster.roles();
   await cluster.add('app2', { ...await each('app2', cluster.redis), ...others });
   await cluster.priced('app2');
-  cluster.undo.push(() => Promise.all([...cables.values()].map((cable) => cable.stop())));
   const { publisher, others: [other] } = await cluster.roles();
   const [mine, theirs] = await Promise.all([cluster.watch(publisher), cluster.watch(other)]);
   await first(cluster, publisher);

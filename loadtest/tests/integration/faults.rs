@@ -44,6 +44,8 @@ fn a_clean_feed_is_clean() {
     let found = findings(&report);
     assert_eq!(found, Findings { numbered: found.numbered, ..Findings::default() });
     assert!(found.numbered > 1000, "{report}");
+    // What is late on a busy machine is not all of it.
+    assert!(report.measured.latency_ms.percentile_ms(1.0).is_some_and(|ms| ms < 100.0), "{report}");
     assert!(report.pass && report.errors.is_empty() && report.clients.with_errors == 0, "{report}");
 }
 

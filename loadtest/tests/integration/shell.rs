@@ -31,7 +31,7 @@ fn the_environment_is_understood_and_the_report_is_written() {
         .env("NUM_CLIENTS", "3")
         .env("TEST_DURATION", "1")
         .args(["--settle", "0.5", "--symbols", "BTC", "--label", "<b>", "--interval", "1", "--quiet", "--pid", &pid])
-        // Of a busy machine.
+        // A busy machine may be late.
         .args(["--max-latency", "60000"])
         .arg("--json")
         .arg(&json)
@@ -72,7 +72,7 @@ fn a_second_that_two_phases_share_is_counted_whole() {
         report["seconds"][0]["updates_per_s"].as_f64().unwrap()
     };
     // A busy machine may be late with some of it: then once more.
-    let most = (0..5).map(|_| updates_of_the_first_second()).find(|updates| *updates > 1700.0);
+    let most = (0..5).map(|_| updates_of_the_first_second()).find(|updates| (1700.0..3300.0).contains(updates));
     assert!(most.is_some(), "3000 updates came, and half of them would be those of one phase");
 }
 
