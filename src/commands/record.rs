@@ -75,7 +75,10 @@ pub async fn record(
     let making = async {
         match sources {
             Some(sources) => sources.run(&bus, &metrics, &running).await,
-            None => std::future::pending().await,
+            None => {
+                running.cancelled().await;
+                Ok(())
+            }
         }
     };
     let describe = || json!({"id": config.app_id, "version": env!("CARGO_PKG_VERSION"), "status": "recording"});
@@ -90,13 +93,14 @@ pub async fn record(
     write.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     tokio::pin!(making, background, over, stop);
-    loop {
+    let mut written = Ok(());
+    while written.is_ok() {
         tokio::select! {
             event = events.next() => match event {
                 Some(event) => tape.take(event, &market),
                 None => break,
             },
-            _ = write.tick() => tape.write().with_context(|| format!("cannot write {shown}"))?,
+            _ = write.tick() => written = tape.write(),
             ended = &mut making => return Err(ended.map_or_else(anyhow::Error::from, |()| anyhow!("the sources ended by themselves"))),
             () = &mut background => return Err(anyhow!("the bus ended by itself")),
             () = finished.cancelled() => break,
@@ -104,7 +108,7 @@ pub async fn record(
             () = &mut stop => break,
         }
         if tape.waiting.len() >= WRITE_BYTES {
-            tape.write().with_context(|| format!("cannot write {shown}"))?;
+            written = tape.write();
         }
     }
     running.cancel();
@@ -120,7 +124,10 @@ pub async fn record(
         }
     }
     tape.take_rest(&mut events, &market);
-    tape.write().and_then(|()| tape.file.sync_all()).with_context(|| format!("cannot write {shown}"))?;
+    written
+        .and_then(|()| tape.write())
+        .and_then(|()| tape.file.sync_all())
+        .with_context(|| format!("cannot write {shown}"))?;
     Ok(format!("{} ticks in {} bytes: {shown}\n", tape.ticks, tape.bytes))
 }
 

@@ -262,7 +262,7 @@ impl<A: Adapter> Client<A> {
     pub(super) fn gone(&self, reason: DisconnectReason) -> bool {
         let was = std::mem::replace(&mut *self.lock(), Phase::Gone);
         let joined = matches!(was, Phase::Open(_));
-        // Before anybody knows that it has gone: the server may end as soon as all have.
+        // Before who waits for its end hears of it: the server may end as soon as all have gone.
         if joined {
             self.announce_end(reason);
         }

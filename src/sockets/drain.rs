@@ -50,7 +50,8 @@ impl Edge {
 
     /// Closes a client's transport; ends when it has gone.
     async fn part(&self, Reached { socket, client }: &Reached) {
-        let Some(line) = client.line() else { return };
+        // One that goes by itself in this moment.
+        let Some(line) = client.line() else { return client.until_gone().await };
         if line.has_websocket() {
             self.shared.fanout.retire(client.id).await;
             if !line.part(SERVICE_RESTART).await {

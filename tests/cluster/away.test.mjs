@@ -234,14 +234,10 @@ describe('one replica misses what the others see', { concurrency: true }, () => 
         assert.equal(epochs(watch).length, 1);
         walksOn(watch.ticks, cut);
       }
-      // A busy machine may keep Redis from answering them, too, once, and not for as long as the publisher is cut off.
-      const [told] = theirs.statuses;
-      if (told) {
-        assert.deepEqual([told.state, /Redis/.test(told.reason)], ['degraded', true]);
-        const { at } = await theirs.status(({ state }) => state === 'live');
-        assert.ok(at - told.at < lease_ms / 2, `${at - told.at} ms`);
-      }
-      assert.ok(theirs.statuses.length <= 2, JSON.stringify(theirs.statuses));
+      // A busy machine may keep Redis from answering them, too, but not for as long as the publisher is cut off.
+      await until(() => theirs.statuses.length % 2 === 0, () => JSON.stringify(theirs.statuses));
+      const told_ms = theirs.statuses.reduce((sum, { state, at }) => sum + (state === 'live' ? at : -at), 0);
+      assert.ok(told_ms < lease_ms / 2, JSON.stringify(theirs.statuses));
       assert.deepEqual(await cluster.roles(), { publisher: other, others: [publisher] });
       assert.deepEqual((await cluster.checkLog()).terms, [publisher, other]);
     });

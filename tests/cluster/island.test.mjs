@@ -168,7 +168,7 @@ describe('islands', { concurrency: 4 }, () => {
       }
       for (const id of [publisher, other]) {
         const { islands } = await cluster.replica(id).json('/stats');
-        assert.ok(islands === 1 || islands === 2, `${islands} times`);
+        assert.ok(islands > 0 && islands < 4, `${islands} times`);
       }
       // Whatever Redis has lost of it.
       for (const id of [publisher, other]) assert.deepEqual([(await quiet(cluster, id)).price, (await quiet(cluster, id)).epoch], [1900, epoch]);

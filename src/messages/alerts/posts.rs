@@ -51,11 +51,13 @@ impl Posts {
         let mut posting = FuturesUnordered::new();
         loop {
             let stopping = stop.is_cancelled();
-            if stopping && posting.is_empty() {
+            // What had fired before that was made of ticks that are kept: nobody would come back to it.
+            let is_over = stopping && self.firings.is_empty();
+            if is_over && posting.is_empty() {
                 break;
             }
             tokio::select! {
-                firing = self.firings.recv(), if posting.len() < MAX_WATCHED && !stopping => {
+                firing = self.firings.recv(), if posting.len() < MAX_WATCHED && !is_over => {
                     let Some(firing) = firing else { break };
                     for alert in &firing.alerts {
                         let given_up = leaving.clone().cancelled_owned();
