@@ -43,8 +43,7 @@ build: vendor ## Build the release binary: target/release/tickcast
 	cargo build --release
 
 .PHONY: test
-test: ## Check and test everything (installs what it lacks: Debian packages, npm packages)
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target format test-parts
+test: format test-parts ## Check and test everything (installs what it lacks: Debian packages, npm packages)
 	# Side by side: the browser works, the others wait, and Rust's tests and clippy have what is left.
 	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-pages test-servers rust
 
