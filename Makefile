@@ -43,14 +43,9 @@ build: vendor ## Build the release binary: target/release/tickcast
 	cargo build --release
 
 .PHONY: test
-test: format test-parts ## Check and test everything (installs what it lacks: Debian packages, npm packages)
-	# Side by side: the browser works, the others wait, and Rust's tests and clippy have what is left.
-	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-pages test-servers rust
-
-.PHONY: rust
-rust: vendor
-	nice -n 19 $(MAKE) --no-print-directory test-rust
-	$(MAKE) --no-print-directory clippy
+test: format test-rust test-parts ## Check and test everything (installs what it lacks: Debian packages, npm packages)
+	# Side by side: the browser works, the others wait, and clippy has what is left.
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-pages test-servers clippy
 
 .PHONY: lint
 lint: format clippy ## Formatting, clippy, and the front end's checks

@@ -107,7 +107,7 @@ pub async fn record(
             () = &mut over => break,
             () = &mut stop => break,
         }
-        if tape.waiting.len() >= WRITE_BYTES {
+        if written.is_ok() && tape.waiting.len() >= WRITE_BYTES {
             written = tape.write();
         }
     }
