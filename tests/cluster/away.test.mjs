@@ -141,6 +141,30 @@ describe('Redis is not there', { concurrency: true }, () => {
   }
 });
 
+it('Redis comes back with an older state, and is gone again when a replica has just taken it up: nothing is lost', async (test) => {
+  const { cluster, other, mine, theirs, cable } = await wired(test);
+  await cluster.redis.ask('SAVE');
+  await mine.more(STEPS);
+  const [epoch] = epochs(mine);
+  const way = cable(other);
+  // It hands on what is new, and then asks whether Redis has all that it knows.
+  way.hold((data, asks) => asks && data.includes('HKEYS'));
+  await cluster.redis.kill();
+  await cluster.redis.begin();
+  await until(() => way.held > 0 && epochs(theirs).length > 1, 'the new epoch to be taken up');
+  await until(() => [...mine.last.values()].every((last) => last.epoch !== epoch), 'the new epoch of the others');
+  await mine.more(5);
+  const bring = way.strand();
+  await Promise.all([mine.more(STEPS), theirs.more(STEPS)]);
+  await bring();
+  await cluster.level();
+  for (const server of cluster.replicas.values()) {
+    const stats = await server.json('/stats');
+    assert.deepEqual([stats.epoch_changes, stats.ticks.lost, stats.errors.bus_gaps], [1, 0, 0], JSON.stringify(stats));
+  }
+  await cluster.checkLog();
+});
+
 describe('Redis is out of reach for less than LEASE_TTL', { concurrency: true }, () => {
   for (const { title, how } of [
     {

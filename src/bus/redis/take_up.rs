@@ -30,7 +30,8 @@ impl Follower {
         } else {
             self.tell(FeedState::Live, followed).await?;
             if !self.apart {
-                return Ok(());
+                // What comes next brings the epoch, and has it restored; where nothing does, there is nothing newer, either.
+                return if self.position.as_ref() == Some(&end) { self.restore(&epoch).await } else { Ok(()) };
             }
             let latest = self.latest(&epoch).await?;
             if self.alone {
@@ -38,10 +39,11 @@ impl Follower {
             }
             self.position = Some(end);
             self.pass_latest(&epoch, latest).await?;
+            // Whatever comes of the rest: to hand on the latest once more would skip what came between.
+            self.apart = false;
         }
         self.restore(&epoch).await?;
         self.epoch = Some(epoch);
-        self.apart = false;
         Ok(())
     }
 
