@@ -49,6 +49,8 @@ impl Pump {
         loop {
             let look_at = self.freshness.look_at();
             let event = tokio::select! {
+                // The end comes before what is there, which `end` takes. What is due is rare, and cannot keep events away.
+                biased;
                 () = stop.cancelled() => return self.end(events, held).await,
                 () = tokio::time::sleep_until(due), if held.is_some() => {
                     due = Instant::now() + self.interval;
