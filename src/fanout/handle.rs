@@ -163,13 +163,16 @@ impl Handle {
         self.shard(client).calls.call(client, None);
     }
 
-    /// Has a client looked after; ends when that is done.
-    pub fn attended(&self, client: ClientId) -> impl Future<Output = ()> + Send + use<> {
+    /// Has a client looked after; ends when that is done, and all that was on its way to the client before, or when the
+    /// fan-out has ended.
+    pub async fn attended(&self, client: ClientId) {
         let (done, told) = oneshot::channel();
-        self.shard(client).calls.call(client, Some(done));
-        async {
+        let shard = self.shard(client);
+        shard.calls.call(client, Some(done));
+        tokio::select! {
             // An error says the same: who is done lets go of the other end.
-            told.await.ok();
+            _ = told => {}
+            () = shard.commands.closed() => {}
         }
     }
 

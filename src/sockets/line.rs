@@ -1,6 +1,5 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::ser::SerializeTuple;
@@ -14,9 +13,6 @@ use super::Shared;
 use crate::fanout::{ClientId, Link, Sent};
 use crate::net::{Closer, Lane, Opening, Refused, text_frame};
 use crate::wire::{ack_packet, args_packet, event_packet};
-
-/// How long a poll waits for the fan-out, which may be busy, or have ended.
-const ATTENDED_WITHIN: Duration = Duration::from_millis(100);
 
 /// An event that no client ever sees: once the engine has sent everything else that it had, it sends this, and the
 /// connection keeps it.
@@ -92,8 +88,12 @@ impl<A: Adapter> Line<A> {
     /// so that they go out with it and not with the next one.
     pub(super) async fn begin_poll(&self) {
         self.polled.store(true, Ordering::Release);
-        let attended = self.shared.fanout.attended(self.client);
-        tokio::time::timeout(ATTENDED_WITHIN, attended).await.ok();
+        self.attended().await;
+    }
+
+    /// Ends when all that the fan-out has begun to send is queued.
+    pub(super) async fn attended(&self) {
+        self.shared.fanout.attended(self.client).await;
     }
 
     /// It got its answer.
@@ -122,8 +122,7 @@ impl<A: Adapter> Line<A> {
     pub(super) async fn retire(&self) {
         self.retiring.store(true, Ordering::Release);
         // What waits for it is the answer; where nothing does, the end is.
-        let attended = self.shared.fanout.attended(self.client);
-        tokio::time::timeout(ATTENDED_WITHIN, attended).await.ok();
+        self.attended().await;
         if self.polled.load(Ordering::Acquire) {
             self.shared.close(&self.socket);
         }

@@ -1,15 +1,18 @@
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use axum::body::HttpBody;
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use socketioxide::adapter::Adapter;
 use socketioxide::{ProtocolVersion, SocketIo};
 use tokio::task::unconstrained;
 
+use super::line::Line;
 use super::query::Query;
 use super::{Rooming, client_of};
 
@@ -34,10 +37,10 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
                 }
             }
         }
-        // The engine answers with what is there until nothing is ready: to a task that has had its turn nothing is, past
-        // some hundred packets, and the rest would be old when the next poll comes.
-        None if line.is_some() => unconstrained(next.run(request)).await,
-        None => next.run(request).await,
+        None => match &line {
+            Some(line) => answer(line, request, next).await,
+            None => next.run(request).await,
+        },
     };
     let Some(line) = line else { return response };
     let bytes = response.body().size_hint().exact().unwrap_or(0);
@@ -47,6 +50,41 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
         return with_close(response, line.socket.protocol()).await;
     }
     response
+}
+
+/// The engine's answer to a poll: all that is sent to the client at once, since what is left would be old when the next
+/// poll comes.
+///
+/// The engine answers a poll that waits with the first packet that comes, and one for which something waits with all of
+/// that. So it is asked again once something has come. What it has not been asked for yet stays where it is: to drop its
+/// answer before it is there loses nothing.
+async fn answer<A: Adapter>(line: &Line<A>, request: Request, next: Next) -> Response {
+    // A poll is a GET, and nothing reads a body of one.
+    let (parts, _) = request.into_parts();
+    loop {
+        let request = Request::from_parts(parts.clone(), Body::empty());
+        // The engine takes packets until none is ready: to a task that has had its turn none is, past some hundred.
+        let mut answer = pin!(unconstrained(next.clone().run(request)));
+        if let Some(response) = now_or_woken(answer.as_mut()).await {
+            return response;
+        }
+        line.attended().await;
+        if !line.socket.connected() {
+            return answer.await;
+        }
+    }
+}
+
+/// What a future has at once; none as soon as it may have something.
+async fn now_or_woken<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut asked = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut asked, true) {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
 }
 
 /// An answer to a poll, and behind what it carries the packet that ends the session, so that the client need not find

@@ -201,4 +201,27 @@ describe('polling', { concurrency: true }, () => {
       client.agent.destroy();
     });
   }
+
+  it('a poll that waits is answered with all that goes out at once', async (test) => {
+    const all = Array.from({ length: 200 }, (_, index) => `S${index}`);
+    const { urls } = await serveBothWays(test, { SYMBOLS: all.join(), UPDATE_INTERVAL: '100' });
+    const client = await RawPolling.open(urls.direct, { reads: false });
+    await client.joinUnread();
+    const feed = new Feed(client.socket());
+    const subscribed = feed.subscribe({ symbols: '*', mode: 'tick' });
+    while (feed.symbols.size === 0) await client.pollOnce();
+    await subscribed;
+    const answers = [];
+    for (let round = 0; round < 20; round += 1) {
+      const had = feed.events.tick;
+      await client.pollOnce();
+      answers.push(feed.events.tick - had);
+    }
+    feed.check();
+    assert.deepEqual(answers.filter((ticks) => ticks > 0 && ticks !== all.length), [], `${answers}`);
+    assert.ok(answers.filter((ticks) => ticks > 0).length > 10, `${answers}`);
+    client.close();
+    await client.posting;
+    client.agent.destroy();
+  });
 });
