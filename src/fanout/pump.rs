@@ -49,7 +49,8 @@ impl Pump {
         loop {
             let look_at = self.freshness.look_at();
             let event = tokio::select! {
-                // The end comes before what is there, which `end` takes. What is due is rare, and cannot keep events away.
+                // The end comes before what is there, which `end` takes. What is due is rare, and cannot keep events away;
+                // who looks for what has become stale has heard what is there.
                 biased;
                 () = stop.cancelled() => return self.end(events, held).await,
                 () = tokio::time::sleep_until(due), if held.is_some() => {
@@ -57,11 +58,11 @@ impl Pump {
                     self.release(&mut held).await;
                     continue;
                 }
+                event = events.next() => event,
                 () = tokio::time::sleep_until(look_at.unwrap_or(due)), if look_at.is_some() => {
                     self.look(&mut held).await;
                     continue;
                 }
-                event = events.next() => event,
             };
             // What has come already goes out together.
             let mut next = event;
@@ -73,8 +74,12 @@ impl Pump {
                     None => break,
                 };
             }
-            if due <= Instant::now() {
-                due = Instant::now() + self.interval;
+            let now = Instant::now();
+            if look_at.is_some_and(|look_at| look_at <= now) {
+                self.look(&mut held).await;
+            }
+            if due <= now {
+                due = now + self.interval;
                 self.release(&mut held).await;
             }
         }

@@ -1,5 +1,5 @@
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 
 use axum::body::{Body, HttpBody};
@@ -52,55 +52,70 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
     response
 }
 
-/// The engine's answer to a poll: all that is sent to the client at once, since what is left would be old when the next
-/// poll comes.
+/// The engine's answer to a poll, with all that is sent to the client at once: what is left would be old when the next poll
+/// comes.
 ///
 /// The engine answers a poll that waits with the first packet that comes, and one for which something waits with all of
-/// that. So it is asked again once something has come. What it has not been asked for yet stays where it is: to drop its
-/// answer before it is there loses nothing.
+/// that. So whoever waited asks once more.
 async fn answer<A: Adapter>(line: &Line<A>, request: Request, next: Next) -> Response {
     // A poll is a GET, and nothing reads a body of one.
     let (parts, _) = request.into_parts();
-    loop {
-        let request = Request::from_parts(parts.clone(), Body::empty());
-        // The engine takes packets until none is ready: to a task that has had its turn none is, past some hundred.
-        let mut answer = pin!(unconstrained(next.clone().run(request)));
-        if let Some(response) = now_or_woken(answer.as_mut()).await {
-            return response;
-        }
+    // The engine takes packets until none is ready: to a task that has had its turn none is, past some hundred.
+    let ask = || unconstrained(next.clone().run(Request::from_parts(parts.clone(), Body::empty())));
+    let mut answer = pin!(ask());
+    if let Poll::Ready(response) = futures_util::poll!(&mut answer) {
+        return response;
+    }
+    let first = loop {
+        woken().await;
+        // It is not asked before all is there: with the first packet it is done. If there is none yet, this waits on.
         line.attended().await;
-        if !line.socket.connected() {
-            return answer.await;
+        if let Poll::Ready(response) = futures_util::poll!(&mut answer) {
+            break response;
         }
+    };
+    // One that waits has taken nothing, and any other than 200 says that the session has ended: then the first is the last.
+    match futures_util::poll!(pin!(ask())) {
+        Poll::Ready(more) if first.status() == StatusCode::OK && more.status() == StatusCode::OK => {
+            // What was queued for one client: it is bounded.
+            match axum::body::to_bytes(more.into_body(), usize::MAX).await {
+                Ok(more) => with(first, &more, line.socket.protocol()).await,
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
+        }
+        _ => first,
     }
 }
 
-/// What a future has at once; none as soon as it may have something.
-async fn now_or_woken<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+/// Waits until something that this task has asked before may have an answer.
+async fn woken() {
     let mut asked = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut asked, true) {
-            return Poll::Ready(None);
-        }
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
+    poll_fn(|_| if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// An answer to a poll, and behind what it carries the packet that ends the session, so that the client need not find
 /// out.
 async fn with_close(response: Response, protocol: ProtocolVersion) -> Response {
+    let close: &[u8] = match protocol {
+        ProtocolVersion::V4 => b"1:1",
+        ProtocolVersion::V5 => b"1",
+    };
+    with(response, close, protocol).await
+}
+
+/// An answer to a poll, and more packets behind what it carries: all of them text, since the server sends nothing else.
+async fn with(response: Response, more: &[u8], protocol: ProtocolVersion) -> Response {
     let (mut parts, body) = response.into_parts();
     // What was queued for one client: it is bounded.
     let Ok(packets) = axum::body::to_bytes(body, usize::MAX).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let close: &[u8] = match protocol {
-        ProtocolVersion::V4 => b"1:1",
-        ProtocolVersion::V5 if packets.is_empty() => b"1",
-        ProtocolVersion::V5 => b"\x1e1",
+    let between: &[u8] = match protocol {
+        ProtocolVersion::V5 if !packets.is_empty() && !more.is_empty() => b"\x1e",
+        // Each says how long it is.
+        ProtocolVersion::V4 | ProtocolVersion::V5 => b"",
     };
-    let packets = [&packets, close].concat();
+    let packets = [&packets, between, more].concat();
     parts.headers.insert(CONTENT_LENGTH, packets.len().into());
     Response::from_parts(parts, packets.into())
 }

@@ -218,7 +218,7 @@ describe('polling', { concurrency: true }, () => {
       answers.push(feed.events.tick - had);
     }
     feed.check();
-    assert.deepEqual(answers.filter((ticks) => ticks > 0 && ticks !== all.length), [], `${answers}`);
+    assert.deepEqual(answers.filter((ticks) => ticks % all.length > 0), [], `${answers}`);
     assert.ok(answers.filter((ticks) => ticks > 0).length > 10, `${answers}`);
     client.close();
     await client.posting;

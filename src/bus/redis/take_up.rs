@@ -37,10 +37,11 @@ impl Follower {
             if self.alone {
                 self.catch_up().await?;
             }
-            self.position = Some(end);
             self.pass_latest(&epoch, latest).await?;
-            // Whatever comes of the rest: to hand on the latest once more would skip what came between.
-            self.apart = false;
+            // Not before, or what came meanwhile would be missing where an island comes back; and all of it, whatever comes
+            // of the rest: to hand on the latest once more would skip what came between.
+            self.position = Some(end);
+            (self.alone, self.apart) = (false, false);
         }
         self.restore(&epoch).await?;
         self.epoch = Some(epoch);
@@ -69,7 +70,6 @@ impl Follower {
         if is_to_recall {
             self.recall(None, true).await?;
         }
-        self.alone = false;
         Ok(())
     }
 
