@@ -151,7 +151,12 @@ impl Walk {
             None => {
                 // Anything from 1 to 1000, always the same for one symbol.
                 let start = 10f64.powf((fingerprint(&symbol) % 3000) as f64 / 1000.0);
-                (start, OTHER_VOLATILITY, if start < 10.0 { 4 } else { 2 })
+                let decimals = match start {
+                    ..10.0 => 4,
+                    ..100.0 => 3,
+                    _ => 2,
+                };
+                (start, OTHER_VOLATILITY, decimals)
             }
         };
         // Not at a round number.
