@@ -43,8 +43,10 @@ build: vendor ## Build the release binary: target/release/tickcast
 	cargo build --release
 
 .PHONY: test
-test: format test-rust test-parts ## Check and test everything (installs what it lacks: Debian packages, npm packages)
-	# Side by side: the browser works, the others wait, and clippy has what is left.
+test: format ## Check and test everything (installs what it lacks: Debian packages, npm packages)
+	# Side by side: one compiles, the other downloads.
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-rust test-parts
+	# Side by side: all of them wait now and then, and clippy has what is left.
 	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-pages test-servers clippy
 
 .PHONY: lint
@@ -66,12 +68,12 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 
 .PHONY: test-js
 test-js: test-parts ## The official clients, a browser, Redis, nginx, HAProxy, Prometheus, Artillery and the load tester against the real server
-	# Side by side: the browser works, the others wait.
+	# Side by side: all of them wait now and then.
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-pages test-servers
 
 .PHONY: test-pages
 test-pages: test-parts
-	node --test --test-concurrency=1 tests/browser/*.test.mjs
+	node --test --test-concurrency=2 tests/browser/*.test.mjs
 
 .PHONY: test-servers
 test-servers: test-parts
