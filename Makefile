@@ -44,10 +44,10 @@ build: vendor ## Build the release binary: target/release/tickcast
 
 .PHONY: test
 test: format ## Check and test everything (installs what it lacks: Debian packages, npm packages)
-	# Side by side: one compiles, the other downloads.
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-rust test-parts
-	# Side by side: all of them wait now and then, and clippy has what is left.
-	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-pages test-servers clippy
+	# Each time two side by side: one compiles, the other downloads; one waits, the other compiles; both wait now and then.
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-binaries test-tools
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-rust clippy
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-pages test-servers
 
 .PHONY: lint
 lint: format clippy ## Formatting, clippy, and the front end's checks
@@ -68,7 +68,7 @@ test-rust: vendor ## Unit tests, and the integration tests in Rust, of the serve
 
 .PHONY: test-js
 test-js: test-parts ## The official clients, a browser, Redis, nginx, HAProxy, Prometheus, Artillery and the load tester against the real server
-	# Side by side: all of them wait now and then.
+	# Side by side: both wait now and then.
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-pages test-servers
 
 .PHONY: test-pages
@@ -80,9 +80,15 @@ test-servers: test-parts
 	node --test --test-concurrency=2 $(filter-out tests/browser/%,$(wildcard tests/*/*.test.mjs))
 
 .PHONY: test-parts
-test-parts: vendor node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all
+test-parts: test-tools test-binaries
+
+.PHONY: test-tools
+test-tools: node_modules/.all loadtest/node_modules/.all loadtest/peers/node/node_modules/.all
 	tests/setup.sh chromium redis-server nginx haproxy prometheus openssl nftables:nft
 	[ tests/.python -nt tests/python.sh ] || tests/python.sh
+
+.PHONY: test-binaries
+test-binaries: vendor
 	# With the tests, so that what `test-rust` has built is good for it: alone, the binaries need their libraries built anew.
 	cargo build --workspace --bins --tests --quiet
 
