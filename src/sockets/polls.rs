@@ -24,9 +24,8 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
     if let Some(line) = &line {
         line.begin_poll().await;
     }
-    let retiring = line.as_ref().filter(|line| line.is_retiring());
-    let response = match retiring {
-        Some(line) => {
+    let response = match &line {
+        Some(line) if line.is_retiring() => {
             let mut answer = pin!(unconstrained(next.run(request)));
             match futures_util::poll!(&mut answer) {
                 Poll::Ready(response) => response,
@@ -37,10 +36,8 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
                 }
             }
         }
-        None => match &line {
-            Some(line) => answer(line, request, next).await,
-            None => next.run(request).await,
-        },
+        Some(line) => answer(line, request, next).await,
+        None => next.run(request).await,
     };
     let Some(line) = line else { return response };
     let bytes = response.body().size_hint().exact().unwrap_or(0);
