@@ -73,7 +73,7 @@ test-js: test-parts ## The official clients, a browser, Redis, nginx, HAProxy, P
 
 .PHONY: test-pages
 test-pages: test-parts
-	node --test --test-concurrency=2 tests/browser/*.test.mjs
+	node --test --test-concurrency=1 tests/browser/*.test.mjs
 
 .PHONY: test-servers
 test-servers: test-parts
