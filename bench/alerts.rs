@@ -49,7 +49,7 @@ impl Link for Client {
         true
     }
 
-    fn deliver(&self, _: &str, _: &RawValue) -> bool {
+    fn deliver(&self, _: &str, _: &RawValue, _: bool) -> bool {
         self.0.fetch_add(1, Ordering::Relaxed);
         true
     }

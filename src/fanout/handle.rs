@@ -34,8 +34,8 @@ pub trait Link: Send + Sync + 'static {
     fn lane(&self) -> Option<Lane>;
     /// Takes the client's readiness for ticks through its queue: true at most once for each time that it became ready.
     fn take_ready(&self) -> bool;
-    /// Queues a tick for a client that was ready; false if there is no room.
-    fn deliver(&self, event: &str, body: &RawValue) -> bool;
+    /// Queues a tick for a client that was ready; false if there is no room. `has_more`: another may follow at once.
+    fn deliver(&self, event: &str, body: &RawValue, has_more: bool) -> bool;
     /// Sends it a message, which may not be left out.
     fn send(&self, event: &str, body: &RawValue) -> Sent;
     /// Sends it what belongs to the answer before it, of whatever size: who could never be given all of an answer would

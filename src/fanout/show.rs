@@ -201,7 +201,10 @@ impl Shard {
                 }
             }
             None if ready || session.link.take_ready() => {
-                let refused = events.iter().position(|(frame, _)| !session.link.deliver(frame.event, &frame.body));
+                let last = events.len().saturating_sub(1);
+                let mut places = events.iter().enumerate();
+                let refused = places
+                    .position(|(place, (frame, _))| !session.link.deliver(frame.event, &frame.body, place < last));
                 Some(refused.unwrap_or(events.len()))
             }
             None => Some(0),

@@ -71,7 +71,7 @@ impl Link for Wire {
         self.0.0.lock().unwrap().room.get(&self.1) != Some(&0)
     }
 
-    fn deliver(&self, event: &str, body: &RawValue) -> bool {
+    fn deliver(&self, event: &str, body: &RawValue, _: bool) -> bool {
         let mut inner = self.0.0.lock().unwrap();
         match inner.room.get_mut(&self.1) {
             Some(0) => return false,

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -24,6 +24,13 @@ const AFTER_QUEUE: Opening = Opening { prefix: br#"42["tickcast:last-of-queue""#
 /// When a WebSocket may be sent frames to a client that connects over it: not before it has read that it is connected.
 pub(super) const AFTER_CONNECT: Opening = Opening { prefix: b"40", swallow: false };
 
+/// No poll is there, or all is queued that goes out with it.
+const NO_POLL: u8 = 0;
+/// A poll waits for something to answer with.
+const POLL_WAITS: u8 = 1;
+/// The fan-out queues what a poll is answered with, and is not done.
+const POLL_GETS: u8 = 2;
+
 /// The way to one client: past the engine's queue where it has a WebSocket of its own, through it where it polls.
 pub(super) struct Line<A: Adapter> {
     client: ClientId,
@@ -31,8 +38,8 @@ pub(super) struct Line<A: Adapter> {
     shared: Arc<Shared>,
     /// A std lock: what is sent while one path takes over from the other goes by one of them.
     path: Mutex<Path>,
-    /// True while a poll waits for something to answer with.
-    polled: AtomicBool,
+    /// How far a poll is: [`NO_POLL`], [`POLL_WAITS`] or [`POLL_GETS`].
+    poll: AtomicU8,
     /// What waits in the queue of a client that polls.
     queued_bytes: AtomicUsize,
     /// True once the next poll is its last.
@@ -80,25 +87,31 @@ enum Path {
 impl<A: Adapter> Line<A> {
     pub(super) fn new(client: ClientId, socket: SocketRef<A>, lane: Option<Lane>, shared: Arc<Shared>) -> Self {
         let path = Mutex::new(lane.map_or(Path::Queue, Path::Lane));
-        let (polled, retiring) = (false.into(), false.into());
-        Self { client, socket, shared, path, polled, queued_bytes: 0.into(), retiring, dropped: Mutex::new(None) }
+        let (poll, queued_bytes, retiring) = (NO_POLL.into(), 0.into(), false.into());
+        Self { client, socket, shared, path, poll, queued_bytes, retiring, dropped: Mutex::new(None) }
     }
 
     /// A poll has come that waits for something to answer with. Ends when all ticks that have waited for it are queued,
     /// so that they go out with it and not with the next one.
     pub(super) async fn begin_poll(&self) {
-        self.polled.store(true, Ordering::Release);
-        self.attended().await;
+        self.poll.store(POLL_WAITS, Ordering::Release);
+        self.shared.fanout.attended(self.client).await;
     }
 
-    /// Ends when all that the fan-out has begun to send is queued.
-    pub(super) async fn attended(&self) {
-        self.shared.fanout.attended(self.client).await;
+    /// A poll is about to be answered: the fan-out begins with nothing more for it. Ends when all that it has begun with is
+    /// queued; true where that was not so before.
+    pub(super) async fn gather(&self) -> bool {
+        let was = self.poll.compare_exchange(POLL_WAITS, NO_POLL, Ordering::AcqRel, Ordering::Acquire);
+        let is_under_way = was == Err(POLL_GETS);
+        if is_under_way {
+            self.shared.fanout.attended(self.client).await;
+        }
+        is_under_way
     }
 
     /// It got its answer.
     pub(super) fn end_poll(&self, bytes: usize) {
-        self.polled.store(false, Ordering::Release);
+        self.poll.store(NO_POLL, Ordering::Release);
         let less = |queued: usize| Some(queued.saturating_sub(bytes));
         self.queued_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
     }
@@ -122,8 +135,8 @@ impl<A: Adapter> Line<A> {
     pub(super) async fn retire(&self) {
         self.retiring.store(true, Ordering::Release);
         // What waits for it is the answer; where nothing does, the end is.
-        self.attended().await;
-        if self.polled.load(Ordering::Acquire) {
+        self.shared.fanout.attended(self.client).await;
+        if self.poll.load(Ordering::Acquire) == POLL_WAITS {
             self.shared.close(&self.socket);
         }
     }
@@ -247,13 +260,19 @@ impl<A: Adapter> Link for Line<A> {
             Path::Lane(_) => false,
             // Without lanes: its queue says when it is full.
             Path::Queue if self.has_websocket() => true,
-            Path::Queue => self.polled.swap(false, Ordering::AcqRel),
+            Path::Queue => {
+                self.poll.compare_exchange(POLL_WAITS, POLL_GETS, Ordering::AcqRel, Ordering::Acquire).is_ok()
+            }
         }
     }
 
-    fn deliver(&self, event: &str, body: &RawValue) -> bool {
+    fn deliver(&self, event: &str, body: &RawValue, has_more: bool) -> bool {
         // Under the lock, or it could come behind the last of the queue.
         let path = self.lock();
+        if !has_more {
+            // Before it is queued: whoever takes it from there is to know that it is all.
+            self.poll.compare_exchange(POLL_GETS, NO_POLL, Ordering::AcqRel, Ordering::Acquire).ok();
+        }
         matches!(*path, Path::Queue)
             && self.queue(Room::Bounded, body.get().len(), || self.socket.emit(event, body).is_ok())
     }

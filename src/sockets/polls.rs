@@ -1,4 +1,3 @@
-use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -52,27 +51,24 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
 /// The engine's answer to a poll, with all that is sent to the client at once: what is left would be old when the next poll
 /// comes.
 ///
-/// The engine answers a poll that waits with the first packet that comes, and one for which something waits with all of
-/// that. So whoever waited asks once more.
+/// The engine answers a poll that waits with the first packet that comes, and one for which something waits with all that
+/// is there by then. So it is asked once more when the fan-out is done.
 async fn answer<A: Adapter>(line: &Line<A>, request: Request, next: Next) -> Response {
-    // A poll is a GET, and nothing reads a body of one.
-    let (parts, _) = request.into_parts();
+    // What the engine wants of a poll is in its address.
+    let (uri, again) = (request.uri().clone(), next.clone());
     // The engine takes packets until none is ready: to a task that has had its turn none is, past some hundred.
-    let ask = || unconstrained(next.clone().run(Request::from_parts(parts.clone(), Body::empty())));
-    let mut answer = pin!(ask());
-    if let Poll::Ready(response) = futures_util::poll!(&mut answer) {
-        return response;
-    }
-    let first = loop {
-        woken().await;
-        // It is not asked before all is there: with the first packet it is done. If there is none yet, this waits on.
-        line.attended().await;
-        if let Poll::Ready(response) = futures_util::poll!(&mut answer) {
-            break response;
-        }
+    let mut answer = pin!(unconstrained(next.run(request)));
+    let (first, has_waited) = match futures_util::poll!(&mut answer) {
+        Poll::Ready(first) => (first, false),
+        Poll::Pending => (answer.await, true),
     };
+    if !(line.gather().await || has_waited) {
+        return first;
+    }
     // One that waits has taken nothing, and any other than 200 says that the session has ended: then the first is the last.
-    match futures_util::poll!(pin!(ask())) {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = uri;
+    match futures_util::poll!(pin!(unconstrained(again.run(request)))) {
         Poll::Ready(more) if first.status() == StatusCode::OK && more.status() == StatusCode::OK => {
             // What was queued for one client: it is bounded.
             match axum::body::to_bytes(more.into_body(), usize::MAX).await {
@@ -82,12 +78,6 @@ async fn answer<A: Adapter>(line: &Line<A>, request: Request, next: Next) -> Res
         }
         _ => first,
     }
-}
-
-/// Waits until something that this task has asked before may have an answer.
-async fn woken() {
-    let mut asked = false;
-    poll_fn(|_| if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// An answer to a poll, and behind what it carries the packet that ends the session, so that the client need not find

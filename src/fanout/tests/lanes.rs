@@ -33,7 +33,7 @@ impl Link for Straight {
         false
     }
 
-    fn deliver(&self, _: &str, _: &RawValue) -> bool {
+    fn deliver(&self, _: &str, _: &RawValue, _: bool) -> bool {
         unreachable!("it has a lane")
     }
 
