@@ -302,6 +302,10 @@ impl Shard {
                     Request::Allow { symbols, expires_in_ms } => Ok(self.allow(slot, symbols, expires_in_ms, now)),
                 };
                 self.metrics.request_errors.add(u64::from(answer.is_err()));
+                if !events.is_empty() {
+                    // Where a poll waits for something, the answer and these go out with it.
+                    self.sessions[slot].link.take_ready();
+                }
                 let sent = reply.send(answer);
                 self.after(slot, sent);
                 for (event, body) in events {

@@ -98,22 +98,30 @@ impl<A: Adapter> Line<A> {
         self.shared.fanout.attended(self.client).await;
     }
 
+    /// Whether the fan-out may send something with the poll that waits, beside what is queued.
+    pub(super) fn is_open(&self) -> bool {
+        // Whoever changes it holds this until that is queued, too.
+        let _path = self.lock();
+        self.poll.load(Ordering::Acquire) != NO_POLL
+    }
+
     /// A poll is about to be answered: the fan-out begins with nothing more for it. Ends when all that it has begun with is
-    /// queued; true where that was not so before.
+    /// queued; true where it has begun.
     pub(super) async fn gather(&self) -> bool {
-        let was = self.poll.compare_exchange(POLL_WAITS, NO_POLL, Ordering::AcqRel, Ordering::Acquire);
-        let is_under_way = was == Err(POLL_GETS);
-        if is_under_way {
+        let was = {
+            let _path = self.lock();
+            self.poll.compare_exchange(POLL_WAITS, NO_POLL, Ordering::AcqRel, Ordering::Acquire)
+        };
+        if was == Err(POLL_GETS) {
             self.shared.fanout.attended(self.client).await;
         }
-        is_under_way
+        was.is_err()
     }
 
     /// It got its answer.
     pub(super) fn end_poll(&self, bytes: usize) {
         self.poll.store(NO_POLL, Ordering::Release);
-        let less = |queued: usize| Some(queued.saturating_sub(bytes));
-        self.queued_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
+        self.less_queued(bytes);
     }
 
     /// Ends its transport in order, behind all that waits for it: a WebSocket with a close frame of this status. Where
@@ -229,13 +237,22 @@ impl<A: Adapter> Line<A> {
         if self.has_websocket() {
             return queue();
         }
-        let before = self.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
-        let fits = before == 0 || before + bytes <= self.shared.buffer_bytes || room == Room::Unbounded;
+        let more = |before: usize| {
+            let after = before.saturating_add(bytes);
+            (before == 0 || after <= self.shared.buffer_bytes || room == Room::Unbounded).then_some(after)
+        };
+        let fits = self.queued_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok();
         let done = fits && queue();
-        if !done {
-            self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        if fits && !done {
+            self.less_queued(bytes);
         }
         done
+    }
+
+    /// An answer takes more than what was counted for what is in it: it is framed.
+    fn less_queued(&self, bytes: usize) {
+        let less = |queued: usize| Some(queued.saturating_sub(bytes));
+        self.queued_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
     }
 
     pub(super) fn has_websocket(&self) -> bool {

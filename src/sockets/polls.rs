@@ -56,12 +56,17 @@ pub(super) async fn note_poll(io: SocketIo<Rooming>, request: Request, next: Nex
 async fn answer<A: Adapter>(line: &Line<A>, request: Request, next: Next) -> Response {
     // What the engine wants of a poll is in its address.
     let (uri, again) = (request.uri().clone(), next.clone());
+    let is_open = line.is_open();
     // The engine takes packets until none is ready: to a task that has had its turn none is, past some hundred.
     let mut answer = pin!(unconstrained(next.run(request)));
     let (first, has_waited) = match futures_util::poll!(&mut answer) {
         Poll::Ready(first) => (first, false),
         Poll::Pending => (answer.await, true),
     };
+    // The usual case where something waited for it: the fan-out was done before the engine was asked.
+    if !has_waited && !is_open {
+        return first;
+    }
     if !(line.gather().await || has_waited) {
         return first;
     }

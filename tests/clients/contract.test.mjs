@@ -208,9 +208,11 @@ describe('polling', { concurrency: true }, () => {
     const client = await RawPolling.open(urls.direct, { reads: false });
     await client.joinUnread();
     const feed = new Feed(client.socket());
-    const subscribed = feed.subscribe({ symbols: '*', mode: 'tick' });
+    // The answer, and behind it what was known of each.
+    const subscribed = feed.subscribeByEvent({ symbols: '*', mode: 'tick' });
     while (feed.symbols.size === 0) await client.pollOnce();
     await subscribed;
+    assert.ok(feed.events.tick >= all.length && feed.events.tick % all.length === 0, `${feed.events.tick}`);
     const answers = [];
     for (let round = 0; round < 20; round += 1) {
       const had = feed.events.tick;
